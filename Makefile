@@ -1,0 +1,98 @@
+# `make help` lists what can be made. Every target may be run from a clean clone, and again: the second time is quick.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --warn-undefined-variables
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+# A safe path keeps the source tree off sys.path: what the tests import is the wheel in .venv, or nothing.
+PYTEST := PYTHONSAFEPATH=1 $(BIN)/python -m pytest
+SOURCES := $(sort $(shell find tfnz_notebook jupyter-config -type f -not -name '*.pyc' -not -path '*/bin/*' 2>/dev/null))
+ARGS ?=
+
+.PHONY: FORCE help system wheel demo lab test lint types unit guest-test guest-checks contract bench lock clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+# --- the environment, the wheel --------------------------------------------------------------------------------------
+
+system:
+	@.ci/setup-system
+
+$(VENV)/.made: tests/requirements.txt | system
+	@echo "environment: $(VENV)"
+	# --clear: a half-made environment, or another Python's, is no base to build on
+	$(PYTHON) -m venv --clear $(VENV) ||
+	  { echo 'Cannot make $(VENV): see above. Install the venv module (Debian: apt-get install python3-venv).' >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement $< 2>&1 | { grep -v '^WARNING: Location' || true; }
+	touch $@
+
+# Which sources there are, rewritten only when that changes: a deleted file, too, asks for a new wheel.
+build/.sources: FORCE
+	@mkdir -p build
+	printf '%s\n' $(SOURCES) | cmp --quiet - $@ || printf '%s\n' $(SOURCES) >$@
+
+build/.wheel: $(VENV)/.made pyproject.toml README.md LICENSE .ci/hatch_build.py $(SOURCES) build/.sources
+	@mkdir -p build
+	rm -rf build/dist
+	$(BIN)/python -m build --wheel --no-isolation --outdir build/dist . >build/wheel.log 2>&1 ||
+	  { tail -n 25 build/wheel.log >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps --no-index build/dist/*.whl
+	.ci/check-wheel $(BIN)/python
+	touch $@
+
+wheel: build/.wheel ## build the wheel and install it in .venv
+	@ls -l build/dist/*.whl
+
+# --- to see it -------------------------------------------------------------------------------------------------------
+
+demo: build/.wheel ## run the first notebook on a real engine, print what happened, keep it as HTML
+	@.ci/with-engines $(BIN)/python .ci/run_notebook.py notebooks/01-first-container.ipynb build/demo
+
+lab: build/.wheel ## open JupyterLab on the notebooks, reachable from this machine alone
+	@root=$$(if [ "$$(id -u)" -eq 0 ]; then echo --allow-root; fi)
+	.ci/with-engines $(BIN)/jupyter lab --ip=127.0.0.1 $$root notebooks $(ARGS)
+
+# --- to prove it -----------------------------------------------------------------------------------------------------
+
+test: lint types guest-checks ## everything; the last line is pytest's
+	@.ci/with-engines env $(PYTEST) tests $(ARGS)
+
+lint: $(VENV)/.made ## ruff and shellcheck
+	@$(BIN)/ruff check .
+	$(BIN)/shellcheck --external-sources .ci/services .ci/images .ci/setup-system .ci/with-engines .ci/check-wheel .ci/end-run .ci/clean .ci/lock .ci/bench .ci/run
+
+types: $(VENV)/.made ## mypy, strict, the whole package
+	@$(BIN)/mypy
+
+unit: build/.wheel ## the tests that need no engine
+	@$(PYTEST) tests/unit $(ARGS)
+
+guest-test: build/.wheel ## the guest's binary through real pipes and ptys
+	@$(PYTEST) tests/guest $(ARGS)
+
+guest-checks: build/.wheel ## its tests with sanitizers and with coverage, and frames nobody would send
+	@export PYTHONSAFEPATH=1
+	for check in sanitize coverage fuzz; do
+	  echo "guest: $$check"
+	  $(MAKE) --no-print-directory -C tfnz_notebook/_guest PYTHON=$(abspath $(BIN)/python) $$check
+	done
+
+contract: build/.wheel ## one suite, every engine
+	@.ci/with-engines env $(PYTEST) tests/contract $(ARGS)
+
+bench: build/.wheel ## a table of medians beside docker-py, the command lines and subprocess
+	@.ci/with-engines .ci/bench $(BIN)/python $(ARGS)
+
+# --- to keep it ------------------------------------------------------------------------------------------------------
+
+lock: pyproject.toml ## pin the newest stable releases in tests/requirements.txt
+	@.ci/lock $(PYTHON)
+
+clean: ## end every container, service and agent that was started here; delete .venv and build
+	@.ci/clean

@@ -1,0 +1,104 @@
+"""Numbers: taken in turns, told as median with least and most, and held against their bars."""
+
+import statistics
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+#: Factor and decimals with which a number of each unit is shown; seconds are kept as such.
+UNITS = {"ms": (1000.0, 2), "s": (1.0, 3), "MB/s": (1.0, 0), "MiB": (1.0, 1), "%": (1.0, 2)}
+
+
+@dataclass
+class Series:
+    """What one contestant measured."""
+
+    name: str
+    values: list[float]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.values)
+
+
+@dataclass
+class Bar:
+    """What was promised, and whether it is so."""
+
+    text: str
+    met: bool
+
+
+@dataclass
+class Case:
+    """One line of questions: who took how long. Ratios are to the first series."""
+
+    title: str
+    unit: str
+    series: list[Series] = field(default_factory=list)
+    bars: list[Bar] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def __getitem__(self, name: str) -> Series:
+        return next(each for each in self.series if each.name == name)
+
+    def __contains__(self, name: str) -> bool:
+        return any(each.name == name for each in self.series)
+
+    def data(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """As a table."""
+        factor, places = UNITS[self.unit]
+        base = self.series[0]
+        head = f"{self.title} [{self.unit}]"
+        lines = [f"{head:<64}{'median':>10}{'min':>10}{'max':>10}{'ratio':>9}{'n':>6}"]
+        for each in self.series:
+            numbers = (each.median, min(each.values), max(each.values))
+            shown = "".join(f"{value * factor:>10.{places}f}" for value in numbers)
+            ratio = f"{each.median / base.median:>8.2f}x" if base.median else ""
+            lines.append(f"  {each.name:<62}{shown}{ratio:>9}{len(each.values):>6}")
+        lines += [f"  {'met    ' if bar.met else 'NOT MET'}  {bar.text}" for bar in self.bars]
+        lines += [f"  {note}" for note in self.notes]
+        return lines
+
+
+def in_turns(
+    case: Case,
+    contestants: dict[str, Callable[[], float]],
+    rounds: int,
+    *,
+    warm: int = 1,
+    times: int = 1,
+) -> Case:
+    """Each contestant so many ``times`` a round, everybody first in turn; warm rounds do not count.
+
+    Several times in a row where one takes about a millisecond: else it is the others' traces in the
+    caches that are measured.
+    """
+    names = list(contestants)
+    values: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(-warm, rounds):
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            found = [contestants[name]() for _ in range(times)]
+            if number >= 0:
+                values[name] += found
+    case.series += [Series(name, values[name]) for name in names]
+    for line in case.lines():
+        print(line, file=sys.stderr)
+    return case
+
+
+def thousandths(value: float) -> str:
+    """Seconds as milliseconds, for sentences."""
+    return f"{value * 1000:.2f} ms"
+
+
+def at_most(case: Case, name: str, limit: float, text: str) -> None:
+    """A bar that the median of a series must not pass."""
+    if name in case:
+        case.bars.append(Bar(f"{name}: {text}", case[name].median <= limit))

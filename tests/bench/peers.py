@@ -1,0 +1,114 @@
+"""Whom we are measured against: docker-py, the command lines, and processes of this machine."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from integration.engine_api import socket_path
+
+ENGINES = ("podman", "docker")
+
+
+def environment(home: Path) -> Path:
+    """The Python of an environment with docker-py in it, made at the first call."""
+    python = home / "bin" / "python"
+    done = home / ".made"
+    if not done.exists():
+        print(f"bench: making {home} for docker-py", file=sys.stderr)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
+        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*install, "docker"], check=True, stdout=sys.stderr)
+        done.touch()
+    return python
+
+
+class DockerPy:
+    """docker-py on one engine, in its own process."""
+
+    def __init__(self, python: Path, engine: str) -> None:
+        self.engine = engine
+        self._process = subprocess.Popen(
+            [str(python), str(Path(__file__).with_name("peer.py")), socket_path(engine)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        #: A sleeping Debian of its own, to run things in.
+        self.box = str(self.ask("container", image="debian")["id"])
+
+    def ask(self, op: str, **arguments: Any) -> dict[str, Any]:
+        """Have it do something; its answer. RuntimeError if that went wrong."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"op": op, **arguments}) + "\n")
+        self._process.stdin.flush()
+        answer = json.loads(self._process.stdout.readline() or '{"error": "it ended"}')
+        if "error" in answer:
+            raise RuntimeError(f"docker-py on {self.engine}: {op}: {answer['error']}")
+        return dict(answer)
+
+    def close(self) -> None:
+        """Remove its containers and end it."""
+        self._process.communicate(timeout=120)
+
+
+class CommandLine:
+    """``docker exec`` or ``podman exec``."""
+
+    def __init__(self, engine: str, container: str) -> None:
+        self._command = [shutil.which(engine) or engine, "exec", container, "/bin/true"]
+        # Without CONTAINER_HOST podman works on its storage itself, as it usually does; with it,
+        # it would go through the service, which takes longer.
+        self._environment = {k: v for k, v in os.environ.items() if k != "CONTAINER_HOST"}
+
+    def seconds(self) -> float:
+        """Run it once."""
+        began = time.perf_counter()
+        subprocess.run(self._command, env=self._environment, check=True, stdin=subprocess.DEVNULL)
+        return time.perf_counter() - began
+
+
+def host_true() -> float:
+    """``subprocess.run(['/bin/true'])``."""
+    began = time.perf_counter()
+    subprocess.run(["/bin/true"], check=True)
+    return time.perf_counter() - began
+
+
+def host_many(count: int) -> float:
+    """So many of them at once."""
+    began = time.perf_counter()
+    running = [subprocess.Popen(["/bin/true"]) for _ in range(count)]
+    codes = [each.wait() for each in running]
+    seconds = time.perf_counter() - began
+    assert codes == [0] * count
+    return seconds
+
+
+class HostTerminal:
+    """cat on a pty of this machine: no echo can be faster."""
+
+    def __init__(self) -> None:
+        self._fd, inside = os.openpty()
+        self._cat = subprocess.Popen(["/bin/cat"], stdin=inside, stdout=inside)
+        os.close(inside)
+
+    def echo(self) -> float:
+        """One keystroke, there and back."""
+        began = time.perf_counter()
+        os.write(self._fd, b"x")
+        said = os.read(self._fd, 64)
+        seconds = time.perf_counter() - began
+        assert said == b"x"
+        return seconds
+
+    def close(self) -> None:
+        """End cat."""
+        self._cat.kill()
+        self._cat.wait()
+        os.close(self._fd)

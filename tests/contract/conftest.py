@@ -1,0 +1,161 @@
+"""One suite over every engine: who is tested, and that nothing is left behind.
+
+``TFNZ_TEST_ENGINES`` (a comma list of fake, host, docker, podman) names those that must be there:
+one that is missing fails. Without it, those that answer are tested, and the others are skipped.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from contract.talk import Talk, talking
+
+from tfnz_notebook import engines
+from tfnz_notebook.engines import guest_binary
+from tfnz_notebook.engines.base import ContainerSpec, Engine, Image
+from tfnz_notebook.engines.fake import FakeEngine
+from tfnz_notebook.errors import TfnzError
+
+CONTAINERS = ("docker+socket", "docker+exec", "podman+socket", "podman+exec")
+KINDS = ("fake", "host", *CONTAINERS)
+
+
+def named(kinds: tuple[str, ...]) -> list[object]:
+    """The kinds as parameters, each under its engine's marker."""
+    return [
+        pytest.param(
+            kind,
+            marks=[] if kind == "fake" else [getattr(pytest.mark, kind.partition("+")[0])],
+        )
+        for kind in kinds
+    ]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The suite's own marker."""
+    config.addinivalue_line("markers", "only(kinds): what the test needs, these engines have")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """``place`` runs on every engine; ``@pytest.mark.parametrize`` narrows it, with a reason."""
+    if "place" not in metafunc.fixturenames:
+        return
+    only = metafunc.definition.get_closest_marker("only")
+    kinds = only.args[0] if only is not None else KINDS
+    metafunc.parametrize("place", named(kinds), indirect=True)
+
+
+@dataclass
+class Place:
+    """An engine under test and what was made there."""
+
+    kind: str
+    engine: Engine
+    runtime: Path
+    owner: str
+    again: Callable[..., Engine]
+    count: int = 0
+    others: list[Engine] = field(default_factory=list)
+
+    def directories(self) -> list[Path]:
+        """What containers have on this machine."""
+        return [*self.runtime.glob("guests/*"), *self.runtime.glob("host/*")]
+
+    @property
+    def contained(self) -> bool:
+        """There are real containers."""
+        return self.kind in CONTAINERS
+
+    async def second(self, **options: object) -> Engine:
+        """Another engine object on the same engine, as a fresh agent makes one; opened."""
+        other = self.again(**options)
+        await other.open()
+        self.others.append(other)
+        return other
+
+    async def image(self, name: str = "busybox") -> Image:
+        return await self.engine.ensure_image(name, "never", lambda progress: None)
+
+    def spec(self, image: str = "busybox", **options: object) -> ContainerSpec:
+        self.count += 1
+        options.setdefault("sleep", "command" not in options)
+        return ContainerSpec(id=f"{self.owner}-{self.count}", image=image, **options)  # type: ignore[arg-type]
+
+    async def create(self, image: str = "busybox", **options: object) -> str:
+        return await self.engine.create(self.spec(image, **options), await self.image(image))
+
+    async def run(self, image: str = "busybox", **options: object) -> str:
+        """A started container; sleeping, unless a command is given."""
+        ref = await self.create(image, **options)
+        await self.engine.start(ref)
+        return ref
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A private directory whose path leaves room for a socket's name."""
+    path = Path(tempfile.mkdtemp(prefix="tfnz-c-"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+async def place(request: pytest.FixtureRequest, short: Path) -> AsyncIterator[Place]:
+    """The engine, open; afterwards everything that this owner made is gone."""
+    kind = request.param
+    owner = f"t{uuid.uuid4().hex[:10]}"
+    fake = FakeEngine(owner=owner)
+
+    def again(*, owner: str = owner, runtime: Path = short) -> Engine:
+        if kind == "fake":
+            return FakeEngine(owner=owner, world=fake.world)
+        return engines.create(kind, runtime=runtime, guest=guest_binary.locate(), owner=owner)
+
+    wanted = os.environ.get("TFNZ_TEST_ENGINES")
+    try:
+        engine = fake if kind == "fake" else again()
+        await engine.open()
+    except TfnzError as error:
+        if wanted is not None and kind.partition("+")[0] in wanted.split(","):
+            pytest.fail(f"{kind} must be there (TFNZ_TEST_ENGINES={wanted}): {error}")
+        pytest.skip(f"{kind} is not there: {error}")
+    place = Place(kind, engine, short, owner, again)
+    try:
+        yield place
+        left = await _clear(engine)
+        for other in place.others:
+            await _clear(other)
+            await other.close()
+        assert not left
+        assert not place.directories(), "a container's directory was left"
+    finally:
+        await engine.close()
+
+
+async def _clear(engine: Engine) -> list[str]:
+    """Remove what is left of this owner; what cannot be removed is returned."""
+    for found in await engine.find({}):
+        await engine.remove(found.ref)
+    for volume in await engine.volumes({}):
+        await engine.remove_volume(volume)
+    return [found.ref for found in await engine.find({})] + await engine.volumes({})
+
+
+@pytest.fixture
+async def box(place: Place) -> str:
+    """A sleeping busybox."""
+    return await place.run()
+
+
+@pytest.fixture
+async def talk(place: Place, box: str) -> AsyncIterator[Talk]:
+    """A connection to its guest."""
+    async with talking(place.engine, box) as talk:
+        yield talk

@@ -1,0 +1,332 @@
+"""Making, starting, stopping and removing containers, and what holds inside them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+
+import pytest
+from contract.conftest import CONTAINERS, Place
+from contract.talk import talking
+
+from tfnz_notebook._wire import guest as wire
+from tfnz_notebook._wire.guest import Stream as Which
+from tfnz_notebook._wire.guest import Tag, Type
+from tfnz_notebook.engines.base import LABEL_CONTAINER, LABEL_OWNER, LABEL_SESSION, State
+from tfnz_notebook.errors import ContainerFailed, ContainerGone, Misuse
+
+#: Only where a kernel contains something.
+contained = pytest.mark.only(CONTAINERS)
+
+
+async def settled(place: Place, ref: str, done: Callable[[State], bool]) -> State:
+    """The state once it is so; engines notice an end a moment later."""
+    async with asyncio.timeout(30):
+        while not done(state := await place.engine.inspect(ref)):
+            await asyncio.sleep(0.01)
+    return state
+
+
+async def ended(place: Place, ref: str) -> State:
+    return await settled(place, ref, lambda state: state.status == "exited")
+
+
+# --- nodes and life ------------------------------------------------------------------------------
+
+
+async def test_says_what_it_is(place: Place) -> None:
+    assert place.engine.name == place.kind.partition("+")[0]
+    assert place.engine.about()["engine"]
+    (node,) = await place.engine.nodes()
+    assert node.name
+    assert 0 <= node.cpu_free <= node.cpus
+    assert 0 < node.memory_free <= node.memory
+
+
+async def test_states_from_made_to_gone(place: Place) -> None:
+    engine = place.engine
+    ref = await place.create()
+    assert (await engine.inspect(ref)).status == "created"
+    await engine.start(ref)
+    assert (await engine.inspect(ref)).status == "running"
+    await engine.start(ref)  # again: nothing to do
+    await engine.stop(ref, 5)
+    assert (await ended(place, ref)).status == "exited"
+    await engine.stop(ref, 5)
+    await engine.remove(ref)
+    assert await engine.inspect(ref) == State("gone")
+    await engine.remove(ref)
+    await engine.stop(ref, 1)
+    for call in (engine.start(ref), engine.logs(ref)):
+        with pytest.raises(ContainerGone):
+            await call
+
+
+async def test_starts_again_after_a_stop(place: Place, box: str) -> None:
+    await place.engine.stop(box, 5)
+    await ended(place, box)
+    await place.engine.start(box)
+    async with talking(place.engine, box) as talk:
+        assert (await talk.run("echo", "again"))[1] == b"again\n"
+
+
+async def test_sleeping_container_ends_at_once(place: Place, box: str) -> None:
+    async with talking(place.engine, box):
+        pass  # it has started
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await place.engine.stop(box, 9)
+    assert loop.time() - began < 5
+
+
+async def test_removes_what_will_not_stop(place: Place) -> None:
+    ref = (
+        await place.run(command=("sh", "-c", "trap '' TERM; sleep 1000; sleep 1000"))
+        if (place.kind != "fake")
+        else await place.run(command=("sleep", "1000"))
+    )
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await place.engine.remove(ref)
+    assert loop.time() - began < 8
+    assert (await place.engine.inspect(ref)).status == "gone"
+
+
+# --- the main process ----------------------------------------------------------------------------
+
+
+async def test_main_process_exits(place: Place) -> None:
+    ref = await place.run(command=("sh", "-c", "echo out; echo err >&2; exit 4"))
+    state = await ended(place, ref)
+    assert state.exit_code == 4
+    log = await place.engine.logs(ref)
+    assert b"out\n" in log
+    assert b"err\n" in log
+
+
+async def test_log_has_the_last_lines(place: Place) -> None:
+    ref = await place.run(command=("sh", "-c", "echo one; echo two; echo three"))
+    await ended(place, ref)
+    assert await place.engine.logs(ref, tail=2) == b"two\nthree\n"
+
+
+async def test_missing_command_is_127(place: Place) -> None:
+    ref = await place.run(command=("/no/such/program",))
+    assert (await ended(place, ref)).exit_code == 127
+    assert b"/no/such/program" in await place.engine.logs(ref)
+
+
+async def test_entrypoint_drops_the_images_command(place: Place) -> None:
+    ref = await place.run(entrypoint=("echo", "mine"), sleep=False)
+    assert (await ended(place, ref)).exit_code == 0
+    assert await place.engine.logs(ref) == b"mine\n"
+
+
+async def test_sleeping_container_starts_its_command_later(place: Place) -> None:
+    ref = await place.run(command=("sh", "-c", "echo late; exit 6"), sleep=True)
+    async with talking(place.engine, ref) as talk:
+        talk.send(wire.fixed(Type.START, wire.MAIN, 1))
+        main = talk.on(wire.MAIN)
+        assert await main.end() == 6
+        assert main.out == b"late\n"
+        talk.send(wire.fixed(Type.FORGET, wire.MAIN))
+    assert (await ended(place, ref)).exit_code == 6
+
+
+@pytest.mark.only(("fake", *CONTAINERS))  # on the host, no command means to sleep
+async def test_nothing_to_run(place: Place) -> None:
+    image = await place.image("tfnz-empty")
+    with pytest.raises(Misuse, match="sleep=True"):
+        await place.engine.create(place.spec("tfnz-empty", sleep=False), image)
+
+
+# --- what it was asked for -----------------------------------------------------------------------
+
+
+async def test_environment_merges(place: Place) -> None:
+    ref = await place.run(env={"TFNZ_A": "1", "TFNZ_B": "with = and spaces"})
+    async with talking(place.engine, ref) as talk:
+        _, out, _ = await talk.run("env", env=("TFNZ_C=3",))
+    lines = out.splitlines()
+    assert {b"TFNZ_A=1", b"TFNZ_B=with = and spaces", b"TFNZ_C=3"} <= {*lines}
+    assert any(line.startswith(b"PATH=") for line in lines)
+
+
+@pytest.mark.parametrize("env", [{"": "x"}, {"A=B": "x"}, {"A": 1}, {"A": "nul\0"}])
+async def test_bad_environment(place: Place, env: dict[str, str]) -> None:
+    with pytest.raises(Misuse, match="Cannot set"):
+        await place.create(env=env)
+
+
+async def test_working_directory(place: Place) -> None:
+    ref = await place.run(workdir="/tmp")
+    async with talking(place.engine, ref) as talk:
+        assert (await talk.run("pwd"))[1] == b"/tmp\n"
+
+
+@pytest.mark.only(("fake", *CONTAINERS))  # the host runs as its own user alone
+async def test_user(place: Place) -> None:
+    ref = await place.run(user="65534:65534", command=("id", "-u"))
+    await ended(place, ref)
+    assert await place.engine.logs(ref) == b"65534\n"
+
+
+@pytest.mark.only(("fake", *CONTAINERS))
+async def test_unknown_user(place: Place) -> None:
+    try:
+        ref = await place.run(user="nosuchuser", command=("echo", "x"))
+    except ContainerFailed as error:
+        assert "nosuchuser" in str(error)  # noqa: PT017 - or, below, the container fails later
+        return
+    assert (await ended(place, ref)).exit_code not in (0, None)
+
+
+@contained
+async def test_hostname_and_name(place: Place) -> None:
+    name = f"{place.owner}-web"
+    ref = await place.run(hostname="pluto", name=name)
+    async with talking(place.engine, ref) as talk:
+        assert (await talk.run("hostname"))[1] == b"pluto\n"
+    with pytest.raises(Misuse, match="taken"):
+        await place.create(name=name)
+
+
+@contained
+async def test_limits(place: Place) -> None:
+    ref = await place.run(memory=64 << 20, cpu=0.5, pids=77)
+    async with talking(place.engine, ref) as talk:
+        for files, wanted in (
+            (("memory/memory.limit_in_bytes", "memory.max"), b"67108864"),
+            (("pids/pids.max", "pids.max"), b"77"),
+            (("cpu/cpu.cfs_quota_us", "cpu.max"), b"50000"),
+        ):
+            said = [(await talk.run("cat", f"/sys/fs/cgroup/{path}"))[1] for path in files]
+            assert any(out.split()[:1] == [wanted] for out in said), (files, said)
+
+
+@contained
+async def test_out_of_memory(place: Place) -> None:
+    ref = await place.run(command=("tail", "/dev/zero"), memory=32 << 20, sleep=True)
+    async with talking(place.engine, ref) as talk:
+        talk.send(wire.fixed(Type.START, wire.MAIN, 1))
+        main = talk.on(wire.MAIN)
+        assert await main.end() == -9
+        assert (await main.first(Type.EXIT)).values[1] & wire.Flag.OOM
+        talk.send(wire.fixed(Type.FORGET, wire.MAIN))
+    state = await ended(place, ref)
+    assert state.exit_code == 137
+    if place.kind.startswith("docker"):  # Podman 4.3 writes it down where it does not look
+        assert state.oom_killed
+
+
+@contained
+async def test_privileges_are_few(place: Place, box: str) -> None:
+    async with talking(place.engine, box) as talk:
+        status = (await talk.run("cat", "/proc/self/status"))[1].decode()
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    assert fields["NoNewPrivs"] == "1"
+    powers = int(fields["CapEff"], 16)
+    for bit in (12, 16, 19, 21, 24):  # net_admin, sys_module, sys_ptrace, sys_admin, sys_resource
+        assert not powers >> bit & 1
+
+
+@contained
+async def test_read_only_root(place: Place) -> None:
+    ref = await place.run(read_only=True)
+    async with talking(place.engine, ref) as talk:
+        code, _, error = await talk.run("touch", "/file")
+        assert code == 1
+        assert b"Read-only" in error
+        code, _, _ = await talk.run("touch", "/.tfnz/guest")
+        assert code == 1 or place.kind.endswith("exec")
+
+
+@contained
+async def test_empty_image(place: Place) -> None:
+    for read_only in (False, True):
+        ref = await place.run("tfnz-empty", sleep=True, read_only=read_only)
+        async with talking(place.engine, ref) as talk:
+            code, out, _ = await talk.run("/.tfnz/guest", "version")
+            assert code == 0
+            assert out.startswith(b"tfnz-guest")
+
+
+@contained
+async def test_no_network_and_yet_a_tunnel(place: Place) -> None:
+    ref = await place.run("nginx", network="none", sleep=False)
+    async with talking(place.engine, ref) as talk:
+        async with asyncio.timeout(30):
+            while True:
+                tunnel = talk.ask(Type.DIAL, [(Tag.PORT, 80)])
+                answer = await tunnel.first(Type.STAT, Type.FAILED)
+                if answer.type is Type.STAT:
+                    break
+                await asyncio.sleep(0.02)
+        request = b"GET / HTTP/1.0\r\n\r\n"
+        tunnel.stdin(request)
+        tunnel.stdin_ends(len(request))
+        await tunnel.until(lambda: Which.OUT in tunnel.ends)
+        assert tunnel.out.startswith(b"HTTP/1.1 200")
+        _, routes, _ = await talk.run("cat", "/proc/net/route")
+        assert len(routes.splitlines()) <= 1
+    assert (await place.engine.inspect(ref)).ip == ""
+
+
+@contained
+async def test_has_an_address(place: Place, box: str) -> None:
+    assert (await place.engine.inspect(box)).ip.count(".") == 3
+
+
+@pytest.mark.only(("host",))
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"cpu": 1.0},
+        {"memory": 1 << 20},
+        {"network": "none"},
+        {"read_only": True},
+        {"hostname": "x"},
+        {"user": "nobody"},
+    ],
+)
+async def test_host_refuses_what_it_cannot(place: Place, wish: dict[str, object]) -> None:
+    with pytest.raises(Misuse, match="on the host"):
+        await place.create(**wish)
+
+
+# --- labels --------------------------------------------------------------------------------------
+
+
+async def test_found_by_labels(place: Place) -> None:
+    first = await place.create(labels={LABEL_SESSION: "a", "x.y": json.dumps({"k": "v"})})
+    second = await place.create(labels={LABEL_SESSION: "b"})
+    found = {entry.ref: entry for entry in await place.engine.find({})}
+    assert {*found} == {first, second}
+    assert found[first].labels["x.y"] == '{"k": "v"}'
+    assert found[first].labels[LABEL_OWNER] == place.owner
+    assert found[first].labels[LABEL_CONTAINER] == f"{place.owner}-1"
+    assert found[first].state.status == "created"
+    assert [e.ref for e in await place.engine.find({LABEL_SESSION: "b"})] == [second]
+    assert await place.engine.find({LABEL_SESSION: "b", "x.y": "no"}) == []
+
+
+async def test_another_owner_is_left_alone(place: Place) -> None:
+    other = await place.second(owner=f"{place.owner}-other", runtime=place.runtime / "other")
+    image = await other.ensure_image("busybox", "never", lambda progress: None)
+    theirs = await other.create(place.spec(labels={LABEL_SESSION: "a"}), image)
+    assert await place.engine.find({}) == []
+    assert await place.engine.find({LABEL_SESSION: "a"}) == []
+    try:
+        await place.engine.remove(theirs)
+    except (Misuse, ContainerGone):
+        pass
+    assert (await other.inspect(theirs)).status == "created"
+    await other.remove(theirs)
+
+
+async def test_exited_container_is_found_with_its_code(place: Place) -> None:
+    ref = await place.run(command=("sh", "-c", "exit 5"))
+    await ended(place, ref)
+    (found,) = await place.engine.find({})
+    assert (found.state.status, found.state.exit_code) == ("exited", 5)

@@ -1,0 +1,186 @@
+"""Files before boot, files through the guest, volumes."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+from pathlib import Path
+
+import pytest
+from contract.conftest import CONTAINERS, Place
+from contract.talk import Talk, talking
+
+from tfnz_notebook._wire.guest import Stream as Which
+from tfnz_notebook._wire.guest import Tag, Type
+from tfnz_notebook.engines.base import Mount
+from tfnz_notebook.errors import Misuse, VolumeError
+
+
+def inside(place: Place, ref: str, path: str) -> str:
+    """A file's path for the processes there: on the host, files live below the scratch root."""
+    return f"{place.runtime}/host/{ref}/root{path}" if place.kind == "host" else path
+
+
+async def fetch(talk: Talk, path: str) -> tuple[bytes, int]:
+    """Content and mode, through the guest."""
+    got = talk.ask(Type.GET, [(Tag.PATH, path)])
+    answer = await got.first(Type.STAT, Type.FAILED)
+    assert answer.type is Type.STAT, answer.integer(Tag.ERRNO)
+    await got.until(lambda: Which.OUT in got.ends)
+    return got.out, answer.integer(Tag.MODE) & 0o7777
+
+
+async def test_files_before_boot(place: Place) -> None:
+    files = {
+        "/etc/tfnz/app.conf": b"key = value\n",
+        "/srv/deep/down/wörld and spaces": bytes(range(256)) * 1000,
+        "/empty": b"",
+    }
+    ref = await place.run(files=files)
+    async with talking(place.engine, ref) as talk:
+        for path, content in files.items():
+            assert await fetch(talk, path) == (content, 0o644)
+        code, out, _ = await talk.run("cat", inside(place, ref, "/etc/tfnz/app.conf"))
+        assert (code, out) == (0, b"key = value\n")
+
+
+async def test_first_process_sees_the_files(place: Place) -> None:
+    if place.kind == "host":
+        ref = await place.run(files={"/hello": b"early\n"}, command=("cat", "hello"))
+    else:
+        ref = await place.run(files={"/hello": b"early\n"}, command=("cat", "/hello"))
+    async with asyncio.timeout(30):
+        while not (log := await place.engine.logs(ref)):
+            await asyncio.sleep(0.01)
+    assert log == b"early\n"
+
+
+@pytest.mark.only(CONTAINERS)  # owners and users that are enforced
+async def test_any_user_can_read_files_before_boot(place: Place) -> None:
+    ref = await place.run(files={"/new/dir/file": b"x"}, user="65534:65534")
+    async with talking(place.engine, ref) as talk:
+        assert await talk.run("cat", "/new/dir/file") == (0, b"x", b"")
+        _, out, _ = await talk.run("stat", "-c", "%u %g %a", "/new/dir/file")
+        assert out == b"0 0 644\n"
+
+
+@pytest.mark.parametrize("path", ["relative", "/a/../b", "../etc/x", "", "/", "/nul\0", "/.tfnz/x"])
+async def test_paths_that_are_refused(place: Place, path: str) -> None:
+    with pytest.raises(Misuse):
+        await place.create(files={path: b""})
+
+
+async def test_content_must_be_bytes(place: Place) -> None:
+    for content in (["a list"], "text", None, 7):
+        with pytest.raises(Misuse, match="not bytes"):
+            await place.create(files={"/x": content})
+
+
+@pytest.mark.only(CONTAINERS)
+async def test_links_lead_nowhere_else(place: Place) -> None:
+    """Debian's /var/run is a link to /run: the container's, though this machine has one too."""
+    name = f"{place.owner}-escape"
+    ref = await place.run("debian", sleep=True, files={f"/var/run/{name}": b"inside"})
+    assert not Path("/run", name).exists()
+    async with talking(place.engine, ref) as talk:
+        assert (await fetch(talk, f"/run/{name}"))[0] == b"inside"
+        assert (await talk.run("readlink", "/var/run"))[1].strip() in (b"/run", b"../run")
+
+
+@pytest.mark.only(("fake", *CONTAINERS))
+async def test_files_on_a_read_only_root(place: Place) -> None:
+    """Refused with the remedy, or done: never silently dropped."""
+    try:
+        ref = await place.run(read_only=True, files={"/etc/new/x": b"content"})
+    except Misuse as error:
+        assert "read_only" in str(error)  # noqa: PT017 - the other answer is below
+        return
+    async with talking(place.engine, ref) as talk:
+        assert (await fetch(talk, "/etc/new/x"))[0] == b"content"
+
+
+async def test_put_and_fetch_through_the_guest(talk: Talk) -> None:
+    content = bytes(range(256)) * 4096
+    put = talk.ask(Type.PUT, [(Tag.PATH, "/tfnz-put"), (Tag.MODE, 0o600)])
+    at = 0
+    while at < len(content):
+        await put.until(lambda at=at: at - put.taken < 65536)
+        put.stdin(content[at : at + 65536], at)
+        at += 65536
+    put.stdin_ends(at)
+    done = await put.first(Type.STAT, Type.FAILED)
+    assert done.type is Type.STAT
+    assert await fetch(talk, "/tfnz-put") == (content, 0o600)
+    listing = talk.ask(Type.LIST, [(Tag.PATH, "/")])
+    await listing.until(lambda: Which.OUT in listing.ends)
+    found = {frame.text(Tag.NAME): frame for frame in listing.frames if frame.type is Type.STAT}
+    assert stat.S_ISREG(found["tfnz-put"].integer(Tag.KIND))
+
+
+# --- volumes -------------------------------------------------------------------------------------
+
+
+@pytest.mark.only(("fake", *CONTAINERS))
+async def test_volume_life(place: Place) -> None:
+    engine, name = place.engine, f"{place.owner}-v"
+    await engine.create_volume(name, {"x": "1"})
+    await engine.create_volume(name, {"x": "1"})  # ours already: fine
+    assert await engine.volumes({}) == [name]
+    assert await engine.volumes({"x": "1"}) == [name]
+    assert await engine.volumes({"x": "2"}) == []
+    other = await place.second(owner=f"{place.owner}-other", runtime=place.runtime / "other")
+    assert await other.volumes({}) == []
+    for call in (other.create_volume(name, {}), other.remove_volume(name)):
+        with pytest.raises(VolumeError):
+            await call
+    ref = await place.create(mounts=(Mount(name, "/data"),))
+    with pytest.raises(VolumeError, match="Destroy"):
+        await engine.remove_volume(name)
+    await engine.remove(ref)
+    await engine.remove_volume(name)
+    with pytest.raises(VolumeError):
+        await engine.remove_volume(name)
+    assert await engine.volumes({}) == []
+
+
+@pytest.mark.only(CONTAINERS)
+async def test_volume_keeps_data(place: Place) -> None:
+    name = f"{place.owner}-v"
+    await place.engine.create_volume(name, {})
+    writer = await place.run(mounts=(Mount(name, "/data"),))
+    async with talking(place.engine, writer) as talk:
+        assert (await talk.run("sh", "-c", "echo kept > /data/file"))[0] == 0
+    await place.engine.remove(writer)
+    reader = await place.run(mounts=(Mount(name, "/data", read_only=True),))
+    async with talking(place.engine, reader) as talk:
+        assert (await talk.run("cat", "/data/file"))[1] == b"kept\n"
+        assert (await talk.run("sh", "-c", "echo no > /data/file"))[0] != 0
+
+
+@pytest.mark.only(CONTAINERS)
+async def test_directory_mount(place: Place) -> None:
+    shared = place.runtime / "shared"
+    shared.mkdir()
+    (shared / "file").write_text("from outside\n")
+    ref = await place.run(mounts=(Mount(str(shared), "/shared", read_only=True),))
+    async with talking(place.engine, ref) as talk:
+        assert (await talk.run("cat", "/shared/file"))[1] == b"from outside\n"
+
+
+@pytest.mark.only(("fake", *CONTAINERS))
+@pytest.mark.parametrize("target", ["/.tfnz", "/.tfnz/run", "/.tfnz/guest", "/", "relative"])
+async def test_mount_points_that_are_refused(place: Place, target: str) -> None:
+    with pytest.raises(Misuse):
+        await place.create(mounts=(Mount("/tmp", target),))
+
+
+@pytest.mark.only(("host",))
+async def test_host_has_no_volumes(place: Place) -> None:
+    for call in (
+        place.engine.create_volume("v", {}),
+        place.engine.remove_volume("v"),
+        place.create(mounts=(Mount("v", "/v"),)),
+    ):
+        with pytest.raises(VolumeError, match="host"):
+            await call
+    assert await place.engine.volumes({}) == []

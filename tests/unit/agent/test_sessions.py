@@ -1,0 +1,185 @@
+"""Sessions: who counts as alive, when they end, and what a later agent takes over or reaps."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import time
+from typing import Any
+
+import pytest
+
+from tfnz_notebook._wire.link import request
+from tfnz_notebook.agent.labels import known, labelled
+from tfnz_notebook.agent.operations.containers import container_spawn
+from tfnz_notebook.agent.service import Claim, Running, owner
+from tfnz_notebook.agent.sessions import Member, Session, Sessions, session_name, start_of
+from tfnz_notebook.engines.base import ContainerSpec, Found, State
+from tfnz_notebook.errors import ContainerGone, Misuse, ProcessGone
+from tfnz_notebook.testing import FakeEngine
+
+SPEC = ContainerSpec(id="0" * 32, image="debian", env={"SECRET": "hunter2"}, name="box")
+
+
+def test_a_member_lives_while_it_pings_or_its_process_runs():
+    mine = (os.getpid(), start_of(os.getpid()))
+    assert Member("c", 100.0).alive(109.0, 10)
+    assert not Member("c", 100.0).alive(111.0, 10)
+    assert Member("c", 100.0, mine).alive(1000.0, 10), "busy, not gone"
+    assert not Member("c", 100.0, (mine[0], mine[1] + 1)).alive(1000.0, 10), "another's pid now"
+
+
+def test_a_process_that_has_ended_has_no_start():
+    child = subprocess.Popen(["true"])
+    deadline = time.monotonic() + 10
+    while start_of(child.pid) is not None:  # a zombie until we wait for it
+        assert time.monotonic() < deadline
+    child.wait()
+    assert start_of(child.pid) is None
+
+
+def test_a_vanished_client_is_waited_for_once():
+    session = Session("s", members={"c": Member("c", 100.0)}, idle_since=90.0)
+    assert not session.expired(105.0, 10)
+    assert session.expired(110.5, 10)
+
+
+def test_durable_sessions_end_by_their_ttl_or_never():
+    forever = Session("s", durable=True, idle_since=0.0)
+    assert not forever.expired(1e9, 10)
+    mortal = Session("s", durable=True, ttl=60, idle_since=0.0)
+    assert not mortal.expired(59, 10)
+    assert mortal.expired(60, 10)
+
+
+@pytest.mark.parametrize("wrong", ["", "a/b", "a b", "../x", "x" * 65, "a\n"])
+def test_names_that_would_be_trouble(wrong):
+    with pytest.raises(Misuse, match="Use up to 64"):
+        session_name(wrong)
+
+
+def test_labels_tell_what_adoption_needs_and_no_secret():
+    spec = labelled(SPEC, owner="me", session="s", durable=True, ttl=5.0, tag="t")
+    assert "hunter2" not in str(spec.labels)
+    told = known(Found("ref", spec.labels, State("running")))
+    assert told is not None
+    assert (told.session, told.durable, told.ttl, told.tag) == ("s", True, 5.0, "t")
+    assert (told.spec.id, told.spec.image, told.spec.name) == (SPEC.id, "debian", "box")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"io.tfnz.session": ""},
+        {"io.tfnz.container": ""},
+        {"io.tfnz.spec": "{"},
+        {"io.tfnz.spec": "[]"},
+        {"io.tfnz.spec": "{}"},
+        {"io.tfnz.durable": "soon"},
+    ],
+)
+def test_labels_of_somebody_else_are_not_known(change):
+    spec = labelled(SPEC, owner="me", session="s", durable=False, ttl=None, tag="")
+    assert known(Found("ref", {**spec.labels, **change}, State("running"))) is None
+
+
+class Client:
+    """What an operation needs of a client, without a socket."""
+
+    def __init__(self, sessions: Sessions, session: Session) -> None:
+        self.sessions, self.session, self.server = sessions, session, self
+
+    def container_changed(self, container: Any) -> None:
+        pass
+
+    def process_changed(self, container: Any, process: Any) -> None:
+        pass
+
+
+async def spawned(sessions: Sessions, name: str, ident: str) -> Any:
+    session = sessions.join(name, Member("c", time.monotonic()), False, None)
+    body = {"container": ident, "spec": {"image": "debian", "sleep": True}}
+    message = request(1, "container.spawn", body)
+    await container_spawn(Client(sessions, session), message)  # type: ignore[arg-type]
+    container = session.containers[ident]
+    await container.running()
+    return container
+
+
+@pytest.fixture
+async def engine():
+    made = FakeEngine()
+    await made.open()
+    yield made
+    await made.close()
+
+
+async def test_a_later_agent_adopts_what_an_earlier_left(tmp_path, engine):
+    first = Sessions(engine, engine.owner, tmp_path, grace=10)
+    left = await spawned(first, "s", "a" * 32)
+    first.close()
+    orphan = tmp_path / ("b" * 32)
+    orphan.mkdir()
+
+    later = Sessions(engine, engine.owner, tmp_path, grace=10)
+    await later.adopt(lambda container: None, lambda container, process: None)
+    session = later.get("s")
+    assert session is not None
+    container = later.container(session, left.ident)
+    assert (container.state, container.spec.image, container.ref) == (
+        "running",
+        "debian",
+        left.ref,
+    )
+    assert not orphan.exists(), "its container went while no agent was there"
+    with pytest.raises(ContainerGone):
+        later.container(session, "c" * 32)
+    with pytest.raises(ProcessGone):
+        later.process(session, "c" * 32)
+
+    # Nobody comes back for it.
+    session.idle_since = time.monotonic() - 11
+    await later.collect()
+    assert later.get("s") is None
+    assert (await engine.inspect(left.ref)).status == "gone"
+
+
+async def test_the_last_client_takes_its_session_along(tmp_path, engine):
+    sessions = Sessions(engine, engine.owner, tmp_path, grace=10)
+    container = await spawned(sessions, "s", "a" * 32)
+    session = sessions.get("s")
+    sessions.join("s", Member("d", time.monotonic()), False, None)
+    await sessions.leave(session, "c")
+    assert sessions.get("s") is session
+    await sessions.leave(session, "d")
+    assert sessions.get("s") is None
+    assert container.state == "destroyed"
+
+
+async def test_destroying_one_that_is_coming_up_leaves_nothing(tmp_path, engine):
+    sessions = Sessions(engine, engine.owner, tmp_path, grace=10)
+    container = await spawned(sessions, "s", "a" * 32)
+    waiting = asyncio.create_task(container.running())
+    await container.destroy()
+    await container.destroy()
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert await engine.find({}) == []
+    with pytest.raises(ContainerGone, match="destroyed"):
+        await container.running()
+
+
+def test_one_agent_claims_a_name(tmp_path):
+    first = Claim(tmp_path, "podman")
+    first.tell({"where": "podman", "socket": "ipc://x", "pid": 1})
+    with pytest.raises(Running) as running:
+        Claim(tmp_path, "podman")
+    assert running.value.about["socket"] == "ipc://x"
+    Claim(tmp_path, "docker")
+
+
+def test_the_owner_is_made_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFNZ_STATE", str(tmp_path / "state"))
+    assert owner() == owner()
+    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["owner"]

@@ -1,0 +1,50 @@
+"""A scripted agent in a runtime directory of the test's own, and a location that found it."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from unit.link.scripted_agent import ScriptedAgent
+
+from tfnz_notebook._link import starter
+from tfnz_notebook.container import Container
+from tfnz_notebook.location import Location
+
+NO_AGENT = """
+import json
+error = {"class": "NoEngine", "message": "Unit tests start no agent.", "details": {}}
+print(json.dumps({"error": error}))
+"""
+
+
+@pytest.fixture
+def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Short enough for a socket's path, which pytest's own directories are not."""
+    path = Path(tempfile.mkdtemp(prefix="tfnz-"))
+    monkeypatch.setenv("TFNZ_RUNTIME", str(path))
+    monkeypatch.setenv("TFNZ_CONFIG", str(path / "config"))
+    monkeypatch.delenv("TFNZ_LOCATION", raising=False)
+    # A link that looks for its agent while the scripted one is away must not start a real one.
+    monkeypatch.setattr(starter, "AGENT", ("-c", NO_AGENT))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def agent(runtime: Path) -> Iterator[ScriptedAgent]:
+    made = ScriptedAgent(runtime)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def location(agent: ScriptedAgent) -> Iterator[Location]:
+    with Location("podman") as opened:
+        yield opened
+
+
+@pytest.fixture
+def container(location: Location) -> Container:
+    return location.node("first").spawn_container("nginx").wait_until_ready(10)

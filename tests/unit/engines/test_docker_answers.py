@@ -1,0 +1,93 @@
+"""Answers, whole and with holes."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from tfnz_notebook.engines import docker_answers as answers
+from tfnz_notebook.engines.base import State
+from tfnz_notebook.errors import EngineGone
+
+
+def framed(kind: int, data: bytes) -> bytes:
+    return struct.pack(">B3xI", kind, len(data)) + data
+
+
+def test_image_with_everything() -> None:
+    image = answers.image(
+        {
+            "Id": "sha256:1",
+            "Config": {
+                "Entrypoint": ["/e"],
+                "Cmd": ["c"],
+                "Env": ["A=1", "B=x=y", "C="],
+                "User": "u",
+                "WorkingDir": "/w",
+                "ExposedPorts": {"80/tcp": {}, "53/udp": {}, "443": {}},
+                "Volumes": {"/v": {}},
+            },
+        }
+    )
+    assert image.env == {"A": "1", "B": "x=y", "C": ""}
+    assert image.ports == (80, 443)
+    assert (image.entrypoint, image.command, image.volumes) == (("/e",), ("c",), ("/v",))
+
+
+@pytest.mark.parametrize(
+    "said", [{}, {"Config": None}, {"Config": {"Entrypoint": None, "Cmd": ""}}]
+)
+def test_image_with_nothing(said: dict[str, object]) -> None:
+    image = answers.image(said)
+    assert (image.entrypoint, image.command, image.env, image.ports) == ((), (), {}, ())
+
+
+@pytest.mark.parametrize(
+    ("said", "state"),
+    [
+        ({"State": {"Status": "created", "ExitCode": 0}}, State("created")),
+        ({"State": {"Status": "configured"}}, State("created")),
+        ({"State": {"Status": "paused"}}, State("running")),
+        ({"State": {"Status": "exited", "ExitCode": 3}}, State("exited", 3)),
+        ({"State": {"Status": "stopped", "ExitCode": 0}}, State("exited", 0)),
+        (
+            {"State": {"Status": "dead", "OOMKilled": True, "Error": "e"}},
+            State("exited", 0, True, "e"),
+        ),
+        ({"State": {"Running": True}}, State("running")),
+        ({}, State("exited", 0)),
+    ],
+)
+def test_states(said: dict[str, object], state: State) -> None:
+    assert answers.state(said) == state
+
+
+def test_addresses() -> None:
+    running = {"State": {"Status": "running"}}
+    assert answers.state({**running, "NetworkSettings": {"IPAddress": "10.0.0.1"}}).ip == "10.0.0.1"
+    networks = {"Networks": {"none": None, "x": {"IPAddress": ""}, "y": {"IPAddress": "10.0.0.2"}}}
+    assert answers.state({**running, "NetworkSettings": networks}).ip == "10.0.0.2"
+    assert answers.state({**running, "NetworkSettings": None}).ip == ""
+
+
+def test_logs_lose_their_frames() -> None:
+    log = framed(1, b"out\n") + framed(2, b"err\n") + framed(1, b"")
+    assert answers.unframed(log) == b"out\nerr\n"
+    assert answers.unframed(b"plain text of a tty\n") == b"plain text of a tty\n"
+    assert answers.unframed(b"") == b""
+    assert answers.unframed(b"short") == b"short"
+    assert answers.unframed(log[:-9]) == b"out\nerr"
+
+
+def test_versions() -> None:
+    assert answers.version("1.41") == (1, 41)
+    assert answers.version(None) == (0, 0)
+    with pytest.raises(EngineGone, match="object was due"):
+        answers.mapping([1])
+
+
+def test_names_of_images() -> None:
+    listed = [{"RepoTags": ["b:1", "a:2"]}, {"RepoTags": None}, {"RepoTags": ["<none>:<none>"]}, {}]
+    assert answers.image_names(listed) == ["a:2", "b:1"]
+    assert answers.image_names(None) == []

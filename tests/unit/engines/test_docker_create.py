@@ -1,0 +1,155 @@
+"""A specification as the create call's JSON, and files as tar."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tfnz_notebook.engines import docker_create as shape
+from tfnz_notebook.engines.base import ContainerSpec, Image, Mount
+from tfnz_notebook.errors import Misuse
+
+IMAGE = Image("sha256:1", ("/entry",), ("cmd", "arg"), {"A": "1"}, "app:app", "/srv")
+
+
+def spec(**options: Any) -> ContainerSpec:
+    return ContainerSpec(id="c1", image="x", **options)
+
+
+def made(**options: Any) -> dict[str, Any]:
+    quirks = options.pop("quirks", shape.Quirks())
+    run = options.pop("run", Path("/run/tfnz/guests/c1"))
+    return shape.body(spec(**options), IMAGE, run=run, guest=Path("/lib/guest"), quirks=quirks)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({}, ["--user", "app:app", "--cwd", "/srv", "--", "/entry", "cmd", "arg"]),
+        (
+            {"sleep": True},
+            ["--user", "app:app", "--cwd", "/srv", "--sleep", "--", "/entry", "cmd", "arg"],
+        ),
+        ({"command": ("x",)}, ["--user", "app:app", "--cwd", "/srv", "--", "/entry", "x"]),
+        ({"entrypoint": ("/e",)}, ["--user", "app:app", "--cwd", "/srv", "--", "/e"]),
+        (
+            {"entrypoint": ("/e",), "command": ("x",)},
+            ["--user", "app:app", "--cwd", "/srv", "--", "/e", "x"],
+        ),
+        ({"entrypoint": (), "command": ("x",)}, ["--user", "app:app", "--cwd", "/srv", "--", "x"]),
+        (
+            {"user": "0", "workdir": "/"},
+            ["--user", "0", "--cwd", "/", "--", "/entry", "cmd", "arg"],
+        ),
+        ({"user": "", "workdir": ""}, ["--", "/entry", "cmd", "arg"]),
+        (
+            {"command": ("--sleep", "--")},
+            ["--user", "app:app", "--cwd", "/srv", "--", "/entry", "--sleep", "--"],
+        ),
+    ],
+)
+def test_guest_command(options: dict[str, Any], told: list[str]) -> None:
+    command = shape.guest_command(spec(**options), IMAGE)
+    assert command == ["init", "--socket", "/.tfnz/run/guest.sock", *told]
+
+
+def test_nothing_to_run() -> None:
+    with pytest.raises(Misuse, match="sleep=True"):
+        shape.guest_command(spec(), Image("i"))
+    assert shape.guest_command(spec(sleep=True), Image("i"))[-1] == "--sleep"
+
+
+def test_guest_is_root_and_unprivileged() -> None:
+    body = made()
+    assert (body["User"], body["Entrypoint"]) == ("0:0", ["/.tfnz/guest"])
+    host = body["HostConfig"]
+    assert host["SecurityOpt"] == ["no-new-privileges"]
+    assert host["Privileged"] is False
+    assert host["Init"] is False
+    assert host["AutoRemove"] is False
+    assert "CapAdd" not in host
+    assert host["PidsLimit"] == 4096
+    assert "Ulimits" not in host
+
+
+def test_limits() -> None:
+    host = made(cpu=0.5, memory=1 << 26, pids=7, network="none", read_only=True)["HostConfig"]
+    assert host["NanoCpus"] == 500_000_000
+    assert host["Memory"] == host["MemorySwap"] == 1 << 26
+    assert (host["PidsLimit"], host["NetworkMode"], host["ReadonlyRootfs"]) == (7, "none", True)
+    host = made(quirks=shape.Quirks(ulimits=(10, 20)))["HostConfig"]
+    assert host["Ulimits"] == [
+        {"Name": "nofile", "Soft": 10, "Hard": 10},
+        {"Name": "nproc", "Soft": 20, "Hard": 20},
+    ]
+
+
+def test_socket_transport_mounts() -> None:
+    mounts = made(mounts=(Mount("v", "/data/"), Mount("/etc", "/x", read_only=True)))["HostConfig"][
+        "Mounts"
+    ]
+    assert [(m["Type"], m["Source"], m["Target"], m["ReadOnly"]) for m in mounts] == [
+        ("volume", "v", "/data", False),
+        ("bind", "/etc", "/x", True),
+        ("bind", "/run/tfnz/guests/c1", "/.tfnz/run", False),
+        ("bind", "/lib/guest", "/.tfnz/guest", True),
+    ]
+
+
+def test_exec_transport_volume() -> None:
+    body = made(run=None)
+    assert body["Volumes"] == {"/.tfnz": {}}
+    assert "Mounts" not in body["HostConfig"]
+
+
+def test_selinux_labels() -> None:
+    host = made(quirks=shape.Quirks(selinux=True), mounts=(Mount("/home/me", "/x"),))["HostConfig"]
+    assert host["Binds"] == [
+        "/home/me:/x:rw",  # the user's own is not relabelled behind the user's back
+        "/run/tfnz/guests/c1:/.tfnz/run:rw,Z",
+        "/lib/guest:/.tfnz/guest:ro,z",
+    ]
+
+
+def test_image_keeps_its_stop_signal_unless_asleep() -> None:
+    assert "StopSignal" not in made()
+    assert made(sleep=True)["StopSignal"] == "SIGTERM"
+
+
+def test_environment_is_checked() -> None:
+    assert shape.environment({"A": "", "B": "x=y"}) == ["A=", "B=x=y"]
+    for bad in ({"": "x"}, {"A=": "x"}, {"A": 1}, {"A\0": "x"}, {1: "x"}):
+        with pytest.raises(Misuse):
+            shape.environment(bad)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("path", ["x", "", "./x", "/a/../b", "/..", "..", "/a\0b", 7, None])
+def test_paths_are_absolute_and_plain(path: Any) -> None:
+    with pytest.raises(Misuse):
+        shape.absolute(path, "a path")
+
+
+def test_odd_paths_are_fine() -> None:
+    assert shape.absolute("//a//b/./c..d/...", "a path") == "/a/b/c..d/..."
+
+
+def test_tar_has_files_and_no_directories() -> None:
+    long = "/" + "/".join(["d" * 60] * 5) + "/ü"
+    raw = shape.tar({"/etc/x": b"one", long: b"two"})
+    with tarfile.open(fileobj=io.BytesIO(raw)) as archive:
+        members = archive.getmembers()
+        content = [archive.extractfile(m).read() for m in members]  # type: ignore[union-attr]
+    assert [m.name for m in members] == ["etc/x", long[1:]]
+    assert content == [b"one", b"two"]
+    assert {(m.mode, m.uid, m.gid, m.isreg()) for m in members} == {(0o644, 0, 0, True)}
+
+
+def test_guest_tar() -> None:
+    with tarfile.open(fileobj=io.BytesIO(shape.guest_tar(b"elf"))) as archive:
+        run, guest = archive.getmembers()
+    assert (run.name, run.isdir(), run.mode) == ("run", True, 0o700)
+    assert (guest.name, guest.mode, guest.size) == ("guest", 0o755, 3)

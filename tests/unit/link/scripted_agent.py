@@ -1,0 +1,381 @@
+"""An agent that does what a test says: a ROUTER on a thread, logs in memory, no engine.
+
+It listens as ``podman.sock`` in a runtime directory, where ``Location('podman')`` finds it by
+itself. A test may answer any operation itself (``agent.answers[name] = function``), write to a
+process's output, end it, cut the connection, and look at all that was said. Public methods may be
+called from any thread; everything else happens on the agent's own.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import zmq
+
+from tfnz_notebook._wire import link as wire
+from tfnz_notebook._wire.link import Kind, Message
+from tfnz_notebook.errors import ContainerGone, ProcessGone, TfnzError, to_wire
+
+Answer = Callable[["ScriptedAgent", Message], Any]
+
+CHUNK = 256 << 10
+
+
+@dataclass
+class Stream:
+    data: bytearray = field(default_factory=bytearray)
+    base: int = 0
+    eof: bool = False
+
+    @property
+    def head(self) -> int:
+        return self.base + len(self.data)
+
+
+@dataclass
+class FakeProcess:
+    ident: str
+    container: str
+    text: str = ""
+    tty: bool = False
+    pid: int = 42
+    returncode: int | None = None
+    ended: bool = False
+    streams: dict[int, Stream] = field(default_factory=lambda: {1: Stream(), 2: Stream()})
+    stdin: bytearray = field(default_factory=bytearray)
+    timed_out: bool = False
+
+    def info(self) -> dict[str, Any]:
+        return {
+            "process": self.ident,
+            "container": self.container,
+            "text": self.text,
+            "pid": self.pid,
+            "tty": self.tty,
+            "returncode": self.returncode,
+            "out": self.streams[1].head,
+            "err": self.streams[2].head,
+            "ended": self.ended,
+            "seconds": 0.0,
+            "timed_out": self.timed_out,
+        }
+
+
+@dataclass
+class FakeReader:
+    identity: bytes
+    number: int
+    process: str
+    stream: int
+    offset: int
+    credit: int
+    finished: bool = False
+
+
+class ScriptedAgent:
+    """Listens from construction to :meth:`close`."""
+
+    def __init__(
+        self, runtime: Path, name: str = "podman", *, after: ScriptedAgent | None = None
+    ) -> None:
+        """``after``: an agent that has ended, whose containers and processes this one adopts."""
+        self.path = runtime / f"{name}.sock"
+        self.requests: list[Message] = []
+        self.notes: list[Message] = []
+        self.answers: dict[str, Answer] = {}
+        self.containers: dict[str, dict[str, Any]] = {}
+        self.processes: dict[str, FakeProcess] = {}
+        if after is not None:
+            self.containers, self.processes = after.containers, after.processes
+        self.readers: dict[tuple[bytes, int], FakeReader] = {}
+        self.clients: list[bytes] = []
+        self._context = zmq.Context()
+        self._tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._numbers = itertools.count()
+        self._wake_name = f"inproc://wake-{id(self)}"
+        self._wake_lock = threading.Lock()
+        self._woken = self._context.socket(zmq.PULL)
+        self._woken.bind(self._wake_name)
+        self._waker = self._context.socket(zmq.PUSH)
+        self._waker.connect(self._wake_name)
+        self._open = True
+        self._thread = threading.Thread(target=self._run, name="scripted-agent", daemon=True)
+        self._listening = threading.Event()
+        self._thread.start()
+        assert self._listening.wait(10)
+
+    # -- what tests use
+
+    def do(self, function: Callable[[], None]) -> None:
+        """Run it on the agent's thread, soon."""
+        self._tasks.put(function)
+        with self._wake_lock:
+            self._waker.send(b"")
+
+    def write(self, process: str, data: bytes, stream: int = 1) -> None:
+        """The process writes."""
+
+        def write() -> None:
+            self.processes[process].streams[stream].data += data
+            self._pump()
+
+        self.do(write)
+
+    def end(self, process: str, returncode: int = 0, *, eof: bool = True) -> None:
+        """The process exits, having said all it has written."""
+
+        def end() -> None:
+            found = self.processes[process]
+            found.returncode, found.ended = returncode, True
+            for stream in found.streams.values():
+                stream.eof = stream.eof or eof
+            self._tell("process", {"process": process, "info": found.info()})
+            self._pump()
+
+        self.do(end)
+
+    def set_state(self, container: str, state: str, **info: Any) -> None:
+        """The container changes."""
+
+        def change() -> None:
+            found = self.containers[container]
+            found.update(state=state, **info)
+            self._tell("container", {"container": container, "info": found})
+
+        self.do(change)
+
+    def event(self, name: str, body: dict[str, Any], payload: bytes | None = None) -> None:
+        """Say something to every client."""
+        self.do(lambda: self._tell(name, body, payload))
+
+    def raw(self, parts: list[bytes]) -> None:
+        """Say anything at all to every client."""
+
+        def say() -> None:
+            for identity in self.clients:
+                self._router.send_multipart([identity, *parts])
+
+        self.do(say)
+
+    def named(self, name: str) -> list[Message]:
+        """The requests of that name so far."""
+        return [message for message in self.requests if message.name == name]
+
+    def until(self, met: Callable[[], Any], timeout: float = 10.0) -> Any:
+        """Poll until it is true; its value."""
+        deadline = time.monotonic() + timeout
+        while True:
+            value = met()
+            if value:
+                return value
+            assert time.monotonic() < deadline, "it did not happen"
+            time.sleep(0.002)
+
+    def close(self) -> None:
+        """Stop listening, as an agent that is killed: nothing is said."""
+        if self._open:
+            self.do(self._stop)
+            self._thread.join(10)
+            self._context.destroy(linger=0)
+            self.path.unlink(missing_ok=True)
+
+    # -- on the agent's thread
+
+    def _stop(self) -> None:
+        self._open = False
+
+    def _run(self) -> None:
+        self._router = self._context.socket(zmq.ROUTER)
+        self._router.set(zmq.SNDHWM, 0)
+        self._router.set(zmq.RCVHWM, 0)
+        self._router.bind(f"ipc://{self.path}")
+        self._listening.set()
+        poller = zmq.Poller()
+        poller.register(self._router, zmq.POLLIN)
+        poller.register(self._woken, zmq.POLLIN)
+        while self._open:
+            for socket, _ in poller.poll():
+                if socket is self._woken:
+                    self._woken.recv()
+                    self._tasks.get()()
+                else:
+                    identity, *parts = self._router.recv_multipart()
+                    self._message(identity, wire.decode(parts))
+        self._router.close(0)
+        self._woken.close(0)
+        self._waker.close(0)
+
+    def _message(self, identity: bytes, message: Message) -> None:
+        self._identity = identity
+        if message.kind is Kind.NOTE:
+            self.notes.append(message)
+            if message.name == "credit":
+                reader = self.readers.get((identity, message.body["reader"]))
+                if reader is not None:
+                    reader.credit = max(reader.credit, message.body["upto"])
+                    self._pump()
+            return
+        self.requests.append(message)
+        if message.name != "hello" and identity not in self.clients:
+            error = to_wire(TfnzError("Say hello first.", again=True))
+            self._send(identity, Message(Kind.ERROR, message.ident, message.name, error))
+            return
+        default = getattr(self, "_" + message.name.replace(".", "_"), lambda m: ({}, None))
+        answer = self.answers.get(message.name)
+        try:
+            given = answer(self, message) if answer is not None else default(message)
+        except TfnzError as error:
+            self._send(identity, Message(Kind.ERROR, message.ident, message.name, to_wire(error)))
+            return
+        if given is NotImplemented:  # the test answers later, or never
+            return
+        body, payload = given
+        self._send(identity, wire.reply(message, body, payload))
+        self._pump()
+
+    def _send(self, identity: bytes, message: Message) -> None:
+        self._router.send_multipart([identity, *wire.encode(message)])
+
+    def _tell(self, name: str, body: dict[str, Any], payload: bytes | None = None) -> None:
+        for identity in self.clients:
+            self._send(identity, wire.event(name, body, payload))
+
+    def _pump(self) -> None:
+        for reader in list(self.readers.values()):
+            found = self.processes.get(reader.process)
+            if found is None:
+                continue
+            stream = found.streams[reader.stream]
+            reader.offset = max(reader.offset, stream.base)
+            while (
+                size := min(CHUNK, stream.head - reader.offset, reader.credit - reader.offset)
+            ) > 0:
+                start = reader.offset - stream.base
+                body = {"reader": reader.number, "offset": reader.offset}
+                chunk = bytes(stream.data[start : start + size])
+                self._send(reader.identity, wire.event("data", body, chunk))
+                reader.offset += size
+            if stream.eof and reader.offset == stream.head and not reader.finished:
+                reader.finished = True
+                body = {"reader": reader.number, "offset": reader.offset}
+                self._send(reader.identity, wire.event("eof", body))
+
+    # -- the operations
+
+    def _hello(self, message: Message) -> Any:
+        self.clients.append(self._identity)
+        return {
+            "version": 1,
+            "agent": "scripted",
+            "session": message.body.get("session") or "s-test",
+            "engine": "podman",
+            "about": {},
+            "resumed": False,
+            "heartbeat": 10.0,
+        }, None
+
+    def _nodes(self, message: Message) -> Any:
+        node = {"cpus": 2, "cpu_free": 1.5, "memory": 8 << 30, "containers": 0, "labels": {}}
+        first = {**node, "name": "first", "memory_free": 1 << 30}
+        return {"nodes": [first, {**node, "name": "second", "memory_free": 2 << 30}]}, None
+
+    def _container_spawn(self, message: Message) -> Any:
+        ident, spec = message.body["container"], message.body["spec"]
+        if ident not in self.containers:
+            info = {"container": ident, "state": "running", "created": 0.0}
+            info |= {key: spec.get(key) or "" for key in ("image", "name", "tag", "node")}
+            self.containers[ident] = info
+            if not spec.get("sleep"):
+                self.processes[ident] = FakeProcess(ident, ident)
+            self.do(lambda: self._tell("container", {"container": ident, "info": info}))
+        return {}, None
+
+    def _container_list(self, message: Message) -> Any:
+        return {"containers": list(self.containers.values())}, None
+
+    def _container(self, message: Message) -> dict[str, Any]:
+        found = self.containers.get(message.body["container"])
+        if found is None:
+            raise ContainerGone("Cannot use this container: it is not here.")
+        return found
+
+    def _container_info(self, message: Message) -> Any:
+        return {"info": self._container(message)}, None
+
+    def _container_destroy(self, message: Message) -> Any:
+        found = self.containers.pop(message.body["container"], None)
+        if found is not None:
+            found["state"] = "destroyed"
+            self._tell("container", {"container": found["container"], "info": found})
+        return {}, None
+
+    def _process_spawn(self, message: Message) -> Any:
+        body = message.body
+        self._container(message)
+        ident = body["process"]
+        if ident not in self.processes:
+            self.processes[ident] = FakeProcess(
+                ident, body["container"], body["text"], bool(body.get("tty"))
+            )
+        for stream, number, credit in body.get("readers") or ():
+            self._open_reader(number, ident, stream, 0, credit)
+        return {"pid": self.processes[ident].pid, "started": 1.0}, None
+
+    def _open_reader(
+        self, number: int, process: str, stream: int, offset: int, credit: int
+    ) -> None:
+        key = (self._identity, number)
+        self.readers[key] = FakeReader(self._identity, number, process, stream, offset, credit)
+
+    def _process(self, message: Message) -> FakeProcess:
+        found = self.processes.get(message.body["process"])
+        if found is None:
+            raise ProcessGone("Cannot use this process: it is not here.")
+        return found
+
+    def _process_list(self, message: Message) -> Any:
+        ident = message.body["container"]
+        found = [p.info() for p in self.processes.values() if p.container == ident != p.ident]
+        return {"processes": found}, None
+
+    def _process_info(self, message: Message) -> Any:
+        return {"info": self._process(message).info()}, None
+
+    def _process_destroy(self, message: Message) -> Any:
+        process = self._process(message)
+        if not process.ended:
+            process.returncode, process.ended = -15, True
+            self._tell("process", {"process": process.ident, "info": process.info()})
+        return {"survivors": 0}, None
+
+    def _process_stdin(self, message: Message) -> Any:
+        self._process(message).stdin.extend(message.payload or b"")
+        return {}, None
+
+    def _log_read(self, message: Message) -> Any:
+        body = message.body
+        stream = self._process(message).streams[body["stream"]]
+        offset = max(body["offset"], stream.base)
+        start = offset - stream.base
+        chunk = bytes(stream.data[start : start + body["limit"]])
+        told = {"offset": offset, "head": stream.head, "base": stream.base, "eof": stream.eof}
+        return told, chunk
+
+    def _reader_open(self, message: Message) -> Any:
+        body = message.body
+        self._process(message)
+        self._open_reader(
+            body["reader"], body["process"], body["stream"], body["offset"], body["credit"]
+        )
+        return {}, None
+
+    def _reader_close(self, message: Message) -> Any:
+        self.readers.pop((self._identity, message.body["reader"]), None)
+        return {}, None

@@ -1,0 +1,211 @@
+"""Finding an agent or starting one: exactly one, in a directory that nobody else can enter."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tfnz_notebook._link import starter
+from tfnz_notebook.errors import AgentError, Misuse, NoEngine
+
+# An agent that listens, says so, and ends when told by a file. It notes that it was started.
+STAND_IN = """
+import json, os, socket, sys, time
+options = dict(zip(sys.argv[2::2], sys.argv[3::2]))
+runtime, where = options["--runtime"], options["--where"]
+where = "docker" if where == "auto" else where
+with open(os.path.join(runtime, "started"), "a") as notes:
+    notes.write(f"{os.getpid()} {where} {sys.argv[1]} {os.getcwd()} {os.getsid(0)}\\n")
+time.sleep(0.2)
+path = os.path.join(runtime, f"{where}.sock")
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(path)
+listener.listen()
+print(json.dumps({"where": where, "socket": f"ipc://{path}", "pid": os.getpid()}), flush=True)
+while not os.path.exists(os.path.join(runtime, "stop")):
+    time.sleep(0.02)
+"""
+
+
+@pytest.fixture
+def stand_in(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """What is started instead of an agent."""
+    script = runtime / "stand_in.py"
+    script.write_text(STAND_IN)
+    monkeypatch.setattr(starter, "AGENT", ("-P", str(script)))
+    children: list[subprocess.Popen[bytes]] = []
+    monkeypatch.setattr(starter, "_started", children)
+    yield script
+    (runtime / "stop").touch()
+    for child in children:
+        child.wait(20)
+
+
+def started(runtime: Path) -> list[list[str]]:
+    notes = runtime / "started"
+    return [line.split() for line in notes.read_text().splitlines()] if notes.exists() else []
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_one_is_started_and_found_again(runtime: Path) -> None:
+    first = starter.place("podman").find()
+    assert first.url == f"ipc://{runtime}/podman.sock"
+    assert starter.place("podman").find() == first
+    notes = started(runtime)
+    assert [note[1:3] for note in notes] == [["podman", "serve"]]
+    assert notes[0][4] == notes[0][0], "it leads a session of its own"
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_where_none_takes_what_the_agent_chose(runtime: Path) -> None:
+    place = starter.place(None)
+    assert place.where == "auto"
+    place.find()
+    assert place.where == "docker"
+    again = starter.place(None)
+    again.find()
+    assert again.where == "docker"
+    assert len(started(runtime)) == 1
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_named_location_of_the_environment(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TFNZ_LOCATION", "host")
+    starter.place(None).find()
+    assert [note[1] for note in started(runtime)] == ["host"]
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_socket_that_nobody_serves_is_no_agent(runtime: Path) -> None:
+    stale = socket.socket(socket.AF_UNIX)
+    stale.bind(str(runtime / "podman.sock"))
+    stale.close()
+    assert not starter._accepts(runtime / "podman.sock")
+    (runtime / "podman.sock").unlink()
+    starter.place("podman").find()
+    assert len(started(runtime)) == 1
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_threads_that_ask_at_once_start_one(runtime: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: starter.place("podman").find(), range(8)))
+    assert len(set(found)) == 1
+    assert len(started(runtime)) == 1
+
+
+def test_processes_that_ask_at_once_start_one(runtime: Path, stand_in: Path) -> None:
+    source = (
+        "import sys\n"
+        "from tfnz_notebook._link import starter\n"
+        "starter.AGENT = ('-P', sys.argv[1])\n"
+        "print(starter.place('podman').find().url)\n"
+        "import os\n"
+        "sys.stdout.flush()\n"
+        "os._exit(0)\n"
+    )
+    command = [sys.executable, "-c", source, str(stand_in)]
+    asking = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(6)]
+    said = {each.communicate(timeout=60)[0] for each in asking}
+    assert said == {f"ipc://{runtime}/podman.sock\n".encode()}
+    assert len(started(runtime)) == 1
+
+
+def test_an_agent_that_cannot_serve_says_why(stand_in: Path) -> None:
+    error = {"class": "NoEngine", "message": "Cannot: none. Install one.", "details": {"a": 1}}
+    stand_in.write_text(f"print({json.dumps(json.dumps({'error': error}))})")
+    with pytest.raises(NoEngine, match="Install one") as caught:
+        starter.place("podman").find()
+    assert caught.value.details == {"a": 1}
+
+
+@pytest.mark.parametrize("said", ["", "nonsense\n", "[]\n", "{}\n"])
+def test_an_agent_that_dies_shows_the_end_of_its_log(stand_in: Path, said: str) -> None:
+    stand_in.write_text(
+        f"import sys\nprint('its last words', file=sys.stderr)\nsys.stdout.write({said!r})"
+    )
+    with pytest.raises(AgentError, match="its last words"):
+        starter.place("podman").find()
+
+
+def test_an_agent_that_never_listens(stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starter, "START_TIMEOUT", 0.3)
+    stand_in.write_text("import time\ntime.sleep(60)")
+    with pytest.raises(AgentError, match="did not listen within"):
+        starter.place("podman").find()
+
+
+def test_the_real_agents_module_is_what_is_started() -> None:
+    assert starter.AGENT == ("-P", "-m", "tfnz_notebook.agent")
+
+
+# -- the runtime directory
+
+
+def test_it_is_made_for_us_alone(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TFNZ_RUNTIME", str(runtime / "a" / "b"))
+    assert starter.runtime_directory().stat().st_mode & 0o777 == 0o700
+
+
+def test_the_users_own_directory_comes_second(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TFNZ_RUNTIME")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    assert starter.runtime_directory() == runtime / "tfnz"
+
+
+def test_one_that_others_may_enter_is_refused(runtime: Path) -> None:
+    runtime.chmod(0o755)
+    with pytest.raises(AgentError, match=r"others may enter it \(mode 755\).*chmod 700"):
+        starter.place("podman")
+
+
+def test_a_link_is_refused(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (runtime / "real").mkdir(mode=0o700)
+    (runtime / "link").symlink_to(runtime / "real")
+    monkeypatch.setenv("TFNZ_RUNTIME", str(runtime / "link"))
+    with pytest.raises(AgentError, match="not a directory"):
+        starter.place("podman")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_another_users_is_refused(runtime: Path) -> None:
+    os.chown(runtime, 65534, 65534)
+    with pytest.raises(AgentError, match="belongs to uid 65534"):
+        starter.place("podman")
+    os.chown(runtime, os.geteuid(), os.getegid())
+
+
+def test_a_file_in_its_place(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (runtime / "file").touch()
+    monkeypatch.setenv("TFNZ_RUNTIME", str(runtime / "file"))
+    with pytest.raises(AgentError, match="Set TFNZ_RUNTIME"):
+        starter.place("podman")
+
+
+def test_one_too_long_for_a_socket(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TFNZ_RUNTIME", str(runtime / ("x" * 120)))
+    with pytest.raises(AgentError, match="too long for a socket"):
+        starter.place("podman").find()
+
+
+@pytest.mark.parametrize("where", ["lxd", "Podman", "", "http://x", "tcp:host"])
+def test_places_that_are_none(where: str, runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TFNZ_LOCATION", "")
+    if where:
+        with pytest.raises(Misuse, match="no such kind of place"):
+            starter.place(where)
+
+
+def test_file_names_stay_in_the_directory() -> None:
+    assert starter.file_name("kubernetes://ctx/name space/..") == "kubernetes___ctx_name_space_.."
+    assert "/" not in starter.file_name("a/../b")

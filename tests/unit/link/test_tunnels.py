@@ -1,0 +1,225 @@
+"""Through a tunnel: both directions, half-closed, held back, dialled anew for each connection."""
+
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from unit.link.scripted_agent import ScriptedAgent
+
+from tfnz_notebook._link import dial
+from tfnz_notebook._wire.link import Message
+from tfnz_notebook.container import Container
+from tfnz_notebook.errors import PortClosed
+from tfnz_notebook.tunnel import Tunnel
+
+WINDOW_IN = 256 << 10
+
+
+class Server:
+    """What listens in the container: keeps what it gets, says what the test wants."""
+
+    def __init__(self, agent: ScriptedAgent) -> None:
+        self.agent = agent
+        self.listens = True
+        self.got: dict[int, bytearray] = {}
+        self.eof: list[int] = []
+        self.closed: list[int] = []
+        self.credit: dict[int, int] = {}
+        self.said: dict[int, int] = {}
+        self.most = 0
+        self._waiting: dict[int, bytearray] = {}
+        self._seen = 0
+        agent.answers["dial"] = self._dial
+        self._plain = agent._message
+        agent._message = self._message  # type: ignore[method-assign]
+
+    def _dial(self, _: ScriptedAgent, message: Message) -> Any:
+        if not self.listens:
+            raise PortClosed("Cannot connect: refused. Start it.")
+        number = message.body["reader"]
+        self.got[number] = bytearray()
+        self.said[number] = 0
+        self.credit[number] = message.body["credit"]
+        self._waiting[number] = bytearray()
+        self.agent._tell("dial.credit", {"reader": number, "upto": WINDOW_IN})
+        return {}, None
+
+    def _message(self, identity: bytes, message: Message) -> None:
+        self._plain(identity, message)
+        number = message.body.get("reader")
+        if number not in self.got:
+            return
+        match message.name:
+            case "dial.data":
+                assert message.body["offset"] == len(self.got[number])
+                self.got[number] += message.payload or b""
+                upto = len(self.got[number]) + WINDOW_IN
+                self.agent._tell("dial.credit", {"reader": number, "upto": upto})
+            case "dial.eof":
+                self.eof.append(number)
+            case "dial.close":
+                self.closed.append(number)
+            case "credit":
+                self.credit[number] = message.body["upto"]
+                self._pump(number)
+
+    def say(self, number: int, data: bytes, *, eof: bool = False) -> None:
+        def begin() -> None:
+            self._waiting[number] += data
+            self._pump(number)
+            if eof:
+                assert not self._waiting[number]
+                self.agent._tell("eof", {"reader": number, "offset": self.said[number]})
+
+        self.agent.do(begin)
+
+    def _pump(self, number: int) -> None:
+        waiting = self._waiting[number]
+        while waiting and self.said[number] < self.credit[number]:
+            size = min(len(waiting), 256 << 10, self.credit[number] - self.said[number])
+            body = {"reader": number, "offset": self.said[number]}
+            self.agent._tell("data", body, bytes(waiting[:size]))
+            del waiting[:size]
+            self.said[number] += size
+
+    def drop(self, number: int, errno: int) -> None:
+        self.agent.event("dial.closed", {"reader": number, "errno": errno})
+
+    def number(self) -> int:
+        """Of the newest connection."""
+        seen = self._seen
+        self.agent.until(lambda: len(self.got) > seen)
+        self._seen = len(self.got)
+        return list(self.got)[-1]
+
+
+@pytest.fixture
+def server(agent: ScriptedAgent) -> Server:
+    return Server(agent)
+
+
+@pytest.fixture
+def tunnel(server: Server, container: Container) -> Tunnel:
+    return container.attach_tunnel(80)
+
+
+@pytest.fixture
+def client(tunnel: Tunnel) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", tunnel.port), 10) as connected:
+        yield connected
+
+
+def receive(connected: socket.socket, size: int) -> bytes:
+    pieces = bytearray()
+    while len(pieces) < size and (piece := connected.recv(1 << 16)):
+        pieces += piece
+    return bytes(pieces)
+
+
+def test_both_directions(server: Server, client: socket.socket, tunnel: Tunnel) -> None:
+    client.sendall(b"question")
+    number = server.number()
+    server.agent.until(lambda: server.got[number] == b"question")
+    server.say(number, b"answer")
+    assert receive(client, 6) == b"answer"
+    assert tunnel.connections == 1
+
+
+def test_what_is_sent_before_it_is_connected_waits(server: Server, client: socket.socket) -> None:
+    data = os.urandom(3 * WINDOW_IN + 17)
+    sender = threading.Thread(target=client.sendall, args=(data,))
+    sender.start()
+    number = server.number()
+    server.agent.until(lambda: len(server.got[number]) == len(data))
+    sender.join(10)
+    assert server.got[number] == data
+
+
+def test_half_closes(server: Server, client: socket.socket) -> None:
+    client.sendall(b"all of it")
+    client.shutdown(socket.SHUT_WR)
+    number = server.number()
+    server.agent.until(lambda: server.eof == [number])
+    assert server.got[number] == b"all of it"
+    server.say(number, b"and the answer", eof=True)
+    assert receive(client, 100) == b"and the answer"
+    server.drop(number, 0)
+
+
+def test_the_containers_half_may_close_first(server: Server, client: socket.socket) -> None:
+    number = server.number()
+    server.say(number, b"bye", eof=True)
+    assert receive(client, 100) == b"bye"
+    client.sendall(b"still talking")
+    server.agent.until(lambda: server.got[number] == b"still talking")
+
+
+def test_a_client_that_does_not_read_holds_the_container_back(
+    server: Server, client: socket.socket
+) -> None:
+    number = server.number()
+    data = os.urandom(24 << 20)
+    server.say(number, data)
+    held = 16 << 20  # window, transport and the kernel's own buffers hold less than this
+    server.agent.until(lambda: server.said[number] >= dial.WINDOW)
+    assert server.said[number] < held
+    assert receive(client, len(data)) == data
+
+
+def test_a_closed_client_closes_the_connection_in_the_container(
+    server: Server, client: socket.socket, tunnel: Tunnel
+) -> None:
+    number = server.number()
+    client.sendall(b"x")
+    server.agent.until(lambda: server.got[number] == b"x")
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    client.close()
+    server.agent.until(lambda: server.closed == [number])
+    server.agent.until(lambda: tunnel.connections == 0)
+
+
+def test_a_reset_in_the_container_is_one_here(server: Server, client: socket.socket) -> None:
+    server.drop(server.number(), 104)
+    with contextlib.suppress(ConnectionResetError):
+        assert client.recv(1) == b""
+
+
+def test_each_connection_is_dialled_anew(server: Server, tunnel: Tunnel) -> None:
+    server.listens = False
+    refused = socket.create_connection(("127.0.0.1", tunnel.port), 10)
+    with refused, contextlib.suppress(ConnectionResetError):
+        assert refused.recv(1) == b""
+    server.listens = True
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", tunnel.port), 10) as connected:
+            number = server.number()
+            server.say(number, b"hi")
+            assert receive(connected, 2) == b"hi"
+
+
+def test_it_outlives_a_break_of_the_link(
+    agent: ScriptedAgent, server: Server, client: socket.socket, tunnel: Tunnel
+) -> None:
+    server.number()
+    agent.raw([b"nonsense"])
+    with contextlib.suppress(ConnectionResetError):
+        assert client.recv(1) == b""
+    agent.until(lambda: len(agent.named("hello")) == 2)
+    with socket.create_connection(("127.0.0.1", tunnel.port), 10) as connected:
+        number = server.number()
+        server.say(number, b"again")
+        assert receive(connected, 5) == b"again"
+
+
+def test_destroying_it_drops_its_connections(
+    server: Server, client: socket.socket, tunnel: Tunnel
+) -> None:
+    number = server.number()
+    tunnel.destroy()
+    with contextlib.suppress(ConnectionResetError):
+        assert client.recv(1) == b""
+    server.agent.until(lambda: server.closed == [number])

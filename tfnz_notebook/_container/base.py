@@ -1,0 +1,234 @@
+"""What a container is, what is heard of it, and whether it can be used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakValueDictionary
+
+from tfnz_notebook._link.changes import Changes
+from tfnz_notebook._link.follow import Data
+from tfnz_notebook._link.portal import Closed
+from tfnz_notebook._link.reader import read
+from tfnz_notebook.errors import (
+    ContainerError,
+    ContainerFailed,
+    ContainerGone,
+    OutOfMemory,
+    ProcessGone,
+    TfnzError,
+    WaitTimeout,
+    from_wire,
+)
+from tfnz_notebook.process import Process
+from tfnz_notebook.tunnel import Tunnel
+
+if TYPE_CHECKING:
+    from tfnz_notebook.container import Container
+    from tfnz_notebook.location import Location
+
+
+class Base(metaclass=Closed):
+    """State, and the events that change it; everything but properties runs on the I/O loop."""
+
+    _comes_from = "Use node.spawn_container()."
+
+    def __init__(self, location: Location, ident: str, info: dict[str, Any]) -> None:
+        self._location = location
+        self._link = location._link
+        self._id = ident
+        self._info = info
+        self._changes = Changes()
+        self._known: WeakValueDictionary[str, Process] = WeakValueDictionary()
+        self._live: dict[str, Process] = {}
+        self._tunnels: list[Tunnel] = []
+        self._sampled: tuple[float, float] | None = None
+        self._callbacks: tuple[Data | None, Callable[..., object] | None] = (None, None)
+        self._main = Process._create(self, ident, info.get("image", ""), False)
+        self._link.listen("container", ident, self._heard)
+        self._link.listen("process", ident, self._main_heard)
+
+    @property
+    def _me(self) -> Container:
+        return cast("Container", self)
+
+    @property
+    def id(self) -> str:
+        """Its id: 32 hexadecimal digits, unique."""
+        return self._id
+
+    @property
+    def name(self) -> str:
+        """Its name at the engine, empty if none was given."""
+        return str(self._info.get("name") or "")
+
+    @property
+    def tag(self) -> str:
+        """The tag it was spawned with, or empty."""
+        return str(self._info.get("tag") or "")
+
+    @property
+    def image(self) -> str:
+        """The image's name as it was given."""
+        return str(self._info.get("image") or "")
+
+    @property
+    def state(self) -> str:
+        """What it is doing.
+
+        ``pulling``, ``creating``, ``starting``, ``running``; then ``exited``, ``failed`` (it never
+        ran) or ``destroyed``.
+        """
+        return str(self._info.get("state") or "creating")
+
+    @property
+    def returncode(self) -> int | None:
+        """The main process's code once it has ended, negative for a signal; else None."""
+        code = self._info.get("returncode")
+        return code if code is not None else self._main.returncode
+
+    @property
+    def _called(self) -> str:
+        return self.name or self.tag or f"{self.image} {self._id[:8]}"
+
+    # -- hearing of it, on the I/O loop
+
+    def _heard(self, info: dict[str, Any] | None) -> None:
+        if info is None and self._link.over:  # we left, and do not know what became of it
+            self._main._heard(None)
+            self._changes.tell()
+            return
+        before = self.state
+        self._info = {**self._info, "state": "destroyed"} if info is None else info
+        state = self.state
+        if state == "starting" and before in ("running", "exited"):
+            self._reset_main()
+        if state in ("running", "exited"):
+            self._read_main()
+        if state in ("exited", "failed", "destroyed"):
+            self._over(state, known=info is not None)
+        self._changes.tell()
+
+    def _over(self, state: str, *, known: bool) -> None:
+        if not self._main._ended:
+            self._main._heard({**self._main._info, "returncode": self.returncode, "ended": True})
+        if state == "exited":
+            return
+        for process in list(self._live.values()):
+            # Destroying kills. What became of one that the agent does not know, nobody knows.
+            process._heard({**process._info, "returncode": -9, "ended": True} if known else None)
+        for process in [self._main, *self._known.values()]:
+            process._give_up()
+        for tunnel in list(self._tunnels):
+            tunnel._listener.close()
+        if state == "destroyed":
+            self._location._container_over(self._me)
+
+    def _follow_main(self, data: Data | None, function: Callable[..., object] | None) -> None:
+        """Have callbacks follow the main process; they get the container, as 20ft's did."""
+        self._callbacks = (data, function)
+        self._main._follow(self, {1: data}, function)
+
+    def _read_main(self) -> None:
+        """Open the readers of the main process, once there is one."""
+        for follower in self._main._followers:
+            for reader in follower.readers:
+                if not reader.opened and not reader.finished:
+                    self._link.background(reader.open())
+
+    def _reset_main(self) -> None:
+        """A reboot: a new main process, whose log begins again at 0."""
+        self._main._info = {}
+        self._main._complete = None
+        followers, self._main._followers = self._main._followers, []
+        for follower in followers:
+            follower.close()
+        if followers:
+            self._follow_main(*self._callbacks)
+
+    def _main_heard(self, info: dict[str, Any] | None) -> None:
+        if info is not None:
+            self._main._heard(info)
+            self._read_main()
+
+    def _process_over(self, process: Process) -> None:
+        if process is not self._main:
+            self._live.pop(process.id, None)
+            self._link.forget("process", process.id)
+
+    def _check(self, doing: str) -> None:
+        self._link.check(doing)
+        if self.state == "destroyed":
+            raise ContainerGone(
+                f"Cannot {doing}: the container {self._called} was destroyed. Spawn another one."
+            )
+        if self.state == "failed":
+            raise self._cause()
+
+    def _cause(self) -> TfnzError:
+        told = self._info.get("error")
+        if told:
+            return from_wire(told)
+        return ContainerFailed(
+            f"Cannot start the container {self._called}: no cause is known. Spawn another one.",
+            log=self._info.get("log") or b"",
+        )
+
+    async def _running(self, doing: str, timeout: float | None = None) -> None:
+        await self._changes.until(
+            lambda: self.state in ("running", "exited", "failed", "destroyed") or self._link.over,
+            timeout,
+            lambda: WaitTimeout(
+                f"Cannot {doing}: the container {self._called} is still {self.state} after "
+                f"{timeout} s. Wait again."
+            ),
+        )
+        self._check(doing)
+        if self.state == "exited":
+            raise await self._exited(doing)
+
+    async def _exited(self, doing: str) -> ContainerError:
+        log = self._info.get("log") or b""
+        if not log:
+            try:
+                log = await self._logs(None, 20)
+            except TfnzError:
+                pass
+        said = bytes(log).decode("utf-8", "replace").strip()
+        tail = f" Its last words:\n{said}" if said else " It said nothing."
+        if (self._info.get("error") or {}).get("class") == OutOfMemory.__name__:
+            return OutOfMemory(
+                f"Cannot {doing}: the container {self._called} was killed for its memory limit. "
+                f"Spawn one with more memory.{tail}",
+                log=bytes(log),
+                returncode=self.returncode,
+            )
+        return ContainerFailed(
+            f"Cannot {doing}: the container {self._called} has exited with code "
+            f"{self.returncode}. Correct its command, or spawn it with sleep=True.{tail}",
+            log=bytes(log),
+            returncode=self.returncode,
+        )
+
+    async def _logs(self, stream: int | None, tail: int | None) -> bytes:
+        if self.state == "failed":
+            return _last_lines(bytes(self._info.get("log") or b""), tail)
+        self._check("read the logs")
+        pieces = []
+        for number in (1, 2) if stream is None else (stream,):
+            request = {"process": self._id, "stream": number, "offset": 0, "limit": 0}
+            try:
+                told = (await self._link.request("log.read", request)).body
+            except ProcessGone:  # it sleeps: no main process yet
+                continue
+            start, end = int(told.get("base") or 0), int(told["head"])
+            if tail is not None:
+                start = max(start, end - (256 << 10))
+            pieces.append(_last_lines(await read(self._link, self._id, number, start, end), tail))
+        return b"".join(pieces)
+
+
+def _last_lines(log: bytes, tail: int | None) -> bytes:
+    if tail is None:
+        return log
+    return b"".join(log.splitlines(keepends=True)[-tail:]) if tail else b""

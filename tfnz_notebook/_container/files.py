@@ -1,0 +1,134 @@
+"""Files of a container: put, fetch, list."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+import uuid
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from tfnz_notebook._container.base import Base
+from tfnz_notebook._link import arguments
+from tfnz_notebook._link.portal import face
+from tfnz_notebook._link.reader import Download
+from tfnz_notebook._wire.link import MAX_CHUNK
+
+_KINDS: Final = {
+    stat.S_IFREG: "file",
+    stat.S_IFDIR: "directory",
+    stat.S_IFLNK: "link",
+    stat.S_IFIFO: "fifo",
+    stat.S_IFSOCK: "socket",
+    stat.S_IFCHR: "device",
+    stat.S_IFBLK: "device",
+}
+
+
+class Entry(NamedTuple):
+    """One entry of a directory. ``size`` in bytes, ``mtime`` in seconds since the epoch."""
+
+    name: str
+    kind: str  # file, directory, link, fifo, socket, device
+    size: int
+    mode: int  # permission bits
+    uid: int
+    gid: int
+    mtime: float
+    link: str  # what a link says
+
+
+class Files(Base):
+    """Paths are absolute; nothing outside of the container can be reached by them."""
+
+    @face
+    async def put(
+        self,
+        filename: str,
+        data: bytes | str | Path,
+        *,
+        mode: int | None = None,
+        user: str | int | None = None,
+    ) -> None:
+        """Write a file (20ft), parents included: bytes, a text (UTF-8), or a ``Path`` here.
+
+        ``filename`` is absolute. Readers in the container see the old file or the new one, never a
+        part. ``mode`` as in chmod, default 0o644 or what it has. Raises FileError.
+        """
+        path = arguments.path("put", filename)
+        content = arguments.contents("put", data)
+        body: dict[str, Any] = {
+            "container": self._id,
+            "transfer": uuid.uuid4().hex,
+            "path": path,
+            "mode": None if mode is None else int(arguments.number("put", "mode", mode, 0, 0o7777)),
+            "user": arguments.user("put", user),
+            "parents": True,
+        }
+        self._check("put a file")
+        if isinstance(content, Path):
+            with content.open("rb") as file:
+                piece = await asyncio.to_thread(file.read, MAX_CHUNK)
+                while True:
+                    after = await asyncio.to_thread(file.read, MAX_CHUNK)
+                    await self._link.request("file.put", {**body, "last": not after}, piece)
+                    if not after:
+                        return
+                    piece = after
+        for start in range(0, max(1, len(content)), MAX_CHUNK):
+            last = start + MAX_CHUNK >= len(content)
+            piece = content[start : start + MAX_CHUNK]
+            await self._link.request("file.put", {**body, "last": last}, piece)
+
+    @face
+    async def fetch(self, filename: str) -> bytes:
+        """A file's content (20ft). ``filename`` is absolute. Raises FileError."""
+        path = arguments.path("fetch", filename)
+        self._check("fetch a file")
+        return await Download(self._link).fetch(self._id, path)
+
+    @face
+    async def listdir(self, path: str = "/") -> list[Entry]:
+        """The entries of a directory, by name. Raises FileError."""
+        where = arguments.path("list", path)
+        self._check("list a directory")
+        reply = await self._link.request("file.list", {"container": self._id, "path": where})
+        return sorted(_entry(told) for told in reply.body["entries"])
+
+    @face
+    async def mkdir(
+        self,
+        path: str,
+        *,
+        mode: int | None = None,
+        user: str | int | None = None,
+        parents: bool = False,
+        exist_ok: bool = False,
+    ) -> None:
+        """Make a directory, as ``pathlib.Path.mkdir`` does. Raises FileError."""
+        body = {
+            "container": self._id,
+            "path": arguments.path("make directory", path),
+            "mode": None
+            if mode is None
+            else int(arguments.number("make a directory", "mode", mode, 0, 0o7777)),
+            "user": arguments.user("make a directory", user),
+            "parents": bool(parents),
+            "exist_ok": bool(exist_ok),
+        }
+        self._check("make a directory")
+        await self._link.request("file.mkdir", body)
+
+
+def _entry(told: dict[str, Any]) -> Entry:
+    mode = int(told.get("mode") or 0)
+    return Entry(
+        str(told.get("name") or ""),
+        _KINDS.get(stat.S_IFMT(int(told.get("kind") or mode)), "unknown"),
+        int(told.get("size") or 0),
+        stat.S_IMODE(mode),
+        int(told.get("uid") or 0),
+        int(told.get("gid") or 0),
+        float(told.get("mtime") or 0.0),
+        str(told.get("link") or ""),
+    )

@@ -1,0 +1,153 @@
+"""Ports of a container: waiting until they answer, and tunnels to them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final
+
+from tfnz_notebook._container.base import Base
+from tfnz_notebook._link import arguments
+from tfnz_notebook._link.dial import accepts, http_status
+from tfnz_notebook._link.portal import face
+from tfnz_notebook._link.tunnels import Listener
+from tfnz_notebook.errors import ContainerGone, LinkClosed, Misuse, PortClosed, TunnelGone
+from tfnz_notebook.tunnel import Tunnel
+
+if TYPE_CHECKING:
+    from tfnz_notebook.container import Container
+
+#: Seconds between attempts at a port that does not answer yet: from the first to the second.
+POLL: Final = (0.01, 0.25)
+
+
+class Ports(Base):
+    """All through the guest: no network is needed."""
+
+    @face
+    async def wait_tcp(self, dest_port: int, *, timeout: float | None = 60.0) -> Container:
+        """Wait until something accepts connections on that port inside the container.
+
+        Fails at once when the container has exited; PortClosed, with the log's tail, after
+        ``timeout`` seconds.
+        """
+        port = arguments.port("wait for a port", dest_port)
+
+        async def attempt() -> str:
+            await accepts(self._link, self._id, port)
+            return ""
+
+        await self._poll(f"wait for port {port}", attempt, timeout)
+        return self._me
+
+    @face
+    async def wait_http_200(
+        self,
+        dest_port: int = 80,
+        fqdn: str = "localhost",
+        path: str = "",
+        *,
+        localport: int | None = None,
+        timeout: float | None = 60.0,
+    ) -> Tunnel:
+        """Wait until a GET is answered with 200 and return a tunnel to the port (20ft).
+
+        ``fqdn`` is the Host asked for, ``path`` what of it. Other answers and redirects are not
+        accepted. Asks through the guest, so it needs no network. Fails at once with the log's tail
+        when the container has exited; PortClosed, with the last answer, after ``timeout`` seconds.
+        """
+        doing = "wait for HTTP 200"
+        port = arguments.port(doing, dest_port)
+        host = arguments.text(doing, "fqdn", fqdn)
+        where = "/" + arguments.text(doing, "path", path, empty=True).removeprefix("/")
+        if any(c.isspace() for c in where + host):
+            raise Misuse(f"Cannot {doing}: path and fqdn hold a blank. Quote them as in URLs.")
+        if localport is not None:
+            arguments.port(doing, localport, "localport")
+
+        async def attempt() -> str:
+            status = await http_status(self._link, self._id, port, host, where)
+            if status.split(" ")[1:2] == ["200"]:
+                return ""
+            return f"it answered {status!r}" if status else "it closed without an answer"
+
+        await self._poll(f"wait for HTTP 200 on port {port}", attempt, timeout)
+        return await self._attach(port, localport, "127.0.0.1")
+
+    async def _poll(
+        self, doing: str, attempt: Callable[[], Awaitable[str]], timeout: float | None
+    ) -> None:
+        """Try until an attempt gives no complaint; the last one goes into the error."""
+        seconds = arguments.seconds(doing, "timeout", timeout)
+        complaint = "it does not run yet"
+        delay = POLL[0]
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    await self._running(doing)
+                    try:
+                        complaint = await attempt()
+                        if not complaint:
+                            return
+                    except PortClosed:
+                        complaint = "nothing listens there"
+                    except ContainerGone:
+                        pass  # exited just now: _running says so better
+                    except LinkClosed:
+                        self._check(doing)
+                    await asyncio.sleep(delay)
+                    delay = min(delay * 1.5, POLL[1])
+        except TimeoutError:
+            log = await self._logs(None, 20) if self.state == "running" else b""
+            said = log.decode("utf-8", "replace").strip()
+            tail = f" Its last words:\n{said}" if said else ""
+            raise PortClosed(
+                f"Cannot {doing} any longer: {complaint}, after {timeout} s. Look at the port and "
+                f"at container.logs().{tail}",
+                log=log,
+            ) from None
+
+    # -- tunnels
+
+    @face
+    async def attach_tunnel(
+        self, dest_port: int, *, localport: int | None = None, bind: str | None = None
+    ) -> Tunnel:
+        """A tunnel from a port here to one in the container (20ft).
+
+        ``localport`` None: a free one. ``bind``: the address to listen on, default 127.0.0.1, so
+        that only this machine gets in. Raises TunnelError if the local port is taken.
+        """
+        doing = "attach a tunnel"
+        port = arguments.port(doing, dest_port, "dest_port")
+        if localport is not None:
+            arguments.port(doing, localport, "localport")
+        where = "127.0.0.1" if bind is None else arguments.text(doing, "bind", bind)
+        return await self._attach(port, localport, where)
+
+    async def _attach(self, port: int, localport: int | None, bind: str) -> Tunnel:
+        self._check("attach a tunnel")
+        listener = Listener(self._link, self._id, port, self._listener_closed)
+        await listener.listen(bind, localport or 0)
+        tunnel = Tunnel._create(self, listener, bind)
+        self._tunnels.append(tunnel)
+        return tunnel
+
+    def _listener_closed(self, listener: Listener) -> None:
+        self._tunnels = [each for each in self._tunnels if each._listener is not listener]
+
+    @face
+    async def destroy_tunnel(self, tunnel: Tunnel) -> None:
+        """Destroy a tunnel (20ft). TunnelGone if that was done before."""
+        if getattr(tunnel, "_container", None) is not self:
+            raise Misuse(
+                f"Cannot destroy a tunnel: {tunnel!r} is none of {self._called}. "
+                "Give what its attach_tunnel made."
+            )
+        if tunnel not in self._tunnels:
+            raise TunnelGone("Cannot destroy this tunnel: it was destroyed before.")
+        await tunnel._destroy()
+
+    def all_tunnels(self) -> list[Tunnel]:
+        """Its tunnels from this kernel (20ft)."""
+        return list(self._tunnels)

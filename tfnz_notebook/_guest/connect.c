@@ -1,0 +1,101 @@
+/* `guest connect`: joins its stdin and stdout to the guest's socket. An engine that is not on this machine starts it
+ * through its exec, whose one byte stream then is the connection. */
+#include "guest.h"
+
+enum { CHUNK = 256 << 10, PATIENCE_MS = 5000 };
+
+struct pump {
+    int from, to;
+    size_t start, end;
+    bool eof;
+    char bytes[CHUNK];
+};
+
+static int reach(const char *path)
+{
+    struct sockaddr_un a;
+    int dir, error = 0;
+    uint64_t until = now_ns() + PATIENCE_MS * NS_MS;
+    for (;;) { /* the exec may be faster than the guest's start */
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        error = unix_address(path, &a, &dir);
+        if (!error && connect(fd, (struct sockaddr *)&a, sizeof a) < 0)
+            error = errno;
+        if (dir >= 0)
+            close(dir);
+        if (!error)
+            return fd;
+        close(fd);
+        if ((error != ENOENT && error != ECONNREFUSED) || now_ns() > until) {
+            errno = error;
+            return -1;
+        }
+        nanosleep(&(struct timespec){.tv_nsec = 5 * NS_MS}, NULL);
+    }
+}
+
+static short wanted(const struct pump *p, bool reading)
+{
+    if (reading)
+        return !p->eof && p->start == p->end ? POLLIN : 0;
+    return p->start < p->end ? POLLOUT : 0;
+}
+
+/* False: broken. */
+static bool move(struct pump *p, short readable, short writable)
+{
+    if (readable && wanted(p, true)) {
+        ssize_t n = read(p->from, p->bytes, CHUNK);
+        if (n < 0 && errno != EAGAIN && errno != EINTR)
+            return false;
+        p->eof = n == 0;
+        p->start = 0;
+        p->end = n > 0 ? (size_t)n : 0;
+        writable = 1; /* most often it is; a wrong guess costs one EAGAIN */
+    }
+    if (writable && p->start < p->end) {
+        ssize_t n = write(p->to, p->bytes + p->start, p->end - p->start);
+        if (n < 0 && errno != EAGAIN && errno != EINTR)
+            return false;
+        p->start += n > 0 ? (size_t)n : 0;
+    }
+    return true;
+}
+
+int connect_main(const char *path)
+{
+    signal(SIGPIPE, SIG_IGN);
+    int fd = reach(path);
+    if (fd < 0) {
+        note("cannot connect to %s: %s. Is the guest running?", path, strerror(errno));
+        return 1;
+    }
+    /* Only the socket is made non-blocking: the others' descriptions may be shared. Writing to a stdout that blocks
+     * holds up the other direction, which is why POLLOUT is awaited and pieces are what a pipe takes. */
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    fcntl(0, F_SETFL, fcntl(0, F_GETFL) | O_NONBLOCK);
+    fcntl(1, F_SETFL, fcntl(1, F_GETFL) | O_NONBLOCK);
+    static struct pump up, down; /* static: half a megabyte that a guest never touches */
+    up.to = down.from = fd;
+    down.to = 1;
+    bool half_closed = false;
+    while (!(down.eof && down.start == down.end)) {
+        struct pollfd p[3] = {
+            {up.eof ? -1 : 0, wanted(&up, true), 0},
+            {fd, (short)(wanted(&down, true) | wanted(&up, false)), 0},
+            {down.start < down.end ? 1 : -1, POLLOUT, 0},
+        };
+        if (!p[0].events)
+            p[0].fd = -1; /* its POLLHUP would wake us for nothing */
+        if (poll(p, 3, -1) < 0 && errno != EINTR)
+            return 1;
+        if (!move(&up, p[0].revents, p[1].revents & (POLLOUT | POLLERR)) ||
+            !move(&down, p[1].revents & (POLLIN | POLLHUP | POLLERR), p[2].revents))
+            break;
+        if (up.eof && up.start == up.end && !half_closed) {
+            half_closed = true;
+            shutdown(fd, SHUT_WR);
+        }
+    }
+    return 0;
+}

@@ -1,0 +1,133 @@
+/* Connections to ports inside the container. */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+#include "guest.h"
+
+static bool parse(const char *host, uint16_t port, struct sockaddr_storage *a, socklen_t *size)
+{
+    struct sockaddr_in *four = (struct sockaddr_in *)a;
+    struct sockaddr_in6 *six = (struct sockaddr_in6 *)a;
+    memset(a, 0, sizeof *a);
+    if (inet_pton(AF_INET, host, &four->sin_addr) == 1) {
+        four->sin_family = AF_INET;
+        four->sin_port = htons(port);
+        *size = sizeof *four;
+        return true;
+    }
+    if (inet_pton(AF_INET6, host, &six->sin6_addr) == 1) {
+        six->sin6_family = AF_INET6;
+        six->sin6_port = htons(port);
+        *size = sizeof *six;
+        return true;
+    }
+    return false;
+}
+
+/* Numbers, localhost, and what /etc/hosts says. No DNS: a resolver is not part of a container's own ports. */
+static bool resolve(const char *host, uint16_t port, struct sockaddr_storage *a, socklen_t *size)
+{
+    char text[64 << 10], *line, *next = text;
+    if (parse(host, port, a, size))
+        return true;
+    if (proc_read("/etc/hosts", text, sizeof text) > 0)
+        while ((line = strsep(&next, "\n"))) {
+            char *word, *rest = line, *address = NULL;
+            line[strcspn(line, "#")] = 0;
+            while ((word = strsep(&rest, " \t")))
+                if (*word && !address)
+                    address = word;
+                else if (*word && !strcmp(word, host) && parse(address, port, a, size))
+                    return true;
+        }
+    return !strcmp(host, "localhost") && parse("127.0.0.1", port, a, size);
+}
+
+static void connected(struct source *s, uint32_t events)
+{
+    struct channel *c = owner_of(s, struct channel, in.source);
+    int error = 0, on = 1;
+    socklen_t size = sizeof error;
+    (void)events;
+    if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
+        error = errno;
+    int second = error ? -1 : fcntl(s->fd, F_DUPFD_CLOEXEC, 4); /* epoll wants one for each direction */
+    if (second < 0) {
+        say_failed(c->id, error ? error : errno, "connect");
+        channel_drop(c);
+        return;
+    }
+    int fd = s->fd;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    source_want(s, 0);
+    c->connecting = false;
+    struct in waiting = c->in; /* what came before the connection was there */
+    in_open(&c->in, c, fd);
+    c->in.ring = waiting.ring;
+    c->in.received = waiting.received;
+    c->in.eof_at = waiting.eof_at;
+    say(T_STAT, c->id);
+    out_open(&c->out, c, S_OUT, second);
+    in_pump(&c->in);
+    channel_advance(c);
+}
+
+void dial_open(struct frame *f)
+{
+    struct sockaddr_storage a;
+    socklen_t size;
+    int64_t port = field_int(f, TAG_PORT, 0);
+    int error = 0;
+    const char *stage = "host";
+    if (channel_find(f->channel) || f->channel <= MAIN) {
+        conn_close("DIAL on a channel that exists");
+        return;
+    }
+    char *host = field_text(f, TAG_HOST);
+    if (!host && errno == EINVAL)
+        error = EINVAL;
+    else if (port < 1 || port > 65535)
+        error = EINVAL, stage = "port";
+    else if (!resolve(host && *host ? host : "127.0.0.1", (uint16_t)port, &a, &size))
+        error = ENOENT;
+    free(host);
+    int fd = -1;
+    if (!error) {
+        stage = "connect";
+        fd = socket(a.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        if (fd < 0 || (connect(fd, (struct sockaddr *)&a, size) < 0 && errno != EINPROGRESS))
+            error = errno;
+    }
+    struct channel *c = error ? NULL : channel_new(f->channel, K_DIAL, sizeof *c);
+    if (!c) {
+        say_failed(f->channel, error ? error : errno, stage);
+        if (fd >= 0)
+            close(fd);
+        return;
+    }
+    in_open(&c->in, c, -1);
+    source_open(&c->in.source, fd, connected);
+    c->connecting = true;
+    source_want(&c->in.source, EPOLLOUT);
+}
+
+/* The far side broke it. */
+void dial_close(struct channel *c, int error)
+{
+    if (c->dead)
+        return;
+    frame_begin(QUEUE, T_CLOSE, 0, c->id);
+    put32(QUEUE, (uint32_t)error);
+    frame_end(QUEUE);
+    channel_gone(c);
+}
+
+void dial_advance(struct channel *c)
+{
+    if (c->connecting)
+        return;
+    out_eof(&c->out);
+    if (c->in.closed && out_done(&c->out))
+        channel_gone(c);
+}

@@ -1,0 +1,181 @@
+/* The command line, the start, the signals and the end. */
+#include <stdarg.h>
+#include <sys/signalfd.h>
+
+#include "guest.h"
+
+#define DEFAULT_SOCKET "/.tfnz/run/guest.sock"
+struct settings guest;
+static struct source signals = {.fd = -1};
+
+void note(const char *format, ...)
+{
+    char text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    int n = vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    struct pollfd p = {2, POLLOUT, 0};
+    if (n >= 0 && poll(&p, 1, 0) > 0) /* a log that nobody reads must not stop the guest */
+        dprintf(2, "tfnz-guest: %s\n", text);
+}
+
+#ifdef COVERAGE
+void __gcov_dump(void);
+#endif
+
+_Noreturn void leave(int code)
+{
+#ifdef COVERAGE
+    __gcov_dump();
+#endif
+    _exit(code);
+}
+
+_Noreturn void guest_exit(int code)
+{
+    conn_flush_now();
+    conn_close(NULL);
+    log_finish();
+    process_kill_all();
+    if (conn_path)
+        unlink(conn_path);
+    leave(code);
+}
+
+static void signals_ready(struct source *s, uint32_t events)
+{
+    struct signalfd_siginfo info;
+    (void)events;
+    while (read(s->fd, &info, sizeof info) == (ssize_t)sizeof info)
+        if (info.ssi_signo == SIGCHLD)
+            reports_reap();
+        else
+            process_engine_signal((int)info.ssi_signo);
+}
+
+/* All signals are blocked for good, so that none interrupts anything and SIGPIPE is an errno; dispositions are set to
+ * the default, which is what processes inherit, whatever our parent ignored. */
+static void signals_init(void)
+{
+    const uint64_t nothing[4] = {0}; /* the kernel's sigaction; the libc keeps 32 and 33 to itself */
+    for (int n = 1; n <= 64; n++)
+        syscall(SYS_rt_sigaction, n, nothing, NULL, 8);
+    sigset_t all;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, NULL);
+    sigdelset(&all, SIGPIPE);
+    int fd = signalfd(-1, &all, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (fd < 0) {
+        note("cannot make a signalfd: %s", strerror(errno));
+        leave(1);
+    }
+    source_open(&signals, fd, signals_ready);
+    source_want(&signals, EPOLLIN);
+}
+
+/* 0 to 3 are taken before anything else is opened: processes get theirs by dup2, see keeper.c. */
+static void descriptors_init(void)
+{
+    int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    while (fd >= 0 && fd < 3)
+        fd = fcntl(fd, F_DUPFD, 0); /* without O_CLOEXEC: these stay */
+    int pipe_[2];
+    if (fd < 0 && fcntl(2, F_GETFD) < 0 && pipe2(pipe_, 0) == 0) /* an image without /dev/null, and no stdio */
+        while ((fd = fcntl(pipe_[1], F_DUPFD, 0)) >= 0 && fd < 3)
+            ;
+    if (syscall(SYS_close_range, 3, ~0u, 0) < 0)
+        for (fd = 3; fd < 1024; fd++)
+            close(fd);
+    fcntl(0, F_DUPFD_CLOEXEC, REPORT_FD); /* holds its place */
+    getrlimit(RLIMIT_NOFILE, &guest.files);
+    struct rlimit most = {guest.files.rlim_max, guest.files.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &most);
+}
+
+static void boot_id(void)
+{
+    if (syscall(SYS_getrandom, guest.boot, sizeof guest.boot, 0) == (long)sizeof guest.boot)
+        return;
+    uint64_t clock[2] = {epoch_ns(), now_ns() ^ (uint64_t)getpid() << 32};
+    memcpy(guest.boot, clock, sizeof guest.boot);
+}
+
+static _Noreturn void usage(const char *problem)
+{
+    note("%s. Usage: guest init [--socket PATH] [--root DIR] [--user USER] [--cwd DIR] [--sleep] [--] [command ...] | "
+         "guest connect [--socket PATH] | guest version",
+         problem);
+    leave(2);
+}
+
+static _Noreturn void init_main(const char *socket_path, const char *root, bool sleep)
+{
+    descriptors_init();
+    guest.pid = getpid();
+    loop_init();
+    reports_init();
+    signals_init();
+    umask(0); /* modes are always given whole */
+    if (guest.pid != 1)
+        prctl(PR_SET_CHILD_SUBREAPER, 1); /* should a keeper be killed */
+    boot_id();
+    int error = path_root(root);
+    if (error) {
+        note("cannot use %s as the root for files: %s", root, strerror(error));
+        leave(1);
+    }
+    conn_listen(socket_path);
+    if (guest.argv && !sleep && (error = process_start_main())) {
+        note("cannot start %s: %s", guest.argv[0], strerror(error));
+        guest_exit(126);
+    }
+    for (;;)
+        loop_turn();
+}
+
+int main(int argc, char **argv)
+{
+    const char *socket_path = DEFAULT_SOCKET, *root = "/";
+    bool sleep = false;
+    int i = 2;
+    for (; i < argc && argv[i][0] == '-'; i++) {
+        const char **wanted = !strcmp(argv[i], "--socket") ? &socket_path
+                              : !strcmp(argv[i], "--root") ? &root
+                              : !strcmp(argv[i], "--user") ? &guest.user
+                              : !strcmp(argv[i], "--cwd")  ? &guest.cwd
+                                                           : NULL;
+        if (!strcmp(argv[i], "--")) {
+            i++;
+            break;
+        }
+        if (!strcmp(argv[i], "--sleep"))
+            sleep = true;
+        else if (wanted && i + 1 < argc)
+            *wanted = argv[++i];
+        else
+            usage("unknown option, or one without its value");
+    }
+    if (argc < 2)
+        usage("no command");
+    if (!strcmp(argv[1], "version")) {
+        printf("tfnz-guest %d\n", VERSION);
+        return 0;
+    }
+    if (!strcmp(argv[1], "connect"))
+        return connect_main(socket_path);
+    if (strcmp(argv[1], "init"))
+        usage("unknown command");
+    if (i < argc) { /* a copy: the original memory becomes the keepers' title */
+        guest.argv = calloc((size_t)(argc - i) + 1, sizeof *guest.argv);
+        for (int k = i; guest.argv && k < argc; k++)
+            guest.argv[k - i] = strdup(argv[k]);
+    }
+    if (guest.user)
+        guest.user = strdup(guest.user);
+    if (guest.cwd)
+        guest.cwd = strdup(guest.cwd);
+    guest.title = argv[0];
+    guest.title_size = (size_t)(argv[argc - 1] + strlen(argv[argc - 1]) + 1 - argv[0]);
+    init_main(socket_path, root, sleep);
+}

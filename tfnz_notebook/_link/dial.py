@@ -1,0 +1,183 @@
+"""One connection to a port in a container, and what is made of it: a probe, a tunnel's pipe.
+
+Both directions have credit: container to kernel as any reader, kernel to container up to the offset
+that the agent last allowed. Dials do not survive a break of the link; whoever needs it dials again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final, Protocol
+
+from tfnz_notebook._link.link import Link
+from tfnz_notebook.errors import TfnzError
+
+#: Bytes on their way from the container, per connection.
+WINDOW: Final = 1 << 20
+#: Most bytes in one message to the container.
+PIECE: Final = 256 << 10
+
+
+class Receiver(Protocol):
+    """Who uses a dialled connection."""
+
+    def received(self, payload: bytes) -> None:
+        """Bytes from the container; say :meth:`Dial.taken` when they are used up."""
+
+    def ended(self) -> None:
+        """The container will send no more."""
+
+    def writable(self) -> None:
+        """:attr:`Dial.room_left` has grown."""
+
+    def dropped(self, errno: int) -> None:
+        """The connection is gone, both ways."""
+
+
+class Dial:
+    """A dialled connection; on the I/O loop."""
+
+    def __init__(self, link: Link, container: str, port: int, receiver: Receiver) -> None:
+        self._link = link
+        self._container = container
+        self._port = port
+        self._receiver = receiver
+        self._taken = 0
+        self._offset = 0
+        self._credit = WINDOW
+        self._sent = 0
+        self._upto = 0
+        self.over = False
+        self._ended = False
+        self.number = link.reader(self)
+
+    async def connect(self) -> None:
+        """Raises PortClosed, ContainerGone, LinkClosed."""
+        body: dict[str, Any] = {
+            "container": self._container,
+            "reader": self.number,
+            "host": "127.0.0.1",
+            "port": self._port,
+            "credit": self._credit,
+        }
+        try:
+            await self._link.request("dial", body)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def room_left(self) -> int:
+        """Bytes that may be sent now."""
+        return max(0, self._upto - self._sent)
+
+    def send(self, payload: bytes) -> None:
+        """Send; not more than :attr:`room_left`."""
+        for start in range(0, len(payload), PIECE):
+            piece = payload[start : start + PIECE]
+            self._link.note("dial.data", {"reader": self.number, "offset": self._sent}, piece)
+            self._sent += len(piece)
+
+    def send_eof(self) -> None:
+        """Close our half."""
+        if not self.over:
+            self._link.note("dial.eof", {"reader": self.number})
+
+    def taken(self, size: int) -> None:
+        """So many received bytes were used up."""
+        self._taken += size
+        upto = self._taken + WINDOW
+        if not self._ended and not self.over and (upto - self._credit) * 4 >= WINDOW:
+            self._credit = upto
+            self._link.note("credit", {"reader": self.number, "upto": upto})
+
+    def close(self) -> None:
+        """Drop it. Idempotent."""
+        if not self.over:
+            self.over = True
+            self._link.drop(self.number)
+            self._link.note("dial.close", {"reader": self.number})
+
+    # -- called by the link
+
+    def data(self, offset: int, payload: bytes) -> None:
+        """Bytes from the container."""
+        self._offset = offset + len(payload)
+        self._receiver.received(payload)
+
+    def eof(self, offset: int) -> None:
+        """The container's half is closed."""
+        self._ended = True
+        self._receiver.ended()
+
+    def room(self, upto: int) -> None:
+        """We may send more."""
+        if upto > self._upto:
+            self._upto = upto
+            self._receiver.writable()
+
+    def closed(self, errno: int) -> None:
+        """The container's side dropped it, or both halves are closed."""
+        if not self.over:
+            self.over = True
+            self._link.drop(self.number)
+            self._receiver.dropped(errno)
+
+    def broken(self, error: TfnzError, final: bool) -> None:
+        """The link broke, and this connection with it."""
+        self.closed(104)  # ECONNRESET
+
+    def mended(self) -> None:
+        """Nothing is left to mend."""
+
+
+class _Probe:
+    """Reads one HTTP status line."""
+
+    def __init__(self) -> None:
+        self.dial: Dial
+        self.head = b""
+        self.done = asyncio.Event()
+
+    def received(self, payload: bytes) -> None:
+        self.head += payload
+        self.dial.taken(len(payload))
+        if b"\n" in self.head or len(self.head) > 4096:
+            self.done.set()
+
+    def ended(self) -> None:
+        self.done.set()
+
+    def writable(self) -> None:
+        pass
+
+    def dropped(self, errno: int) -> None:
+        self.done.set()
+
+
+async def http_status(link: Link, container: str, port: int, host: str, path: str) -> str:
+    """The status line that a GET is answered with, without following anything.
+
+    Empty if the server closes without one. Raises PortClosed, ContainerGone, LinkClosed.
+    """
+    probe = _Probe()
+    dial = probe.dial = Dial(link, container, port, probe)
+    await dial.connect()
+    try:
+        dial.send(
+            f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: tfnz-notebook\r\n"
+            "Accept: */*\r\nConnection: close\r\n\r\n".encode("latin-1", "replace")
+        )
+        await probe.done.wait()
+    finally:
+        dial.close()
+    line = probe.head.partition(b"\n")[0].decode("latin-1").strip()
+    return line if line.startswith("HTTP/") else ""
+
+
+async def accepts(link: Link, container: str, port: int) -> None:
+    """Return if something listens there. Raises PortClosed, ContainerGone, LinkClosed."""
+    probe = _Probe()
+    dial = probe.dial = Dial(link, container, port, probe)
+    await dial.connect()
+    dial.close()

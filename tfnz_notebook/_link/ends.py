@@ -1,0 +1,51 @@
+"""What is at the ends of a link: a place with an agent on one, sinks of streams on the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from tfnz_notebook.errors import TfnzError
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where an agent listens; the keys (as Z85 text) are empty on ``ipc``."""
+
+    url: str
+    server_key: bytes = b""
+    public_key: bytes = b""
+    secret_key: bytes = b""
+
+
+class Place(Protocol):
+    """Where an agent is to be found."""
+
+    @property
+    def where(self) -> str:
+        """As people write it: 'podman', 'tcp://host:2020', ..."""
+
+    def find(self) -> Address:
+        """Where an agent listens; it is started if need be. Blocks. AgentError, NoEngine."""
+
+
+class Sink(Protocol):
+    """Takes one stream. A call after ``ended`` or an end of the link never comes."""
+
+    def data(self, offset: int, payload: bytes) -> None:
+        """Bytes; ``offset`` is of the first one."""
+
+    def eof(self, offset: int) -> None:
+        """Nothing follows."""
+
+    def room(self, upto: int) -> None:
+        """How far we may send (dialled connections)."""
+
+    def closed(self, errno: int) -> None:
+        """The far end dropped it (dialled connections)."""
+
+    def broken(self, error: TfnzError, final: bool) -> None:
+        """The link broke; it will be mended unless ``final``."""
+
+    def mended(self) -> None:
+        """The link is back and knows nothing of this sink's number any more."""

@@ -1,0 +1,399 @@
+"""A location's conversation with its agent: requests, events, a heartbeat, and mending it.
+
+Everything here runs on the I/O loop. Three kinds of things hang on a link:
+
+- *requests* wait for their reply. When the connection breaks, those in ``REPEATABLE`` are sent
+  again once it is back, the others fail with LinkClosed.
+- *listeners* are told the ``info`` of one container or process whenever it changes, and again after
+  a break; ``None`` means that the agent does not know it any more.
+- *sinks* take a stream, by the number of its reader. After a break a sink opens itself again at the
+  offset it has, or ends.
+
+An agent of this machine that died is started again through its :class:`~.starter.Place`; its
+containers and their processes have not noticed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import uuid
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from tfnz_notebook._link.ends import Place, Sink
+from tfnz_notebook._link.faults import DISCONNECTED, FORKED, again
+from tfnz_notebook._wire import link as wire
+from tfnz_notebook._wire.link import Kind, Message
+from tfnz_notebook.errors import (
+    ContainerGone,
+    LinkClosed,
+    NoEngine,
+    ProcessGone,
+    ProtocolError,
+    TfnzError,
+    from_wire,
+)
+
+if TYPE_CHECKING:
+    from tfnz_notebook._link.dealer import Dealer
+
+#: Seconds for an agent's answer to ``hello``: it may be adopting what an earlier one left.
+HELLO_TIMEOUT: Final = 30.0
+#: Seconds a request waits for a broken link to be mended before it fails.
+PATIENCE: Final = 30.0
+#: Seconds between attempts: doubled from the first to the second.
+RETRY: Final = (0.05, 5.0)
+#: Pings unanswered for this many heartbeats are a broken link (a TCP connection that fell silent).
+SILENCE: Final = 3
+BYE_TIMEOUT, MENDING = 30.0, 10.0  # seconds to say bye, and of a broken link to mend for it
+
+Listener = Callable[[dict[str, Any] | None], None]
+
+
+def _start_ticks() -> int | None:
+    """When this process started, as /proc says it; with the pid it names a process for good."""
+    try:
+        # The second field is a name in parentheses and may contain anything.
+        return int(Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+class Link:
+    """One client of one agent."""
+
+    def __init__(
+        self, place: Place, *, session: str | None = None, ttl: float | None = None
+    ) -> None:
+        self.place = place
+        self.client = uuid.uuid4().hex
+        self.session = session
+        self.durable = session is not None
+        self.ttl = ttl
+        self.engine = self.agent = ""
+        self.about: dict[str, Any] = {}
+        self.pid = os.getpid()
+        self._listeners: dict[tuple[str, str], Listener] = {}
+        self._sinks: dict[int, Sink] = {}
+        self._pending: dict[int, tuple[Message, asyncio.Future[Message]]] = {}
+        self._idents = itertools.count(1)
+        self._readers = itertools.count(1)
+        self._dealer: Dealer | None = None
+        self._open, self._over = False, cast("TfnzError | None", None)
+        self._up = asyncio.Event()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._heartbeat = wire.HEARTBEAT
+        self._heard = 0.0
+        self._refused = 0
+
+    # -- what others use
+
+    async def open(self) -> None:
+        """Find the agent and say hello. Raises AgentError, NoEngine, LinkClosed."""
+        for attempt in itertools.count():
+            try:
+                await self._connect()
+                break
+            except LinkClosed as error:
+                # It may have ended, idle, between being found and being spoken to.
+                if attempt == 2:
+                    self._over = error
+                    raise
+            except TfnzError as error:
+                self._over = error
+                raise
+        self.background(self._beat())
+
+    async def request(
+        self, name: str, body: dict[str, Any], payload: bytes | None = None
+    ) -> Message:
+        """Ask, and wait for the reply. Raises what the agent answers, and LinkClosed."""
+        if self._dealer is not None and name not in wire.REPEATABLE:
+            self._dealer.look()  # nothing may be lost with a connection that is dead already
+        if not self._open or self.pid != os.getpid():
+            await self._wait_open(name)
+        return await self._ask(wire.request(next(self._idents), name, body, payload))
+
+    def note(self, name: str, body: dict[str, Any], payload: bytes | None = None) -> None:
+        """Tell the agent; lost if the link is broken, as is what notes are about."""
+        if self._open and self._dealer is not None:
+            self._dealer.send(wire.encode(wire.note(name, body, payload)))
+
+    def listen(self, name: str, ident: str, listener: Listener) -> None:
+        """Hear of a container (``name`` 'container') or process; one listener each."""
+        self._listeners[name, ident] = listener
+
+    def forget(self, name: str, ident: str) -> None:
+        """Hear no more of it."""
+        self._listeners.pop((name, ident), None)
+
+    def reader(self, sink: Sink) -> int:
+        """A new reader's number; its events go to ``sink``."""
+        number = next(self._readers)
+        self._sinks[number] = sink
+        return number
+
+    def drop(self, number: int) -> None:
+        """Forget a reader."""
+        self._sinks.pop(number, None)
+
+    def background(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        """Run it beside; a TfnzError it raises is nobody's business."""
+
+        async def run() -> None:
+            try:
+                await coroutine
+            except TfnzError:
+                pass
+
+        task = asyncio.get_running_loop().create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    @property
+    def over(self) -> bool:
+        """Whether it was closed, by us or for good."""
+        return self._over is not None
+
+    def check(self, doing: str) -> None:
+        """Raise LinkClosed if it is over, or another process's."""
+        if self.pid != os.getpid():
+            raise again(LinkClosed(FORKED), doing)
+        if self._over is not None:
+            raise again(self._over, doing)
+
+    async def close(self, timeout: float = BYE_TIMEOUT) -> None:
+        """Say bye, so that a session that is not durable ends now; then let go. Idempotent."""
+        if self._over is not None:
+            return
+        try:
+            async with asyncio.timeout(timeout if self._open else min(timeout, MENDING)):
+                await self.request("bye", {})
+        except (TimeoutError, TfnzError):
+            pass
+        self._end(LinkClosed(DISCONNECTED))
+
+    # -- connecting
+
+    async def _connect(self) -> None:
+        # ZeroMQ takes as long to import as everything else here; a script that never opens a
+        # location pays nothing for it.
+        from tfnz_notebook._link.dealer import Dealer
+
+        loop = asyncio.get_running_loop()
+        address = await loop.run_in_executor(None, self.place.find)
+        lost: asyncio.Future[Message] = loop.create_future()
+
+        def ended(reason: str) -> None:
+            if not lost.done():
+                lost.set_exception(LinkClosed(self._out_of_reach(reason)))
+                lost.exception()  # retrieved: asyncio need not report it
+            if self._dealer is dealer and self._open:
+                self._broke(reason)
+
+        dealer = Dealer(address, self._received, ended)
+        self._dealer = dealer
+        hello = wire.request(next(self._idents), "hello", self._hello())
+        try:
+            async with asyncio.timeout(HELLO_TIMEOUT):
+                reply = await self._ask(hello, lost)
+        except BaseException as error:
+            dealer.close()
+            if isinstance(error, TimeoutError):
+                raise LinkClosed(self._out_of_reach("it does not answer")) from None
+            raise
+        body = reply.body
+        self.session = str(body.get("session", self.session))
+        self.engine, self.agent = str(body.get("engine", "")), str(body.get("agent", ""))
+        self.about = dict(body.get("about") or {})
+        self._heartbeat = float(body.get("heartbeat") or wire.HEARTBEAT)
+        self._heard, self._open = loop.time(), True
+        self._up.set()
+
+    def _hello(self) -> dict[str, Any]:
+        return {
+            "version": wire.VERSION,
+            "version_min": wire.VERSION_MIN,
+            "client": self.client,
+            "session": self.session,
+            "durable": self.durable,
+            "ttl": self.ttl,
+            "pid": self.pid,
+            "pid_start": _start_ticks(),
+        }
+
+    def _out_of_reach(self, reason: str) -> str:
+        return (
+            f"Cannot reach the agent of {self.place.where!r}: {reason}. "
+            "Look whether it runs (tfnz-agent status) and make another Location()."
+        )
+
+    async def _wait_open(self, name: str) -> None:
+        self.check(name)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._up.wait()
+        except TimeoutError:
+            raise LinkClosed(self._out_of_reach("the connection is broken")) from None
+        self.check(name)
+
+    async def _ask(self, message: Message, lost: asyncio.Future[Message] | None = None) -> Message:
+        reply = lost if lost is not None else asyncio.get_running_loop().create_future()
+        self._pending[message.ident] = (message, reply)
+        try:
+            assert self._dealer is not None
+            self._dealer.send(wire.encode(message))
+            return await reply
+        finally:
+            self._pending.pop(message.ident, None)
+
+    # -- hearing
+
+    def _received(self, parts: list[bytes]) -> None:
+        try:
+            message = wire.decode(parts)
+        except ProtocolError as error:
+            self._broke(f"it said something unexpected: {error}")
+            return
+        self._heard = asyncio.get_running_loop().time()
+        match message.kind:
+            case Kind.EVENT:
+                self._event(message)
+            case Kind.REPLY | Kind.ERROR:
+                self._answer(message)
+            case _:
+                self._broke("it speaks as a kernel would")
+
+    def _answer(self, message: Message) -> None:
+        waiting = self._pending.get(message.ident)
+        if waiting is None:
+            if message.kind is Kind.ERROR and message.ident == 0:
+                self._refused += 1
+                self._broke(str(message.body.get("message", "it did not understand us")))
+            return
+        self._refused, reply = 0, waiting[1]
+        if reply.done():
+            return
+        if message.kind is Kind.REPLY:
+            reply.set_result(message)
+            return
+        error = from_wire(message.body)
+        if error.details.get("again"):  # a new agent, which has not met us, and did nothing
+            self._broke("it was restarted", undone=message.ident)
+        else:
+            reply.set_exception(error)
+
+    def _event(self, message: Message) -> None:
+        body = message.body
+        match message.name:
+            case "container" | "process":
+                listener = self._listeners.get((message.name, body[message.name]))
+                if listener is not None:
+                    listener(body["info"])
+            case _:
+                sink = self._sinks.get(body["reader"])
+                if sink is None:
+                    return
+                match message.name:
+                    case "data":
+                        sink.data(body["offset"], message.payload or b"")
+                    case "eof":
+                        sink.eof(body["offset"])
+                    case "dial.credit":
+                        sink.room(body["upto"])
+                    case "dial.closed":
+                        sink.closed(body["errno"])
+
+    async def _beat(self) -> None:
+        """Keep the session alive, and notice an agent that fell silent."""
+        loop = asyncio.get_running_loop()
+        while self._over is None:
+            await asyncio.sleep(self._heartbeat)
+            if not self._open:
+                continue
+            if loop.time() - self._heard > SILENCE * self._heartbeat:
+                self._broke("it fell silent")
+            else:
+                self.background(self.request("ping", {}))
+
+    # -- a break, and its mending
+
+    def _broke(self, reason: str, undone: int = 0) -> None:
+        if self._dealer is not None:
+            self._dealer.close()
+        if self._over is not None:
+            return
+        if not self._open:  # it is our hello that failed; pending requests wait for the next one
+            for message, reply in self._pending.values():
+                if message.name == "hello" and not reply.done():
+                    reply.set_exception(LinkClosed(self._out_of_reach(reason)))
+            return
+        self._open = False
+        self._up.clear()
+        error = LinkClosed(self._out_of_reach(reason))
+        for message, reply in list(self._pending.values()):
+            once = message.name not in wire.REPEATABLE and message.ident != undone
+            if once and not reply.done():
+                reply.set_exception(again(error, message.name))
+        for sink in list(self._sinks.values()):
+            sink.broken(error, False)
+        if self._refused > SILENCE:  # one of us is beyond repair
+            self._end(ProtocolError(f"Cannot go on with the agent: {reason}"))
+            return
+        self.background(self._mend())
+
+    async def _mend(self) -> None:
+        delay = RETRY[0]
+        while self._over is None:
+            try:
+                await self._connect()
+                break
+            except (LinkClosed, NoEngine):
+                await asyncio.sleep(delay)
+                delay = min(2 * delay, RETRY[1])
+            except TfnzError as error:
+                self._end(error)
+                return
+        if self._over is not None or self._dealer is None:
+            return
+        for _, (message, reply) in sorted(self._pending.items()):
+            if not reply.done():
+                self._dealer.send(wire.encode(message))
+        sinks = list(self._sinks.values())
+        await self._refresh()
+        for sink in sinks:
+            sink.mended()
+
+    async def _refresh(self) -> None:
+        """Catch up on what happened while nobody told us. Containers first: they know more."""
+        for (name, ident), listener in sorted(self._listeners.items(), key=lambda item: item[0]):
+            try:
+                reply = await self.request(f"{name}.info", {name: ident})
+                listener(reply.body.get("info") or {})
+            except (ContainerGone, ProcessGone):
+                listener(None)
+            except LinkClosed:
+                return  # broken again: the next mending does it all anew
+
+    def _end(self, error: TfnzError) -> None:
+        self._over = error
+        self._open = False
+        self._up.set()
+        if self._dealer is not None:
+            self._dealer.close(linger=1.0)
+        for message, reply in list(self._pending.values()):
+            if not reply.done():
+                reply.set_exception(again(error, message.name))
+        for sink in list(self._sinks.values()):
+            sink.broken(again(error, "read"), True)
+        self._sinks.clear()
+        for listener in list(self._listeners.values()):
+            listener(None)
+        self._listeners.clear()
+        current = asyncio.current_task()
+        for task in list(self._tasks):
+            if task is not current:
+                task.cancel()

@@ -1,0 +1,123 @@
+"""Following a stream with ``for`` or ``async for``, by pieces or by lines."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Final
+
+from tfnz_notebook._link import thread
+from tfnz_notebook._link.link import Link
+from tfnz_notebook._link.reader import Chunks
+
+#: A line longer than this comes in pieces.
+MAX_LINE: Final = 1 << 20
+
+
+class Pieces(Iterator[bytes], AsyncIterator[bytes]):
+    """A stream of a process, piece by piece. Not to be shared by threads."""
+
+    def __init__(self, link: Link, process: str, stream: int, offset: int) -> None:
+        self._link = link
+        self._process = process
+        self._stream = stream
+        self._offset = offset
+        self._chunks: Chunks | None = None
+        self._over = False
+
+    async def _fetch(self) -> bytes:
+        if self._chunks is None:
+            self._chunks = Chunks(self._link, self._process, self._stream, self._offset)
+            await self._chunks.reader.open()
+        return await self._chunks.next()
+
+    def _missing(self, piece: bytes) -> bool:
+        if not piece:
+            self._over = True
+        return self._over
+
+    def __iter__(self) -> Pieces:
+        return self
+
+    def __aiter__(self) -> Pieces:
+        return self
+
+    def __next__(self) -> bytes:
+        if self._over:
+            raise StopIteration
+        piece = thread.wait(self._fetch())
+        if self._missing(piece):
+            raise StopIteration
+        return piece
+
+    async def __anext__(self) -> bytes:
+        if self._over:
+            raise StopAsyncIteration
+        piece = await thread.awaitable(self._fetch())
+        if self._missing(piece):
+            raise StopAsyncIteration
+        return piece
+
+    def close(self) -> None:
+        """Read no further; the process goes on. Also happens when this is collected."""
+        self._over = True
+        chunks, self._chunks = self._chunks, None
+        if chunks is not None:
+            thread.io().soon(chunks.close)
+
+    def __del__(self) -> None:
+        if self._chunks is not None and not self._over:
+            self.close()
+
+
+class Lines(Iterator[bytes], AsyncIterator[bytes]):
+    """A stream of a process, line by line. Not to be shared by threads."""
+
+    def __init__(self, pieces: Pieces, end: bytes) -> None:
+        self._pieces = pieces
+        self._end = end
+        self._ready: list[bytes] = []
+        self._part = b""
+
+    def _split(self, piece: bytes) -> None:
+        lines = (self._part + piece).split(b"\n")
+        self._part = lines.pop()
+        if self._end == b"\r\n":
+            lines = [line.removesuffix(b"\r") for line in lines]
+        if len(self._part) > MAX_LINE:
+            lines.append(self._part)
+            self._part = b""
+        self._ready = lines[::-1]
+
+    def _last(self) -> bool:
+        """The stream has ended: what is left is a line without an end."""
+        if self._part:
+            self._ready, self._part = [self._part], b""
+        return not self._ready
+
+    def __iter__(self) -> Lines:
+        return self
+
+    def __aiter__(self) -> Lines:
+        return self
+
+    def __next__(self) -> bytes:
+        while not self._ready:
+            try:
+                self._split(next(self._pieces))
+            except StopIteration:
+                if self._last():
+                    raise
+        return self._ready.pop()
+
+    async def __anext__(self) -> bytes:
+        while not self._ready:
+            try:
+                self._split(await anext(self._pieces))
+            except StopAsyncIteration:
+                if self._last():
+                    raise
+        return self._ready.pop()
+
+    def close(self) -> None:
+        """Read no further; the process goes on."""
+        self._pieces.close()

@@ -1,0 +1,388 @@
+"""Frames between agent and guest: the table, the encoder and the incremental decoder.
+
+A frame is a 12 byte little-endian header (payload size u32, type u8, stream u8, zero u16,
+channel u32) and its payload. Payloads are one of three shapes: nothing, a *fixed* struct,
+or *fields* (tag u16, size u32, value; integers are 8 bytes, signed). DATA is an offset (u64)
+and raw bytes. Unknown fields are ignored, which is how the protocol grows; an unknown frame
+type, a wrong size or a size over the limit is a :class:`ProtocolError`.
+
+The C half lives in ``_guest/``; ``_guest/protocol.h`` is generated from the tables here
+(``python -m tfnz_notebook._wire.header``), and the golden vectors hold both to each other.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag
+from typing import Final
+
+from tfnz_notebook.errors import ProtocolError
+
+VERSION: Final = 1
+#: The oldest version this side still speaks.
+VERSION_MIN: Final = 1
+
+MAX_PAYLOAD: Final = 1 << 20
+#: Most bytes of a stream in one DATA frame, which bounds how long one stream holds the wire. With
+#: its header and offset a full frame is 256 KiB: what a reader takes from a socket at once.
+MAX_DATA: Final = (256 << 10) - 20
+#: Bytes of one output stream that may be unacknowledged; the guest's ring has this size.
+WINDOW_OUT: Final = 1 << 20
+#: Bytes of one input stream (stdin, uploads) that may be unacknowledged.
+WINDOW_IN: Final = 256 << 10
+MAX_CHANNELS: Final = 16384
+MAX_ARGS: Final = 4096
+MAX_META: Final = 4096
+#: Channel 0 is the connection, channel 1 the container's main process.
+CONNECTION: Final = 0
+MAIN: Final = 1
+FIRST_CHANNEL: Final = 2
+
+
+class Type(IntEnum):
+    """What a frame says. A: agent to guest, G: guest to agent, B: both ways."""
+
+    HELLO = 0x01  # B fields: first frame of each side
+    READY = 0x02  # G nothing: the inventory is complete
+    PING = 0x03  # A u64: any number
+    PONG = 0x04  # G u64: the same number
+    RESULT = 0x05  # G u32 request, u32 errno, i64 value
+    SPAWN = 0x10  # A fields
+    SPAWNED = 0x11  # G u32 pid
+    FAILED = 0x12  # G fields: errno, stage, text; the channel never existed
+    PROC = 0x13  # G fields: one process of the inventory
+    DATA = 0x14  # B u64 offset, bytes
+    ACK = 0x15  # B u64 offset: bytes before it need not be kept
+    EOF = 0x16  # B u64 offset: where the stream ended
+    EXIT = 0x17  # G i32 status, u32 flags, u64 user us, u64 system us
+    END = 0x18  # G u64 stdout offset, u64 stderr offset: all that was written before EXIT
+    FORGET = 0x19  # A nothing: EXIT and END are recorded
+    GONE = 0x1A  # G nothing: the channel's number is free of everything
+    SIGNAL = 0x1B  # A u32 request, i32 signal, u32 target
+    RESIZE = 0x1C  # A u16 rows, u16 columns
+    AWAIT = 0x1D  # A u32 request, u64 stdin offset
+    WAITING = 0x1E  # G u32 request, u32 reason, u64 stdin, u64 stdout, u64 stderr offsets
+    CANCEL = 0x1F  # A u32 request
+    START = 0x20  # A u32 request: start the main process of a sleeping container
+    DIAL = 0x30  # A fields: host, port
+    CLOSE = 0x31  # B u32 errno: the channel is dropped, both directions
+    PUT = 0x40  # A fields: path, mode, user, flags; then DATA, EOF; answered by STAT or FAILED
+    GET = 0x41  # A fields: path; answered by STAT, DATA, EOF or FAILED
+    LIST = 0x42  # A fields: path; answered by STAT a piece, then EOF, or FAILED
+    MKDIR = 0x43  # A fields: path, mode, user, flags; answered by STAT or FAILED
+    STAT = 0x44  # G fields
+    SAMPLE = 0x50  # A u32 request
+    STATS = 0x51  # G fields
+
+
+class Stream(IntEnum):
+    """The stream byte of DATA, ACK and EOF. A dialled connection uses IN and OUT."""
+
+    IN = 0
+    OUT = 1
+    ERR = 2
+
+
+class Tag(IntEnum):
+    """Field tags. ``*`` may repeat, ``#`` is an integer, others are bytes (paths, text: no NUL)."""
+
+    VERSION = 1  # #
+    VERSION_MIN = 2  # #
+    BOOT = 3  # 16 random bytes, one guest's life
+    PID = 4  # #
+    UID = 5  # # effective uid of the guest
+    NAME = 6
+    ARG = 7  # *
+    ENV = 8  # * KEY=value
+    CWD = 9
+    USER = 10  # name, uid, name:group or uid:gid; resolved inside the container
+    FLAGS = 11  # # Flag
+    ROWS = 12  # #
+    COLUMNS = 13  # #
+    META = 14  # opaque to the guest, given back in PROC
+    ERRNO = 15  # #
+    STAGE = 16  # what failed: fork, user, cwd, pty, exec, open, ...
+    TEXT = 17
+    STATUS = 18  # # exit code, or minus the signal; present only once exited
+    IN_OFFSET = 19  # # stdin bytes received
+    OUT_BASE = 20  # # first byte still held
+    OUT_HEAD = 21  # # one past the last byte read
+    ERR_BASE = 22  # #
+    ERR_HEAD = 23  # #
+    OUT_EOF = 24  # # 1: nothing follows OUT_HEAD
+    ERR_EOF = 25  # #
+    OUT_ELIDED = 26  # # bytes the main process's window dropped while no agent listened
+    HOST = 27
+    PORT = 28  # #
+    PATH = 29
+    MODE = 30  # # permission bits
+    GID = 31  # #
+    SIZE = 32  # #
+    MTIME = 33  # # ns since the epoch
+    KIND = 34  # # S_IFMT bits
+    LINK = 35  # a symbolic link's target
+    CLOCK = 36  # # ns since the epoch
+    CPU = 37  # # us of CPU used by the container
+    MEMORY = 38  # # bytes
+    MEMORY_LIMIT = 39  # # bytes, 0: none
+    PIDS = 40  # #
+    READ = 41  # # bytes read from block devices
+    WRITTEN = 42  # #
+    RECEIVED = 43  # # network bytes
+    SENT = 44  # #
+    REQUEST = 45  # #
+    STARTED = 46  # # ns since the epoch
+    OOM = 49  # # OOM kills counted in the container's cgroup
+    SLEEPING = 50  # # 1: the main process was not started yet
+
+
+class Flag(IntFlag):
+    """FLAGS of SPAWN, PUT and MKDIR; of EXIT."""
+
+    TTY = 1
+    PARENTS = 2  # make missing directories
+    CORE = 4  # EXIT: dumped core
+    OOM = 8  # EXIT: killed for memory
+    ADOPT = 16  # SPAWN: take the user's HOME and shell from the container's passwd, as a login does
+    EXIST_OK = 32
+
+
+class Target(IntEnum):
+    """Whom a SIGNAL reaches."""
+
+    LEADER = 0
+    GROUP = 1
+    TREE = 2
+
+
+class Reason(IntEnum):
+    """Why WAITING was said."""
+
+    INPUT = 0  # the process waits for input
+    ENDED = 1  # the process has exited
+    CANCELLED = 2
+
+
+#: Frames with a fixed payload: the struct. Nothing means an empty payload.
+FIXED: Final[dict[Type, struct.Struct]] = {
+    Type.READY: struct.Struct("<"),
+    Type.PING: struct.Struct("<Q"),
+    Type.PONG: struct.Struct("<Q"),
+    Type.RESULT: struct.Struct("<IIq"),
+    Type.SPAWNED: struct.Struct("<I"),
+    Type.ACK: struct.Struct("<Q"),
+    Type.EOF: struct.Struct("<Q"),
+    Type.EXIT: struct.Struct("<iIQQ"),
+    Type.END: struct.Struct("<QQ"),
+    Type.FORGET: struct.Struct("<"),
+    Type.GONE: struct.Struct("<"),
+    Type.SIGNAL: struct.Struct("<IiI"),
+    Type.RESIZE: struct.Struct("<HH"),
+    Type.AWAIT: struct.Struct("<IQ"),
+    Type.WAITING: struct.Struct("<IIQQQ"),
+    Type.CANCEL: struct.Struct("<I"),
+    Type.START: struct.Struct("<I"),
+    Type.CLOSE: struct.Struct("<I"),
+    Type.SAMPLE: struct.Struct("<I"),
+}
+
+#: Frames whose payload is fields.
+FIELDS: Final = frozenset(
+    {
+        Type.HELLO,
+        Type.SPAWN,
+        Type.FAILED,
+        Type.PROC,
+        Type.DIAL,
+        Type.PUT,
+        Type.GET,
+        Type.LIST,
+        Type.MKDIR,
+        Type.STAT,
+        Type.STATS,
+    }
+)
+
+#: Tags whose value is bytes; of all others it is an 8 byte signed integer.
+BYTES: Final = frozenset(
+    {Tag.BOOT, Tag.NAME, Tag.ARG, Tag.ENV, Tag.CWD, Tag.USER, Tag.META, Tag.STAGE, Tag.TEXT}
+    | {Tag.HOST, Tag.PATH, Tag.LINK}
+)
+INTEGERS: Final = frozenset(Tag) - BYTES
+
+HEADER: Final = struct.Struct("<IBBHI")
+_FIELD: Final = struct.Struct("<HI")
+_OFFSET: Final = struct.Struct("<Q")
+_INT: Final = struct.Struct("<q")
+
+type_of: Final = {int(member): member for member in Type}
+_tag_of: Final = {int(member): member for member in Tag}
+
+Value = int | bytes
+Fields = list[tuple[Tag, Value]]
+
+
+@dataclass(slots=True)
+class Frame:
+    """One decoded frame.
+
+    ``values`` holds the fixed payload's numbers (for DATA: the offset), ``data`` DATA's bytes,
+    ``fields`` the fields in order; each is empty where the type has none.
+    """
+
+    type: Type
+    channel: int
+    stream: int = 0
+    values: tuple[int, ...] = ()
+    data: bytes = b""
+    fields: tuple[tuple[Tag, Value], ...] = ()
+
+    def integer(self, tag: Tag, default: int = 0) -> int:
+        """The first integer field of that tag."""
+        for name, value in self.fields:
+            if name is tag and isinstance(value, int):
+                return value
+        return default
+
+    def raw(self, tag: Tag, default: bytes = b"") -> bytes:
+        """The first bytes field of that tag."""
+        for name, value in self.fields:
+            if name is tag and isinstance(value, bytes):
+                return value
+        return default
+
+    def text(self, tag: Tag, default: str = "") -> str:
+        """The same as text; bytes that are not UTF-8 survive as surrogates (PEP 383)."""
+        return self.raw(tag, default.encode("utf-8", "surrogateescape")).decode(
+            "utf-8", "surrogateescape"
+        )
+
+
+def fixed(kind: Type, channel: int, *values: int, stream: int = 0) -> bytes:
+    """Encode a frame with a fixed payload."""
+    shape = FIXED[kind]
+    return HEADER.pack(shape.size, kind, stream, 0, channel) + shape.pack(*values)
+
+
+def fielded(kind: Type, channel: int, fields: Iterable[tuple[Tag, Value | str]]) -> bytes:
+    """Encode a frame of fields; text is UTF-8. Raises ProtocolError over ``MAX_PAYLOAD``."""
+    parts = [b""]
+    for tag, value in fields:
+        if isinstance(value, int):
+            raw = _INT.pack(value)
+        else:
+            raw = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
+        parts += (_FIELD.pack(tag, len(raw)), raw)
+    size = sum(map(len, parts))
+    if size > MAX_PAYLOAD:
+        raise ProtocolError(
+            f"Cannot send {kind.name}: {size} bytes of arguments and environment, the limit is "
+            f"{MAX_PAYLOAD}. Put large data in a file."
+        )
+    parts[0] = HEADER.pack(size, kind, 0, 0, channel)
+    return b"".join(parts)
+
+
+def data(channel: int, stream: int, offset: int, chunk: bytes | memoryview) -> bytes:
+    """Encode a DATA frame of at most ``MAX_DATA`` bytes."""
+    return b"".join(
+        (
+            HEADER.pack(_OFFSET.size + len(chunk), Type.DATA, stream, 0, channel),
+            _OFFSET.pack(offset),
+            chunk,
+        )
+    )
+
+
+def parse_fields(payload: bytes) -> Iterator[tuple[Tag, Value]]:
+    """The fields of a payload, unknown tags left out. Raises ProtocolError if malformed."""
+    at, end = 0, len(payload)
+    while at < end:
+        if end - at < _FIELD.size:
+            raise ProtocolError("A field's header is cut short.")
+        number, size = _FIELD.unpack_from(payload, at)
+        at += _FIELD.size
+        if size > end - at:
+            raise ProtocolError(f"Field {number} says {size} bytes, {end - at} are left.")
+        raw = payload[at : at + size]
+        at += size
+        tag = _tag_of.get(number)
+        if tag is None:
+            continue
+        if tag in INTEGERS:
+            if size != _INT.size:
+                raise ProtocolError(f"Field {tag.name} is an integer of {size} bytes.")
+            yield tag, _INT.unpack(raw)[0]
+        else:
+            yield tag, raw
+
+
+def parse(kind: int, stream: int, channel: int, payload: bytes) -> Frame:
+    """One frame from its header's numbers and payload. Raises ProtocolError."""
+    known = type_of.get(kind)
+    if known is None:
+        raise ProtocolError(f"Frame type {kind:#04x} is unknown.")
+    if known is Type.DATA:
+        if len(payload) < _OFFSET.size:
+            raise ProtocolError("DATA without an offset.")
+        if stream > Stream.ERR:
+            raise ProtocolError(f"Stream {stream} is unknown.")
+        return Frame(known, channel, stream, _OFFSET.unpack_from(payload), payload[_OFFSET.size :])
+    if known in FIELDS:
+        return Frame(known, channel, stream, fields=tuple(parse_fields(payload)))
+    shape = FIXED[known]
+    if len(payload) != shape.size:
+        raise ProtocolError(f"{known.name} of {len(payload)} bytes, {shape.size} are due.")
+    return Frame(known, channel, stream, shape.unpack(payload))
+
+
+class Decoder:
+    """Bytes in, frames out; keeps at most one incomplete frame.
+
+    ``feed`` may raise :class:`ProtocolError`; the decoder is unusable afterwards, because where
+    the next frame begins is unknown: close the connection.
+    """
+
+    __slots__ = ("_due", "_held", "_size")
+
+    def __init__(self) -> None:
+        # An incomplete frame waits in pieces, joined once it is whole: a copy a byte, not a copy
+        # a piece.
+        self._held: list[bytes] = []
+        self._size = 0
+        self._due = HEADER.size
+
+    def feed(self, chunk: bytes) -> Iterator[Frame]:
+        """The frames completed by ``chunk``, in order."""
+        self._held.append(chunk)
+        self._size += len(chunk)
+        if self._size < self._due:
+            return
+        buffer = b"".join(self._held) if len(self._held) > 1 else chunk
+        at, end = 0, len(buffer)
+        due = HEADER.size
+        try:
+            while end - at >= HEADER.size:
+                size, kind, stream, zero, channel = HEADER.unpack_from(buffer, at)
+                if size > MAX_PAYLOAD or zero:
+                    raise ProtocolError(
+                        f"A frame of {size} bytes (limit {MAX_PAYLOAD}), reserved {zero:#06x}."
+                    )
+                start = at + HEADER.size
+                if end - start < size:
+                    due += size
+                    break
+                at = start + size
+                if kind == Type.DATA and size >= _OFFSET.size and stream <= Stream.ERR:
+                    # The hot path: one copy of the bytes, straight out of what was received.
+                    values = _OFFSET.unpack_from(buffer, start)
+                    yield Frame(Type.DATA, channel, stream, values, buffer[start + 8 : at])
+                else:
+                    yield parse(kind, stream, channel, buffer[start:at])
+        finally:
+            # Also when the consumer stops early: it must not see the same frames twice.
+            self._held = [buffer[at:]] if at < end else []
+            self._size = end - at
+            self._due = due

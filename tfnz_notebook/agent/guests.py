@@ -1,0 +1,293 @@
+"""The connection to one guest: its channels, its requests, and what survives a break.
+
+A :class:`Guest` belongs to a running container. It connects through the engine's byte stream,
+speaks PROTOCOL.md section 1, hands each frame to the channel it belongs to, and connects again
+when the stream breaks while the container still runs. Channels that can survive a break
+(processes) are told with ``resumed``; the others (dials, files) with ``lost``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from tfnz_notebook._wire import guest as wire
+from tfnz_notebook._wire.guest import Frame, Tag, Type
+from tfnz_notebook.engines.base import Engine, Stream
+from tfnz_notebook.errors import (
+    ContainerFailed,
+    ContainerGone,
+    EngineGone,
+    ProtocolError,
+    TfnzError,
+)
+
+log = logging.getLogger(__name__)
+
+#: Seconds a guest has to say hello and list its processes.
+HELLO_TIMEOUT = 20.0
+
+
+class Channel(Protocol):
+    """Whoever owns a channel."""
+
+    def frame(self, frame: Frame) -> None:
+        """A frame for this channel, on the loop; must not block."""
+
+    def lost(self) -> None:
+        """The connection broke."""
+
+    def resumed(self, inventory: Frame | None) -> None:
+        """The connection is back; ``inventory`` is the PROC frame, None if the guest has none."""
+
+
+class Guest:
+    """One guest, over as many connections as it takes."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        ref: str,
+        *,
+        adopt: Callable[[Frame], None],
+        ended: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._engine = engine
+        self._ref = ref
+        self._adopt = adopt
+        self._ended = ended
+        self._stream: Stream | None = None
+        self._decoder = wire.Decoder()
+        self._channels: dict[int, Channel] = {}
+        self._next_channel = wire.FIRST_CHANNEL
+        self._next_request = 1
+        self._requests: dict[int, asyncio.Future[Frame]] = {}
+        self._inventory: dict[int, Frame] = {}
+        self._ready: asyncio.Future[None] | None = None
+        self._up = asyncio.Event()
+        self._closing = False
+        self._reconnecting: asyncio.Task[None] | None = None
+        self._boot = b""
+        self._restarted = False
+        self.sleeping = False
+
+    # -- connecting
+
+    async def connect(self) -> None:
+        """Connect, say hello and take the inventory. Raises ContainerGone, EngineGone."""
+        self._decoder = wire.Decoder()
+        self._inventory = {}
+        ready = self._ready = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(HELLO_TIMEOUT):
+                self._stream = await self._engine.connect(self._ref, self._received, self._closed)
+                await ready
+        except TimeoutError:
+            self._drop()
+            raise EngineGone(
+                f"Cannot reach the guest of container {self._ref[:12]}: it did not say hello "
+                f"within {HELLO_TIMEOUT:.0f} s. Destroy the container."
+            ) from None
+        except BaseException:
+            self._drop()
+            raise
+
+    def _drop(self) -> None:
+        stream, self._stream = self._stream, None
+        self._ready = None
+        if stream is not None:
+            stream.close()
+
+    def close(self) -> None:
+        """Let go of the guest; it goes on without us."""
+        self._closing = True
+        # Whoever reconnects may be who found that there is nothing to reconnect to.
+        if self._reconnecting not in (None, asyncio.current_task()):
+            self._reconnecting.cancel()
+        self._drop()
+        self._broke()
+
+    def _closed(self, cause: Exception | None) -> None:
+        ready, self._ready = self._ready, None
+        self._stream = None
+        if ready is not None and not ready.done():
+            ready.set_exception(
+                ContainerGone(
+                    f"Cannot reach the guest of container {self._ref[:12]}: its connection closed "
+                    f"({cause or 'end of stream'})."
+                )
+            )
+            return
+        was_up = self._up.is_set()
+        self._broke()
+        if was_up and not self._closing:
+            if cause is not None:
+                log.info("guest %s: connection broke: %s", self._ref[:12], cause)
+            self._reconnecting = asyncio.create_task(self._reconnect())
+
+    def _broke(self) -> None:
+        self._up.clear()
+        requests, self._requests = self._requests, {}
+        for future in requests.values():
+            if not future.done():
+                future.set_exception(
+                    ContainerGone("Cannot finish: the connection to the container broke.")
+                )
+        for channel in list(self._channels.values()):
+            channel.lost()
+
+    async def _reconnect(self) -> None:
+        delay = 0.0
+        while not self._closing:
+            try:
+                state = await self._engine.inspect(self._ref)
+                if state.status != "running":
+                    await self._ended()
+                    return
+                await self.connect()
+                return
+            except (TfnzError, OSError) as error:
+                log.info("guest %s: reconnecting: %s", self._ref[:12], error)
+            delay = min(1.0, delay * 2 or 0.01)
+            await asyncio.sleep(delay)
+
+    async def up(self) -> None:
+        """Wait until connected."""
+        await self._up.wait()
+
+    # -- frames in
+
+    def _received(self, chunk: bytes) -> None:
+        try:
+            for frame in self._decoder.feed(chunk):
+                self._dispatch(frame)
+        except ProtocolError as error:
+            log.warning("guest %s: %s The connection is closed.", self._ref[:12], error)
+            self._decoder = wire.Decoder()
+            ready, self._ready = self._ready, None
+            if ready is not None and not ready.done():
+                ready.set_exception(
+                    ContainerFailed(
+                        f"Cannot talk to the guest of container {self._ref[:12]}: {error} It is "
+                        "not the guest of this version. Destroy the container, spawn another."
+                    )
+                )
+            if self._stream is not None:
+                self._stream.close()
+
+    def _dispatch(self, frame: Frame) -> None:
+        if frame.type in (Type.RESULT, Type.STATS, Type.WAITING):
+            self.answer(frame)
+            return
+        if frame.channel != wire.CONNECTION and self._up.is_set():
+            channel = self._channels.get(frame.channel)
+            if channel is not None:
+                channel.frame(frame)
+            return
+        match frame.type:
+            case Type.HELLO:
+                self._hello(frame)
+            case Type.PROC:
+                self._inventory[frame.channel] = frame
+            case Type.READY:
+                # At once: frames that follow in the same chunk belong to these channels.
+                self._take_inventory()
+                if self._ready is not None and not self._ready.done():
+                    self._ready.set_result(None)
+            case Type.PONG:
+                pass
+            case _:
+                raise ProtocolError(f"{frame.type.name} on channel {frame.channel} before READY.")
+
+    def _take_inventory(self) -> None:
+        self._up.set()
+        known = dict(self._channels)
+        if self._restarted:
+            # Somebody restarted the container: what we knew is gone, numbers mean other things.
+            self._channels.clear()
+            for channel in known.values():
+                channel.resumed(None)
+            known = {}
+        for number, frame in self._inventory.items():
+            if number not in known:
+                self._next_channel = max(self._next_channel, number + 1)
+                self._adopt(frame)
+        for number, channel in known.items():
+            channel.resumed(self._inventory.get(number))
+
+    def _hello(self, frame: Frame) -> None:
+        lowest, newest = frame.integer(Tag.VERSION_MIN), frame.integer(Tag.VERSION)
+        if not (lowest <= wire.VERSION and newest >= wire.VERSION_MIN):
+            raise ProtocolError(f"The guest speaks versions {lowest} to {newest}.")
+        boot = frame.raw(Tag.BOOT)
+        self._restarted = self._boot not in (b"", boot)
+        self._boot = boot
+        self.sleeping = bool(frame.integer(Tag.SLEEPING))
+        self.send(
+            wire.fielded(
+                Type.HELLO,
+                wire.CONNECTION,
+                [
+                    (Tag.VERSION, wire.VERSION),
+                    (Tag.VERSION_MIN, wire.VERSION_MIN),
+                    (Tag.NAME, "agent"),
+                ],
+            )
+        )
+
+    def answer(self, frame: Frame) -> None:
+        """Give a RESULT, WAITING or STATS frame to whoever asked."""
+        number = frame.integer(Tag.REQUEST) if frame.type is Type.STATS else frame.values[0]
+        future = self._requests.pop(number, None)
+        if future is not None and not future.done():
+            future.set_result(frame)
+
+    # -- frames out
+
+    def send(self, frame: bytes) -> None:
+        """Queue a frame; without a connection it is dropped (``resumed`` will mend that)."""
+        if self._stream is not None:
+            self._stream.write(frame)
+
+    def request(self, kind: Type, channel: int, *values: int) -> asyncio.Future[Frame]:
+        """Send a frame whose first number is a request; the future gets its answer.
+
+        The future's exception is ContainerGone if the connection breaks first.
+        """
+        number = self._next_request
+        self._next_request = self._next_request % 0xFFFFFFFF + 1
+        future: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
+        self._requests[number] = future
+        future.add_done_callback(lambda _: self._requests.pop(number, None))
+        self.send(wire.fixed(kind, channel, number, *values))
+        if self._stream is None:
+            future.set_exception(ContainerGone("Cannot ask the container: it is not connected."))
+        elif kind is Type.AWAIT:
+            # A cancelled question must not stay with the guest.
+            cancel = wire.fixed(Type.CANCEL, channel, number)
+            future.add_done_callback(lambda done: self.send(cancel) if done.cancelled() else None)
+        return future
+
+    # -- channels
+
+    def open(self, channel: Channel) -> int:
+        """A fresh channel number for that owner. It says SPAWN, DIAL, ... itself."""
+        if len(self._channels) >= wire.MAX_CHANNELS - 2:
+            raise ContainerGone(
+                f"Cannot open another channel: {wire.MAX_CHANNELS} are open in this container. "
+                "Wait for some processes to end."
+            )
+        number = self._next_channel
+        self._next_channel += 1
+        self._channels[number] = channel
+        return number
+
+    def attach(self, number: int, channel: Channel) -> None:
+        """Own a channel that exists: the main process's, or one found in the inventory."""
+        self._channels[number] = channel
+
+    def free(self, number: int) -> None:
+        """The channel is over."""
+        self._channels.pop(number, None)

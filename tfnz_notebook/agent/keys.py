@@ -1,0 +1,66 @@
+"""CURVE keys: who an agent on another machine is, and whom it lets in.
+
+Files, in ZeroMQ's certificate format, in ``$TFNZ_CONFIG`` or ``~/.config/tfnz`` (0700)::
+
+    client.key_secret  client.key      this user's, for Location('tcp://...')
+    server.key_secret  server.key      this machine's, for ``tfnz-agent serve --bind``
+    authorized/NAME.key                clients that may connect (public keys)
+    known/HOST_PORT.key                servers this user knows (public keys)
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import zmq.auth
+
+from tfnz_notebook.errors import AgentError
+
+
+def directory() -> Path:
+    """Where the keys are."""
+    configured = os.environ.get("TFNZ_CONFIG")
+    return Path(configured) if configured else Path.home() / ".config" / "tfnz"
+
+
+def generate(kind: str) -> Path:
+    """Make the ``client`` or ``server`` pair if there is none; the public key's file."""
+    where = directory()
+    where.mkdir(mode=0o700, parents=True, exist_ok=True)
+    public = where / f"{kind}.key"
+    if not (where / f"{kind}.key_secret").exists():
+        before = os.umask(0o077)
+        try:
+            zmq.auth.create_certificates(where, kind)
+        finally:
+            os.umask(before)
+    return public
+
+
+def load(path: Path) -> tuple[bytes, bytes | None]:
+    """(public, secret) of a certificate file. Raises AgentError."""
+    try:
+        return zmq.auth.load_certificate(path)
+    except OSError:
+        raise AgentError(
+            f"Cannot read the key {path.name}: it is not in {path.parent}. "
+            "Make it with 'tfnz-agent keygen'."
+        ) from None
+    except ValueError as error:
+        raise AgentError(f"Cannot use the key {path.name}: {error}.") from None
+
+
+def authorize(source: Path, name: str | None = None) -> Path:
+    """Let the client of that public key in; where the key now is."""
+    load(source)
+    name = name or source.stem
+    if not re.fullmatch(r"[\w.-]{1,64}", name):
+        raise AgentError(f"Cannot authorize {name!r}: use letters, digits, '-', '_' and '.'.")
+    folder = directory() / "authorized"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    target = folder / f"{name}.key"
+    shutil.copyfile(source, target)
+    return target

@@ -1,0 +1,243 @@
+"""A stream of output as an append-only log with byte offsets.
+
+Theory of operation. Bytes arrive from a guest in order, each chunk with its offset. The guest
+keeps what was not acknowledged, so a byte must be acknowledged only once it would survive this
+agent: when it is in a spool file. Small outputs (under ``PENDING`` bytes) are never written while
+their process runs: the guest's own memory is their durable copy. Larger ones are appended to
+segment files of ``SEGMENT`` bytes, named by the offset of their first byte, and acknowledged.
+
+At the quota a log either stops acknowledging (``retain='all'``: the guest's window fills, the
+process blocks on write) or drops its oldest segment (``retain='tail'``). The same happens when
+the disk is full. Memory per log is bounded by the guest's window plus ``TAIL``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+from collections import deque
+from pathlib import Path
+from typing import Final, Literal
+
+from tfnz_notebook._wire.guest import WINDOW_OUT
+
+PENDING: Final = WINDOW_OUT // 4
+#: Newest bytes kept in memory besides, so that live readers never touch the disk.
+TAIL: Final = 256 << 10
+SEGMENT: Final = 64 << 20
+#: Smaller chunks are joined up to this size: a process that writes byte by byte costs no more.
+MERGE: Final = 4096
+QUOTA: Final = int(os.environ.get("TFNZ_SPOOL_QUOTA", str(2 << 30)))
+
+#: First step in which room on the disk is reserved.
+RESERVE: Final = 1 << 20
+
+Retain = Literal["all", "tail"]
+
+_KEEP_SIZE: Final = 1  # FALLOC_FL_KEEP_SIZE, linux/falloc.h
+
+
+def _fallocate(descriptor: int, offset: int, size: int) -> None:
+    """Reserve blocks; where that cannot be done, writing will find them (or say why not)."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "fallocate"):
+        libc.fallocate(descriptor, _KEEP_SIZE, ctypes.c_int64(offset), ctypes.c_int64(size))
+
+
+class Log:
+    """One stream of one process. Offsets count bytes since the process started."""
+
+    def __init__(
+        self, path: Path, *, retain: Retain = "all", quota: int = QUOTA, segment: int = SEGMENT
+    ) -> None:
+        self.path = path
+        self.retain = retain
+        self.quota = quota
+        self.segment = segment
+        #: Offsets: first byte held, one past the last byte, one past the last byte in a file.
+        self.base = 0
+        self.head = 0
+        self.spooled = 0
+        self.eof = False
+        #: What stopped the spool (quota or a disk error), for people; empty while all is well.
+        self.trouble = ""
+        self._chunks: deque[tuple[int, bytes]] = deque()
+        self._kept = 0
+        self._segments: list[tuple[int, int]] = []  # (first offset, size)
+        self._file = -1
+        self._reserved = 0
+
+    @classmethod
+    def adopt(cls, path: Path, *, retain: Retain = "all", quota: int = QUOTA) -> Log:
+        """The log an earlier agent left at ``path``, as far as its files go."""
+        log = cls(path, retain=retain, quota=quota)
+        found = sorted(
+            (int(piece.suffix[1:]), piece.stat().st_size)
+            for piece in path.parent.glob(path.name + ".*")
+            if piece.suffix[1:].isdigit()
+        )
+        for start, size in found:
+            if log._segments and start != log.spooled:
+                break  # a hole: what follows cannot be trusted
+            log._segments.append((start, size))
+            log.spooled = start + size
+        if log._segments:
+            log.base = log._segments[0][0]
+            log.head = log.spooled
+        return log
+
+    def append(self, offset: int, chunk: bytes) -> bool:
+        """Take a chunk; True if it brought anything new.
+
+        Bytes already here are skipped. Bytes after a gap (the main process's window, which drops
+        while no agent listens) move ``base``: what lies between is gone for good.
+        """
+        if offset > self.head:
+            self._skip_to(offset)
+        fresh = offset + len(chunk) - self.head
+        if fresh <= 0:
+            return False
+        if fresh < len(chunk):
+            chunk = chunk[-fresh:]
+        self._kept += len(chunk)
+        last = self._chunks[-1] if self._chunks else None
+        if last and len(last[1]) + len(chunk) <= MERGE and last[0] + len(last[1]) == self.head:
+            self._chunks[-1] = (last[0], last[1] + chunk)
+        else:
+            self._chunks.append((self.head, chunk))
+        self.head += len(chunk)
+        if self.head - self.spooled >= PENDING:
+            self.spool()
+        return True
+
+    def _skip_to(self, offset: int) -> None:
+        self.discard()
+        self.base = self.head = self.spooled = offset
+
+    def spool(self) -> bool:
+        """Write what is not yet in a file; False if the quota or the disk does not allow it."""
+        if self.retain == "all" and self.head - self.base > self.quota:
+            self.trouble = f"the quota of {self.quota} bytes is full"
+            return False
+        try:
+            for start, chunk in list(self._chunks):
+                if start + len(chunk) > self.spooled:
+                    self._write(chunk[self.spooled - start :] if start < self.spooled else chunk)
+        except OSError as error:
+            self.trouble = error.strerror or str(error)
+            return False
+        self.trouble = ""
+        while self._chunks and self._kept - len(self._chunks[0][1]) >= TAIL:
+            self._kept -= len(self._chunks.popleft()[1])
+        while self.retain == "tail" and len(self._segments) > 1:
+            start, size = self._segments[0]
+            if self.head - (start + size) < self.quota // 2 and self.head - start <= self.quota:
+                break
+            self._segments.pop(0)
+            self._segment_path(start).unlink(missing_ok=True)
+            self.base = start + size
+        return True
+
+    def _segment_path(self, start: int) -> Path:
+        return self.path.with_name(f"{self.path.name}.{start}")
+
+    def _write(self, chunk: bytes) -> None:
+        size = min(self.segment, max(self.quota // 4, 1)) if self.retain == "tail" else self.segment
+        if self._file < 0 or self._segments[-1][1] >= size:
+            self._open_segment()
+        self._reserve(len(chunk))
+        view = memoryview(chunk)
+        while view:
+            wrote = os.write(self._file, view)
+            view = view[wrote:]
+            start, before = self._segments[-1]
+            self._segments[-1] = (start, before + wrote)
+            self.spooled += wrote
+
+    def _reserve(self, size: int) -> None:
+        """Have the file system find room before it is written to, in steps that grow.
+
+        One extent of blocks instead of a search a page: a third of the cost of writing on ext4.
+        KEEP_SIZE leaves the file's length to what was written, which is what adoption reads.
+        """
+        written = self._segments[-1][1]
+        if written + size > self._reserved:
+            step = min(max(self._reserved, RESERVE), 16 * RESERVE)
+            _fallocate(self._file, self._reserved, step)
+            self._reserved += step
+
+    def _open_segment(self) -> None:
+        self._close_file()
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._file = os.open(self._segment_path(self.spooled), flags, 0o600)
+        self._segments.append((self.spooled, 0))
+        self._reserved = 0
+
+    def _close_file(self) -> None:
+        if self._file >= 0:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, self._segments[-1][1])  # gives back what was reserved
+            os.close(self._file)
+            self._file = -1
+
+    def read(self, offset: int, limit: int) -> tuple[int, bytes]:
+        """At most ``limit`` bytes from ``offset`` on: (offset of the first one, bytes).
+
+        The first offset is greater than asked when older bytes were dropped.
+        """
+        offset = max(offset, self.base)
+        if offset >= self.head or limit <= 0:
+            return offset, b""
+        if self._chunks and offset >= self._chunks[0][0]:
+            return offset, self._read_memory(offset, limit)
+        return offset, self._read_file(offset, limit)
+
+    def tail(self, size: int) -> bytes:
+        """The last ``size`` bytes, or fewer."""
+        pieces, offset = [], max(self.base, self.head - size)
+        while offset < self.head:
+            offset, piece = self.read(offset, size)
+            pieces.append(piece)
+            offset += len(piece)
+        return b"".join(pieces)
+
+    def _read_memory(self, offset: int, limit: int) -> bytes:
+        # Readers follow the head, so the wanted chunk is most often the last one.
+        wanted: list[bytes] = []
+        for start, chunk in reversed(self._chunks):
+            wanted.append(chunk)
+            if start <= offset:
+                break
+        if len(wanted) == 1 and start == offset and len(chunk) <= limit:
+            return chunk
+        pieces, skip = [], offset - start
+        for chunk in reversed(wanted):
+            piece = chunk[skip : skip + limit]
+            pieces.append(piece)
+            skip, limit = 0, limit - len(piece)
+            if not limit:
+                break
+        return b"".join(pieces)
+
+    def _read_file(self, offset: int, limit: int) -> bytes:
+        for start, size in self._segments:
+            if start <= offset < start + size:
+                limit = min(limit, start + size - offset)
+                with self._segment_path(start).open("rb", buffering=0) as file:
+                    return os.pread(file.fileno(), limit, offset - start)
+        raise AssertionError("between base and the first chunk in memory lie segments")
+
+    def close(self) -> None:
+        """Close the spool's descriptor; reading and appending go on to work."""
+        self._close_file()
+
+    def discard(self) -> None:
+        """Delete the files."""
+        self._close_file()
+        for start, _ in self._segments:
+            self._segment_path(start).unlink(missing_ok=True)
+        self._segments.clear()
+        self._chunks.clear()
+        self._kept = 0

@@ -1,0 +1,67 @@
+"""Files of a container."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tfnz_notebook._wire.guest import Flag
+from tfnz_notebook._wire.link import Message
+from tfnz_notebook.agent import files
+from tfnz_notebook.agent.server import NOTHING, Answer, Client
+
+
+async def file_put(client: Client, message: Message) -> Answer:
+    """A piece of an upload; the last one puts the file in place."""
+    name = message.body["transfer"]
+    turn = client.turns.setdefault(name, asyncio.Lock())
+    try:
+        async with turn:
+            await _put_piece(client, message, name)
+    except BaseException:
+        client.turns.pop(name, None)
+        transfer = client.transfers.pop(name, None)
+        if transfer is not None:
+            transfer.abort()
+        raise
+    return NOTHING
+
+
+async def _put_piece(client: Client, message: Message, name: str) -> None:
+    body = message.body
+    transfer = client.transfers.get(name)
+    if transfer is None:
+        guest = await client.container(message).running()
+        transfer = client.transfers[name] = files.begin_put(
+            guest, body["path"], body.get("mode"), body.get("user"), bool(body.get("parents"))
+        )
+    await transfer.upload(message.payload or b"")
+    if body.get("last"):
+        await transfer.finish_upload()
+        del client.transfers[name], client.turns[name]
+
+
+async def file_get(client: Client, message: Message) -> Answer:
+    """What a file is; its bytes stream to the reader."""
+    body = message.body
+    guest = await client.container(message).running()
+    transfer, told = await files.get(guest, body["path"], client, body["reader"], body["credit"])
+    assert transfer.flow is not None
+    client.readers[body["reader"]] = transfer.flow
+    return told, None
+
+
+async def file_list(client: Client, message: Message) -> Answer:
+    """The entries of a directory."""
+    guest = await client.container(message).running()
+    return {"entries": await files.listing(guest, message.body["path"])}, None
+
+
+async def file_mkdir(client: Client, message: Message) -> Answer:
+    """Make a directory."""
+    body = message.body
+    guest = await client.container(message).running()
+    flags = (Flag.PARENTS if body.get("parents") else Flag(0)) | (
+        Flag.EXIST_OK if body.get("exist_ok") else Flag(0)
+    )
+    await files.make_directory(guest, body["path"], body.get("mode"), body.get("user"), flags)
+    return NOTHING

@@ -1,0 +1,38 @@
+"""Reading logs, at once or as a stream."""
+
+from __future__ import annotations
+
+from tfnz_notebook._wire.link import Message
+from tfnz_notebook.agent.server import NOTHING, Answer, Client
+from tfnz_notebook.errors import ProtocolError
+
+
+def _stream(message: Message) -> int:
+    stream = message.body["stream"]
+    if stream not in (1, 2):
+        raise ProtocolError(f"Stream {stream} is unknown.")
+    return int(stream)
+
+
+async def log_read(client: Client, message: Message) -> Answer:
+    """A piece of a log."""
+    body = message.body
+    process = client.process(message)
+    log = process.logs[_stream(message) - 1]
+    offset, chunk = log.read(body["offset"], min(body["limit"], 4 << 20))
+    told = {"offset": offset, "head": log.head, "base": log.base, "eof": log.eof}
+    return told, chunk
+
+
+async def reader_open(client: Client, message: Message) -> Answer:
+    """Stream a log from an offset on."""
+    body = message.body
+    process = client.process(message)
+    client.open_log(body["reader"], process, _stream(message), body["offset"], body["credit"])
+    return NOTHING
+
+
+async def reader_close(client: Client, message: Message) -> Answer:
+    """Stop streaming."""
+    client.close_reader(message.body["reader"])
+    return NOTHING

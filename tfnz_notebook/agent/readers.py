@@ -1,0 +1,95 @@
+"""What streams to a kernel: within its credit, from any offset, never holding anything back.
+
+A reader that has no credit simply waits; the log keeps the bytes. ``Flow`` is the same for
+streams that have no log (downloads, dialled connections): there the far end is held back.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from tfnz_notebook._wire.link import MAX_CHUNK
+from tfnz_notebook.agent.logs import Log
+
+
+class Sink(Protocol):
+    """Where events go: a client of the server."""
+
+    def event(self, name: str, body: dict[str, Any], payload: bytes | None = None) -> None:
+        """Send an event; never blocks."""
+
+
+class Reader:
+    """Streams one log to one client from an offset on."""
+
+    def __init__(self, sink: Sink, ident: int, log: Log, offset: int, credit: int) -> None:
+        self.sink = sink
+        self.ident = ident
+        self.log = log
+        self.offset = offset
+        self.credit = credit
+        self.finished = False
+
+    def grant(self, upto: int) -> None:
+        """More credit, as an absolute offset; less is ignored."""
+        self.credit = max(self.credit, upto)
+        self.pump()
+
+    def pump(self) -> None:
+        """Send what the log has and the credit allows."""
+        while self.offset < self.credit:
+            start, chunk = self.log.read(self.offset, min(MAX_CHUNK, self.credit - self.offset))
+            if not chunk:
+                break
+            self.offset = start + len(chunk)
+            self.sink.event("data", {"reader": self.ident, "offset": start}, chunk)
+        if self.log.eof and self.offset >= self.log.head and not self.finished:
+            self.finished = True
+            self.sink.event("eof", {"reader": self.ident, "offset": self.offset})
+
+
+class Flow:
+    """Streams bytes that are kept nowhere else; ``taken(offset)`` says what has left."""
+
+    def __init__(self, sink: Sink, ident: int, credit: int, taken: Callable[[int], None]) -> None:
+        self.sink = sink
+        self.ident = ident
+        self.credit = credit
+        self.offset = 0
+        self._taken = taken
+        self._queue: deque[bytes] = deque()
+        self._eof = False
+
+    def feed(self, chunk: bytes) -> None:
+        """Bytes from the guest, in order."""
+        self._queue.append(chunk)
+        self.pump()
+
+    def end(self) -> None:
+        """No more bytes will come."""
+        self._eof = True
+        self.pump()
+
+    def grant(self, upto: int) -> None:
+        """More credit, as an absolute offset."""
+        self.credit = max(self.credit, upto)
+        self.pump()
+
+    def pump(self) -> None:
+        """Send what is queued and the credit allows."""
+        before = self.offset
+        while self._queue and self.offset < self.credit:
+            chunk = self._queue.popleft()
+            room = self.credit - self.offset
+            if len(chunk) > room:
+                self._queue.appendleft(chunk[room:])
+                chunk = chunk[:room]
+            self.sink.event("data", {"reader": self.ident, "offset": self.offset}, chunk)
+            self.offset += len(chunk)
+        if self.offset > before:
+            self._taken(self.offset)
+        if self._eof and not self._queue:
+            self._eof = False
+            self.sink.event("eof", {"reader": self.ident, "offset": self.offset})

@@ -1,0 +1,251 @@
+"""Sessions: who owns containers, and when they are collected.
+
+A session lives as long as one of its clients does; a durable one until its time to live has
+passed, or for good. What the engine still holds of a session nobody comes back for is reaped
+after the same grace, also by a fresh agent: labels on the containers say whose they are.
+Volumes are never collected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tfnz_notebook._wire.link import SESSION_GRACE
+from tfnz_notebook.agent import labels
+from tfnz_notebook.agent.containers import Container
+from tfnz_notebook.agent.processes import Process
+from tfnz_notebook.engines.base import LABEL_OWNER, Engine
+from tfnz_notebook.errors import ContainerGone, Misuse, ProcessGone, TfnzError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Member:
+    """One client (one Location in one kernel) of a session."""
+
+    client: str
+    seen: float
+    #: Process id and start time (clock ticks since boot) of a kernel on this machine, else None.
+    pid: tuple[int, int] | None = None
+
+    def alive(self, now: float, grace: float) -> bool:
+        """Whether it pinged lately or, on this machine, still runs (a busy kernel cannot ping)."""
+        if now - self.seen < grace:
+            return True
+        return self.pid is not None and start_of(self.pid[0]) == self.pid[1]
+
+
+@dataclass(slots=True)
+class Session:
+    """A named set of containers."""
+
+    name: str
+    durable: bool = False
+    #: Seconds without any client after which a durable session ends; None is never.
+    ttl: float | None = None
+    members: dict[str, Member] = field(default_factory=dict)
+    idle_since: float = field(default_factory=time.monotonic)
+    containers: dict[str, Container] = field(default_factory=dict)
+    ending: bool = False
+
+    def expired(self, now: float, grace: float) -> bool:
+        """Whether nobody is there any more, for long enough."""
+        for client, member in list(self.members.items()):
+            if not member.alive(now, grace):
+                del self.members[client]
+                self.idle_since = max(self.idle_since, member.seen)
+        if self.members:
+            return False
+        if not self.durable:
+            # Counted from the last sign of life, so that a vanished kernel is waited for once.
+            return now - self.idle_since >= grace or self.ending
+        return self.ttl is not None and now - self.idle_since >= self.ttl
+
+
+def start_of(pid: int) -> int | None:
+    """When a process of this machine started, in clock ticks since boot; None if it has ended.
+
+    Source: proc(5), /proc/PID/stat, fields 3 and 22. The command in field 2 may hold spaces. A
+    zombie has ended, whether or not its parent cares.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        return None if fields[0] in (b"Z", b"X") else int(fields[19])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+class Sessions:
+    """Every session of this agent, and the one place that knows where a container is."""
+
+    def __init__(
+        self, engine: Engine, owner: str, spool: Path, *, grace: float = SESSION_GRACE
+    ) -> None:
+        self.engine = engine
+        self.owner = owner
+        self.spool = spool
+        self.grace = grace
+        self._sessions: dict[str, Session] = {}
+
+    # -- finding
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(list(self._sessions.values()))
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def get(self, name: str) -> Session | None:
+        """The session of that name, if there is one."""
+        return self._sessions.get(name)
+
+    def join(self, name: str, member: Member, durable: bool, ttl: float | None) -> Session:
+        """The session, made if need be, with that member in it."""
+        session = self._sessions.get(name)
+        if session is None or session.ending:
+            session = self._sessions[name] = Session(name, durable, ttl)
+        elif durable:
+            session.durable, session.ttl = True, ttl
+        session.members[member.client] = member
+        return session
+
+    def seen(self, session: Session, client: str) -> None:
+        """A client said something, so it lives."""
+        member = session.members.get(client)
+        if member is not None:
+            member.seen = time.monotonic()
+
+    def container(self, session: Session, ident: str) -> Container:
+        """A container of the session. Raises ContainerGone."""
+        found = session.containers.get(ident)
+        if found is None:
+            raise ContainerGone(
+                "Cannot use this container: it was destroyed, or its session has ended. "
+                "Spawn another one."
+            )
+        return found
+
+    def process(self, session: Session, ident: str) -> Process:
+        """A process of any container of the session. Raises ProcessGone."""
+        for container in session.containers.values():
+            if ident in container.processes:
+                return container.processes[ident]
+        raise ProcessGone(
+            "Cannot use this process: its container was destroyed or rebooted. Spawn another one."
+        )
+
+    # -- ending
+
+    async def leave(self, session: Session, client: str) -> None:
+        """A client said good-bye. The last one of a session that is not durable ends it."""
+        session.members.pop(client, None)
+        if not session.members:
+            session.idle_since = time.monotonic()
+            if not session.durable:
+                await self.end(session)
+
+    async def end(self, session: Session) -> None:
+        """Destroy the session's containers and forget it."""
+        session.ending = True
+        results = await asyncio.gather(
+            *(container.destroy() for container in list(session.containers.values())),
+            return_exceptions=True,
+        )
+        for result in results:
+            if isinstance(result, Exception):
+                log.warning("session %s: %s", session.name, result)
+        session.containers = {
+            ident: container
+            for ident, container in session.containers.items()
+            if container.state != "destroyed"
+        }
+        if not session.containers and self._sessions.get(session.name) is session:
+            del self._sessions[session.name]
+
+    async def collect(self) -> None:
+        """End the sessions whose time has come; run now and then."""
+        now = time.monotonic()
+        for session in list(self._sessions.values()):
+            if session.expired(now, self.grace):
+                log.info("session %s: nobody is left, its containers go", session.name)
+                await self.end(session)
+
+    # -- what an earlier agent left
+
+    async def adopt(
+        self,
+        changed: Callable[[Container], None],
+        process_changed: Callable[[Container, Process], None],
+    ) -> None:
+        """Take over every container of ours that the engine holds."""
+        try:
+            found = await self.engine.find({LABEL_OWNER: self.owner})
+        except TfnzError as error:
+            log.warning("cannot look for containers of an earlier agent: %s", error)
+            return
+        tasks = []
+        for each in found:
+            known = labels.known(each)
+            if known is None or each.state.status == "created":
+                # Ours by its owner, but it never ran: an agent died between creating and starting.
+                await self._remove(each.ref)
+                continue
+            session = self._sessions.get(known.session)
+            if session is None:
+                session = Session(known.session, known.durable, known.ttl)
+                self._sessions[session.name] = session
+            container = Container(
+                self.engine,
+                session.name,
+                known.spec,
+                self.spool,
+                changed,
+                process_changed,
+                tag=known.tag,
+                ref=each.ref,
+                created=known.created,
+            )
+            session.containers[container.ident] = container
+            tasks.append(container.take_over(each.state))
+        await asyncio.gather(*tasks)
+        self._sweep()
+        if tasks:
+            log.info("adopted %d containers of an earlier agent", len(tasks))
+
+    def _sweep(self) -> None:
+        """Delete the spools of containers that went while no agent was there."""
+        known = {ident for session in self for ident in session.containers}
+        for folder in self.spool.glob("*"):
+            if folder.name not in known:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    async def _remove(self, ref: str) -> None:
+        try:
+            await self.engine.remove(ref)
+        except TfnzError as error:
+            log.warning("cannot remove %s: %s", ref[:12], error)
+
+    def close(self) -> None:
+        """Let go of all guests; what runs goes on."""
+        for session in self._sessions.values():
+            for container in session.containers.values():
+                container.let_go()
+
+
+def session_name(wanted: str | None) -> str | None:
+    """A valid session name, or None. Raises Misuse: labels and file names are made of it."""
+    if wanted is None:
+        return None
+    if not wanted or len(wanted) > 64 or not all(c.isalnum() or c in "-_." for c in wanted):
+        raise Misuse(
+            f"Cannot use {wanted!r} as a session's name. "
+            "Use up to 64 letters, digits, '-', '_' and '.'."
+        )
+    return wanted

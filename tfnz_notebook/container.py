@@ -1,0 +1,203 @@
+"""A container: what runs in it, what it says, its files and its ports."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tfnz_notebook._container.files import Entry, Files
+from tfnz_notebook._container.ports import Ports
+from tfnz_notebook._container.processes import Processes
+from tfnz_notebook._link import arguments
+from tfnz_notebook._link.arguments import StreamName
+from tfnz_notebook._link.portal import Block, Twin, face
+from tfnz_notebook._wire.link import MAX_CHUNK
+from tfnz_notebook.process import Process
+
+if TYPE_CHECKING:
+    from tfnz_notebook.location import Location
+    from tfnz_notebook.node import Node
+
+__all__ = ["Container", "ContainerAio", "Entry", "Stats"]
+
+
+class Stats(NamedTuple):
+    """One sample of what a container uses; None where the engine does not tell, or no limit is set.
+
+    ``cpu`` is in percent of one core, since the previous sample (the first: since its creation).
+    Sizes in bytes, all but ``memory`` and ``pids`` counted since the container started.
+    """
+
+    time: float
+    cpu: float | None
+    cpu_seconds: float | None
+    memory: int | None
+    memory_limit: int | None
+    pids: int | None
+    read: int | None
+    written: int | None
+    received: int | None
+    sent: int | None
+
+
+class Container(Block, Processes, Files, Ports):
+    """Made by :meth:`Node.spawn_container`. ``await container`` is :meth:`wait_until_ready`.
+
+    As a context manager it is destroyed at the end of the block. Methods that need it running wait
+    for that. After ``destroy`` (or the session's end) they raise ContainerGone.
+    """
+
+    # -- what it is
+
+    @property
+    def uuid(self) -> str:
+        """The id under 20ft's name for it."""
+        return self._id
+
+    @property
+    def progress(self) -> tuple[str, int, int]:
+        """While pulling: (what, bytes done, bytes in all or 0 while unknown)."""
+        info = self._info
+        return str(info.get("text") or ""), int(info.get("done") or 0), int(info.get("total") or 0)
+
+    @property
+    def location(self) -> Location:
+        """Where it is."""
+        return self._location
+
+    @property
+    def node(self) -> Node:
+        """The node it runs on. Blocks for the engine's answer."""
+        return self._location._node_named(str(self._info.get("node") or ""))
+
+    @property
+    def main(self) -> Process:
+        """The main process: its log, its callbacks, its end."""
+        return self._main
+
+    @property
+    def processes(self) -> list[Process]:
+        """Those running processes that this kernel knows; :meth:`all_processes` asks for all."""
+        return list(self._live.values())
+
+    @property
+    def aio(self) -> ContainerAio:
+        """The same container with awaitable methods."""
+        return ContainerAio._see(self)
+
+    def __repr__(self) -> str:
+        code = f" with {self.returncode}" if self.state == "exited" else ""
+        return f"<Container {self._called!r}: {self.state}{code}>"
+
+    def __await__(self) -> Generator[Any, None, Container]:
+        return self.aio.wait_until_ready().__await__()
+
+    async def _leave(self) -> None:
+        if self.state != "destroyed" and not self._link.over:
+            await self._destroy(None)
+
+    # -- becoming ready
+
+    @face
+    async def wait_until_ready(self, timeout: float | None = None) -> Container:
+        """Wait until processes can be spawned in it; returns itself (20ft).
+
+        Raises what kept it from that (ImageMissing, ContainerFailed with the log's tail, ...),
+        WaitTimeout after ``timeout`` seconds.
+        """
+        seconds = arguments.seconds("wait", "timeout", timeout)
+        await self._running("wait until it is ready", seconds)
+        return self
+
+    # -- the main process
+
+    @face
+    async def start(self) -> Container:
+        """Start the image's command in a container spawned with ``sleep=True`` (20ft)."""
+        self._check("start")
+        await self._link.request("container.start", {"container": self._id})
+        self._read_main()
+        return self
+
+    @face
+    async def stdin(self, data: bytes) -> None:
+        """Write to the main process's stdin (20ft)."""
+        payload = arguments.stdin(data)
+        self._check("write to stdin")
+        for start in range(0, len(payload), MAX_CHUNK):
+            piece = payload[start : start + MAX_CHUNK]
+            await self._link.request("process.stdin", {"process": self._id}, piece)
+
+    @face
+    async def logs(self, stream: StreamName | None = None, tail: int | None = None) -> bytes:
+        """What the main process wrote: stdout, then stderr, or one ``stream`` of them.
+
+        ``tail``: only so many last lines of each. (20ft gave a list of dicts; the time of each line
+        is with the engine, as in ``docker logs -t``.)
+        """
+        number = None if stream is None else arguments.stream("read the logs", stream)
+        if tail is not None:
+            arguments.number("read the logs", "tail", tail, 0)
+        return await self._logs(number, tail)
+
+    # -- as a whole
+
+    @face
+    async def stats(self) -> Stats:
+        """What it uses now."""
+        self._check("sample the container")
+        reply = await self._link.request("container.stats", {"container": self._id})
+        told = reply.body.get("sample") or {}
+        at = told["clock"] / 1e9 if "clock" in told else time.time()
+        used = told["cpu"] / 1e6 if "cpu" in told else None
+        percent = None
+        if used is not None:
+            since, before = self._sampled or (float(self._info.get("created") or at), 0.0)
+            percent = 100 * max(0.0, used - before) / (at - since) if at > since else 0.0
+            self._sampled = (at, used)
+        names = ("memory", "memory_limit", "pids", "read", "written", "received", "sent")
+        if not told.get("memory_limit"):  # 0: none is set
+            told = {**told, "memory_limit": None}
+        return Stats(at, percent, used, *(told.get(name) for name in names))
+
+    @face
+    async def ip(self) -> str:
+        """Its address in the engine's network, empty if it has none (20ft)."""
+        await self._running("get the address")
+        reply = await self._link.request("container.info", {"container": self._id})
+        return str(reply.body["info"].get("ip") or "")
+
+    @face
+    async def reboot(self, reset_filesystem: bool = False) -> Container:
+        """Stop it and start it again (20ft); ``reset_filesystem``: from the image, as if new.
+
+        Its processes end; tunnels stay. The main process's log begins anew.
+        """
+        await self._running("reboot")
+        body = {"container": self._id, "reset_filesystem": bool(reset_filesystem)}
+        await self._link.request("container.reboot", body)
+        await self._running("reboot")
+        return self
+
+    @face
+    async def destroy(self, *, grace: float | None = None) -> None:
+        """Destroy it with all its processes and tunnels; volumes stay.
+
+        ``grace``: seconds between TERM and KILL of its main process, default none. ContainerGone
+        the second time.
+        """
+        await self._destroy(grace)
+
+    async def _destroy(self, grace: float | None) -> None:
+        seconds = arguments.seconds("destroy the container", "grace", grace)
+        if self.state != "failed":
+            self._check("destroy the container")
+        body = {"container": self._id, "grace": seconds}
+        await self._link.request("container.destroy", body)
+        if self.state != "destroyed":
+            self._heard({**self._info, "state": "destroyed"})
+
+
+class ContainerAio(Twin, Container):
+    """A container whose methods are awaitable."""

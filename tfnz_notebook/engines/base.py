@@ -1,0 +1,250 @@
+"""What the agent asks of a container engine: little, so that many can answer.
+
+An engine starts containers whose first process is our guest, and gives one byte stream to that
+guest. Processes, signals, files and tunnels all travel on the stream, so they need nothing of
+the engine and work alike on every one. ``tests/contract`` holds each engine to this file.
+
+Failures are classes of :mod:`tfnz_notebook.errors`: ``NoEngine`` and ``EngineGone`` when it does
+not answer, ``ImageMissing``, ``ImageNameInvalid``, ``ContainerFailed``, ``ContainerGone``,
+``EngineError`` for any other refusal, each with a message "Cannot X: cause. Remedy."
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+#: Labels on everything we make. Only things whose OWNER is ours are ever listed or touched.
+LABEL_OWNER: Final = "io.tfnz.owner"
+LABEL_SESSION: Final = "io.tfnz.session"
+LABEL_CONTAINER: Final = "io.tfnz.container"
+LABEL_CREATED: Final = "io.tfnz.created"
+LABEL_DURABLE: Final = "io.tfnz.durable"
+#: JSON: what the agent needs to know of a container it adopts (image, name, sleep, ...).
+LABEL_SPEC: Final = "io.tfnz.spec"
+
+PullPolicy = Literal["missing", "always", "never"]
+Status = Literal["created", "running", "exited", "gone"]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """A machine that runs containers. Memory in bytes; ``cpu_free`` in cores, may be a fraction."""
+
+    name: str
+    cpus: int
+    cpu_free: float
+    memory: int
+    memory_free: int
+    containers: int
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a pull is. ``total`` is 0 while unknown; both in bytes, over all layers."""
+
+    text: str
+    done: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What an image says of itself, as the engine reports it."""
+
+    id: str
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    user: str = ""
+    workdir: str = ""
+    ports: tuple[int, ...] = ()
+    volumes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A volume (a name) or a directory of the engine's machine (an absolute path)."""
+
+    source: str
+    target: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSpec:
+    """A container to be made; checked before it comes here. ``None`` means the image's own.
+
+    ``files`` are written before the first process starts: absolute path to content; parents are
+    made, mode 0644, owner root. ``network``: ``None`` is the engine's default (NAT to the world),
+    ``'none'``, ``'host'`` or a network's name. ``memory`` in bytes, ``cpu`` in cores.
+    """
+
+    id: str
+    image: str
+    name: str | None = None
+    command: tuple[str, ...] | None = None
+    entrypoint: tuple[str, ...] | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    sleep: bool = False
+    user: str | None = None
+    workdir: str | None = None
+    hostname: str | None = None
+    mounts: tuple[Mount, ...] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    cpu: float | None = None
+    memory: int | None = None
+    pids: int = 4096
+    network: str | None = None
+    read_only: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
+    node: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A container as the engine sees it now.
+
+    ``oom_killed`` as far as the engine tells: Podman 4.3 does not (conmon notes it at the wrong
+    place), the guest's EXIT does (flag OOM). ``exit_code`` may be unknown (``host``, after its
+    agent was replaced).
+    """
+
+    status: Status
+    exit_code: int | None = None
+    oom_killed: bool = False
+    error: str = ""
+    ip: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A container or volume of ours that the engine holds."""
+
+    ref: str
+    labels: Mapping[str, str]
+    state: State
+
+
+class Stream(ABC):
+    """The byte stream to a guest. Made by :meth:`Engine.connect`; used on the loop only."""
+
+    @abstractmethod
+    def write(self, data: bytes) -> None:
+        """Queue bytes; never blocks. Look at :attr:`writable` before queueing much."""
+
+    @property
+    @abstractmethod
+    def writable(self) -> bool:
+        """False while more than a few hundred KiB wait to be sent."""
+
+    @abstractmethod
+    async def drain(self) -> None:
+        """Wait until :attr:`writable`; returns at once when the stream is closed."""
+
+    @abstractmethod
+    def pause(self) -> None:
+        """Stop calling ``received`` until :meth:`resume`; the guest is held back."""
+
+    @abstractmethod
+    def resume(self) -> None:
+        """Undo :meth:`pause`."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Drop the connection; ``closed`` is called once, soon. Idempotent."""
+
+
+Received = Callable[[bytes], None]
+Closed = Callable[[Exception | None], None]
+
+
+class Engine(ABC):
+    """One container engine, used from one asyncio loop.
+
+    ``ref`` below is the engine's own id of a container. Methods that name a container which is
+    not there raise ``ContainerGone``, but for :meth:`remove`, :meth:`stop` (nothing to do) and
+    :meth:`inspect` (status ``'gone'``).
+    """
+
+    #: 'docker', 'podman', 'host', ...
+    name: str = ""
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Connect and probe (version, runtime, limits). Raises NoEngine."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of connections; what runs goes on. Stops a service that :meth:`open` started."""
+
+    @abstractmethod
+    def about(self) -> Mapping[str, str]:
+        """Version, runtime, rootless, ... for people (``doctor``)."""
+
+    @abstractmethod
+    async def nodes(self) -> list[NodeInfo]:
+        """The machines, with what is free on them."""
+
+    @abstractmethod
+    async def images(self) -> list[str]:
+        """Names (with tags) of the images that are there."""
+
+    @abstractmethod
+    async def ensure_image(
+        self, image: str, pull: PullPolicy, progress: Callable[[Progress], None]
+    ) -> Image:
+        """The image, pulled if the policy says so. Raises ImageMissing, ImageNameInvalid."""
+
+    @abstractmethod
+    async def create(self, spec: ContainerSpec, image: Image) -> str:
+        """Make the container (files included), not yet running; its ref."""
+
+    @abstractmethod
+    async def start(self, ref: str) -> None:
+        """Start it. Raises ContainerFailed when the engine cannot."""
+
+    @abstractmethod
+    async def stop(self, ref: str, grace: float) -> None:
+        """TERM, then KILL after ``grace`` seconds."""
+
+    @abstractmethod
+    async def remove(self, ref: str) -> None:
+        """Kill if need be and remove, with its anonymous volumes. Idempotent."""
+
+    @abstractmethod
+    async def inspect(self, ref: str) -> State:
+        """What it does now."""
+
+    @abstractmethod
+    async def logs(self, ref: str, tail: int = 100) -> bytes:
+        """The last lines of stdout and stderr, for error messages."""
+
+    @abstractmethod
+    async def find(self, labels: Mapping[str, str]) -> list[Found]:
+        """Every container, in any state, that carries all these labels."""
+
+    @abstractmethod
+    async def connect(self, ref: str, received: Received, closed: Closed) -> Stream:
+        """One byte stream to the guest of a running container.
+
+        Waits (some seconds) for a guest that is only starting. ``received`` gets the bytes as
+        they come, on the loop, never before this returns to whoever awaits it directly;
+        ``closed`` is called once, with the cause if there was an error, also after ``close``.
+        Raises ContainerGone when the container is not (or no longer) running.
+        """
+
+    @abstractmethod
+    async def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
+        """Make a named volume; one that exists with our owner label is fine. VolumeError."""
+
+    @abstractmethod
+    async def volumes(self, labels: Mapping[str, str]) -> list[str]:
+        """Names of the volumes that carry all these labels."""
+
+    @abstractmethod
+    async def remove_volume(self, name: str) -> None:
+        """Remove it for good. Raises VolumeError while in use or if it is not there."""

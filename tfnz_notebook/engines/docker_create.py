@@ -1,0 +1,237 @@
+"""A container's specification as Docker Engine API JSON, and its files as tar. Pure code.
+
+How a container of ours looks to the engine:
+
+- PID 1 is the guest, as root, so that it may start processes as any user; the user, directory and
+  command that the image or the caller asked for are arguments to it. Hence ``docker inspect``
+  shows the guest's command line, and a missing entrypoint is the guest's 127, not the engine's.
+- Socket transport: a private directory of the agent is bind-mounted at ``/.tfnz/run``, the guest's
+  binary read-only at ``/.tfnz/guest``. The mount points are made by the runtime below the root
+  file system's read-only seal, so an empty image and ``read_only`` both work.
+- Exec transport: an anonymous volume at ``/.tfnz`` into which the binary is put by the archive
+  call. A volume is writable under ``read_only``, and goes with the container.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import posixpath
+import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from tfnz_notebook.engines.base import ContainerSpec, Image, Mount
+from tfnz_notebook.errors import Misuse
+
+HOME: Final = "/.tfnz"
+GUEST: Final = "/.tfnz/guest"
+RUN: Final = "/.tfnz/run"
+SOCKET: Final = "/.tfnz/run/guest.sock"
+
+
+@dataclass(frozen=True, slots=True)
+class Quirks:
+    """What this engine on this machine needs of a create call; found by probing."""
+
+    #: Explicit hard limits of (nofile, nproc), where the engine may not raise its own.
+    ulimits: tuple[int, int] | None = None
+    #: Bind mounts need an SELinux label.
+    selinux: bool = False
+
+
+def guest_command(spec: ContainerSpec, image: Image) -> list[str]:
+    """The guest's arguments. Raises Misuse for a container that has nothing to run.
+
+    As with Docker, an entrypoint of the caller's own drops the image's command.
+    """
+    entrypoint = spec.entrypoint if spec.entrypoint is not None else image.entrypoint
+    command = spec.command
+    if command is None:
+        command = () if spec.entrypoint is not None else image.command
+    argv = [*entrypoint, *command]
+    if not argv and not spec.sleep:
+        raise Misuse(
+            f"Cannot start a container of {spec.image!r}: the image names no command. "
+            "Give command=[…], or sleep=True to start processes yourself."
+        )
+    if any("\0" in part for part in argv):
+        raise Misuse("Cannot start a container: its command has a NUL character. Remove it.")
+    arguments = ["init", "--socket", SOCKET]
+    user = spec.user if spec.user is not None else image.user
+    if user:
+        arguments += ["--user", user]
+    workdir = spec.workdir if spec.workdir is not None else image.workdir
+    if workdir:
+        arguments += ["--cwd", workdir]
+    if spec.sleep:
+        arguments.append("--sleep")
+    return [*arguments, "--", *argv] if argv else arguments
+
+
+def environment(env: Mapping[str, str]) -> list[str]:
+    """``KEY=value`` strings. Raises Misuse for what no environment can hold."""
+    pairs = []
+    for key, value in env.items():
+        if not all(isinstance(part, str) for part in (key, value)):
+            raise Misuse(
+                f"Cannot set {key!r} to {value!r}: names and values are strings. Use str()."
+            )
+        if not key or "=" in key or "\0" in key + value:
+            raise Misuse(
+                f"Cannot set the variable {key!r}: a name is not empty and has no '=' or NUL. "
+                "Correct env."
+            )
+        pairs.append(f"{key}={value}")
+    return pairs
+
+
+def absolute(path: str, what: str) -> str:
+    """The path, if it is one inside a container: absolute, no ``..``, no NUL. Else Misuse."""
+    if not isinstance(path, str):
+        raise Misuse(f"Cannot use {path!r} as {what}: it is no string. Give an absolute path.")
+    if not path.startswith("/") or ".." in path.split("/") or "\0" in path:
+        raise Misuse(
+            f"Cannot use {path!r} as {what}: it is not absolute, or has '..'. "
+            "Give a path such as '/etc/app.conf'."
+        )
+    return posixpath.normpath("/" + path.lstrip("/"))
+
+
+def body(
+    spec: ContainerSpec,
+    image: Image,
+    *,
+    run: Path | None,
+    guest: Path,
+    quirks: Quirks = Quirks(),
+) -> dict[str, Any]:
+    """The create call's JSON. ``run`` is the socket's directory; None means exec transport."""
+    host: dict[str, Any] = {
+        "AutoRemove": False,
+        "Init": False,
+        "Privileged": False,
+        "SecurityOpt": ["no-new-privileges"],
+        "PidsLimit": spec.pids,
+        "ReadonlyRootfs": spec.read_only,
+        "RestartPolicy": {"Name": "no"},
+    }
+    if spec.cpu is not None:
+        host["NanoCpus"] = math.ceil(spec.cpu * 1e9)
+    if spec.memory is not None:
+        # Swap counts within the same limit: a container that swaps is a notebook that hangs.
+        host["Memory"] = host["MemorySwap"] = spec.memory
+    if spec.network is not None:
+        host["NetworkMode"] = spec.network
+    if quirks.ulimits is not None:
+        host["Ulimits"] = [
+            {"Name": name, "Soft": limit, "Hard": limit}
+            for name, limit in zip(("nofile", "nproc"), quirks.ulimits, strict=True)
+        ]
+    made: dict[str, Any] = {
+        "Image": spec.image,
+        "Entrypoint": [GUEST],
+        "Cmd": guest_command(spec, image),
+        "User": "0:0",
+        "Env": environment(spec.env),
+        "Labels": dict(spec.labels),
+        "Tty": False,
+        "OpenStdin": False,
+        "AttachStdin": False,
+        "AttachStdout": False,
+        "AttachStderr": False,
+        "HostConfig": host,
+    }
+    if spec.workdir is not None:
+        made["WorkingDir"] = absolute(spec.workdir, "a working directory")
+    if spec.hostname is not None:
+        made["Hostname"] = spec.hostname
+    if spec.sleep:
+        # A sleeping guest ends at TERM and INT; an image's own StopSignal would only time out.
+        made["StopSignal"] = "SIGTERM"
+    mounts = check_mounts(spec.mounts)
+    if run is None:
+        made["Volumes"] = {HOME: {}}
+    else:
+        mounts += [Mount(str(run), RUN), Mount(str(guest), GUEST, read_only=True)]
+    if quirks.selinux:
+        # Only the older Binds can ask for a label; the run directory is one container's (Z).
+        host["Binds"] = [_bind(mount, str(run)) for mount in mounts]
+    elif mounts:
+        # Mounts, unlike Binds, refuse a source that is not there instead of making a directory.
+        host["Mounts"] = [_mount(mount) for mount in mounts]
+    return made
+
+
+def check_mounts(mounts: Sequence[Mount]) -> list[Mount]:
+    """The caller's mounts, their targets normal. Misuse for a target that cannot be."""
+    checked = []
+    for mount in mounts:
+        target = absolute(mount.target, "a mount point")
+        if target == "/" or (target + "/").startswith(HOME + "/"):
+            raise Misuse(f"Cannot mount at {target!r}: the place is taken. Choose another.")
+        checked.append(replace(mount, target=target))
+    return checked
+
+
+def _mount(mount: Mount) -> dict[str, Any]:
+    kind = "bind" if mount.source.startswith("/") else "volume"
+    return {
+        "Type": kind,
+        "Source": mount.source,
+        "Target": mount.target,
+        "ReadOnly": mount.read_only,
+    }
+
+
+def _bind(mount: Mount, run: str) -> str:
+    options = ["ro" if mount.read_only else "rw"]
+    if mount.source == run:
+        options.append("Z")
+    elif mount.target == GUEST:
+        options.append("z")  # shared by all; the user's own directories are not relabelled
+    return f"{mount.source}:{mount.target}:{','.join(options)}"
+
+
+def tar(files: Mapping[str, bytes]) -> bytes:
+    """Pre-boot files as an archive for ``/``: mode 0644, owner root.
+
+    Parents are left to the engine: a directory entry in the archive would replace a link that the
+    image has at its place, where the engine itself resolves it inside the container.
+    """
+    names = {absolute(path, "a file's path"): path for path in files}
+    if "/" in names:
+        raise Misuse("Cannot write the file '/': it is a directory. Give a file's path.")
+    for name in names:
+        if (name + "/").startswith(HOME + "/"):
+            raise Misuse(f"Cannot write {name!r}: {HOME} is the guest's. Choose another place.")
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name, given in names.items():
+            content = files[given]
+            if not isinstance(content, bytes | bytearray | memoryview):
+                raise Misuse(
+                    f"Cannot write {given!r}: its content is {type(content).__name__}, not bytes. "
+                    "Encode text with .encode()."
+                )
+            _add(archive, name.lstrip("/"), bytes(content), 0o644)
+    return out.getvalue()
+
+
+def guest_tar(binary: bytes) -> bytes:
+    """The guest for an exec-transport container's volume, with its socket's directory."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        run = tarfile.TarInfo("run")
+        run.type, run.mode = tarfile.DIRTYPE, 0o700
+        archive.addfile(run)
+        _add(archive, "guest", binary, 0o755)
+    return out.getvalue()
+
+
+def _add(archive: tarfile.TarFile, name: str, content: bytes, mode: int) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode = len(content), mode
+    archive.addfile(entry, io.BytesIO(content))

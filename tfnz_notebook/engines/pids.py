@@ -1,0 +1,99 @@
+"""Processes by pid *and* start time, so that a recycled pid is never taken for ours (Linux /proc).
+
+The start time is field 22 of ``/proc/PID/stat``, in clock ticks since boot. The second field, the
+command's name, may hold spaces and parentheses, so fields are counted after its last one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+
+def _stat(pid: int) -> list[str]:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return []
+    return text.rpartition(")")[2].split()
+
+
+def start_time(pid: int) -> int:
+    """When it started, in ticks; 0 if there is no such process."""
+    fields = _stat(pid)
+    return int(fields[19]) if len(fields) > 19 else 0
+
+
+def alive(pid: int, started: int) -> bool:
+    """The same process still runs; a zombie does not."""
+    fields = _stat(pid)
+    return len(fields) > 19 and int(fields[19]) == started and fields[0] not in "ZX"
+
+
+def descendants(pid: int) -> list[int]:
+    """Children, their children and so on, as /proc shows them now."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and len(fields := _stat(int(entry.name))) > 1:
+            children.setdefault(int(fields[1]), []).append(int(entry.name))
+    found: list[int] = []
+    todo = [pid]
+    while todo:
+        below = children.get(todo.pop(), [])
+        found += below
+        todo += below
+    return found
+
+
+def kill_tree(pid: int, started: int) -> None:
+    """KILL a process and everything below it. Stopped first, so that it cannot fork meanwhile."""
+    if not alive(pid, started):
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGSTOP)
+    below: set[int] = set()
+    while more := set(descendants(pid)) - below:
+        for member in more:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(member, signal.SIGSTOP)
+        below |= more
+    for member in (*below, pid):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(member, signal.SIGKILL)
+
+
+def capable(pid: int, capability: int) -> bool | None:
+    """Its effective capabilities include this bit; None if that cannot be known."""
+    try:
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("CapEff:"):
+                return bool(int(line.split()[1], 16) >> capability & 1)
+    except (OSError, ValueError, IndexError):
+        pass
+    return None
+
+
+def hard_limits(pid: int) -> tuple[int, int] | None:
+    """Its hard limits of open files and of processes; None if they cannot be known."""
+    found: dict[str, int] = {}
+    try:
+        for line in Path(f"/proc/{pid}/limits").read_text().splitlines():
+            for name in ("Max open files", "Max processes"):
+                if line.startswith(name):
+                    hard = line[len(name) :].split()[1]
+                    found[name] = (1 << 20) if hard == "unlimited" else int(hard)
+    except (OSError, ValueError, IndexError):
+        return None
+    if len(found) < 2:
+        return None
+    return found["Max open files"], min(found["Max processes"], most_processes())
+
+
+def most_processes() -> int:
+    """What Podman caps its own limit at, and thereby what its containers can have."""
+    try:
+        return int(Path("/proc/sys/kernel/pid_max").read_text())
+    except (OSError, ValueError):
+        return 32768

@@ -1,0 +1,190 @@
+"""Everything that can go wrong, in one tree.
+
+::
+
+    TfnzError
+    ├── LocationError                 the place where containers run
+    │   ├── NoEngine                  nothing there runs containers (says what to install)
+    │   ├── EngineError               the engine answered, and refused
+    │   ├── EngineGone                the engine stopped answering in the middle
+    │   ├── AgentError                the agent cannot be started, or speaks another version
+    │   └── LinkClosed                this location was disconnected, or its agent is out of reach
+    ├── ImageError
+    │   ├── ImageMissing              not here, and it cannot be pulled
+    │   └── ImageNameInvalid          *also* ValueError
+    ├── ContainerError
+    │   ├── ContainerFailed           never became ready (the tail of its log inside)
+    │   ├── ContainerGone             destroyed; also ValueError
+    │   └── OutOfMemory               the engine killed it for its memory limit
+    ├── ProcessError
+    │   ├── CommandNotFound           127; also ValueError
+    │   ├── CommandNotExecutable      126; also ValueError
+    │   ├── SpawnFailed               user, working directory, pty, pids limit ...; also ValueError
+    │   ├── ProcessGone               it has ended; also ValueError
+    │   └── ProcessFailed             ended with a non-zero code, where zero was asked for
+    ├── FileError                     put, fetch, list; also ValueError
+    ├── TunnelError
+    │   ├── PortClosed                nothing listens there (log's tail inside)
+    │   └── TunnelGone                also ValueError
+    ├── VolumeError
+    ├── QuotaFull                     an output spool or a limit of the agent is full
+    ├── WaitTimeout                   also TimeoutError
+    ├── Misuse                        wrong type or value of an argument; also ValueError
+    └── ProtocolError                 the other side said something that is not in PROTOCOL.md
+
+20ft raised ``ValueError`` for misuse, so the classes marked above are ``ValueError`` too.
+Messages read "Cannot X: cause. Remedy."  An error crosses the link as (class name, message,
+details) and is raised again as the same class; see :func:`from_wire`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class TfnzError(Exception):
+    """Root of the tree. ``details`` holds plain data for programs (may be empty)."""
+
+    def __init__(self, message: str = "", **details: Any) -> None:
+        super().__init__(message)
+        self.details: dict[str, Any] = details
+
+
+class LocationError(TfnzError):
+    """The place where containers run."""
+
+
+class NoEngine(LocationError):
+    """No container engine answers; the message says what to install."""
+
+
+class EngineError(LocationError):
+    """The engine answered, and refused. ``details['status']`` is its HTTP status, if any."""
+
+
+class EngineGone(LocationError):
+    """The engine stopped answering."""
+
+
+class AgentError(LocationError):
+    """The agent cannot be started or speaks another protocol version."""
+
+
+class LinkClosed(LocationError, ValueError):
+    """This location was disconnected, or its agent is out of reach."""
+
+
+class ImageError(TfnzError):
+    """An image."""
+
+
+class ImageMissing(ImageError, ValueError):
+    """The image is not here and cannot be pulled."""
+
+
+class ImageNameInvalid(ImageError, ValueError):
+    """The image's name is malformed."""
+
+
+class ContainerError(TfnzError):
+    """A container."""
+
+
+class ContainerFailed(ContainerError):
+    """It never became ready; ``details['log']`` is the tail of its output (bytes)."""
+
+
+class ContainerGone(ContainerError, ValueError):
+    """It was destroyed or has exited."""
+
+
+class OutOfMemory(ContainerError):
+    """The kernel killed it for its memory limit."""
+
+
+class ProcessError(TfnzError):
+    """A process."""
+
+
+class SpawnFailed(ProcessError, ValueError):
+    """The process could not be started."""
+
+
+class CommandNotFound(SpawnFailed):
+    """As a shell's 127."""
+
+    returncode = 127
+
+
+class CommandNotExecutable(SpawnFailed):
+    """As a shell's 126."""
+
+    returncode = 126
+
+
+class ProcessGone(ProcessError, ValueError):
+    """The process has ended, or was destroyed before."""
+
+
+class ProcessFailed(ProcessError):
+    """It ended with a code other than zero; ``details`` has returncode, stdout, stderr."""
+
+
+class FileError(TfnzError, ValueError):
+    """A file in a container. ``details['errno']`` is the cause where one is known."""
+
+
+class TunnelError(TfnzError):
+    """A tunnel."""
+
+
+class PortClosed(TunnelError):
+    """Nothing listens on that port; ``details['log']`` is the tail of the container's output."""
+
+
+class TunnelGone(TunnelError, ValueError):
+    """The tunnel was destroyed."""
+
+
+class VolumeError(TfnzError, ValueError):
+    """A volume."""
+
+
+class QuotaFull(TfnzError):
+    """A limit of the agent is reached."""
+
+
+class WaitTimeout(TfnzError, TimeoutError):
+    """A wait reached its ``timeout``; what was waited for goes on."""
+
+
+class Misuse(TfnzError, ValueError):
+    """An argument of the wrong type or value."""
+
+
+class ProtocolError(TfnzError):
+    """The other side said something that is not in PROTOCOL.md; the connection ends."""
+
+
+def _tree(cls: type[TfnzError]) -> dict[str, type[TfnzError]]:
+    found = {cls.__name__: cls}
+    for child in cls.__subclasses__():
+        found.update(_tree(child))
+    return found
+
+
+def to_wire(error: BaseException) -> dict[str, Any]:
+    """The error as plain data; anything outside the tree becomes a bare :class:`TfnzError`."""
+    if isinstance(error, TfnzError):
+        return {"class": type(error).__name__, "message": str(error), "details": error.details}
+    return {"class": "TfnzError", "message": f"{type(error).__name__}: {error}", "details": {}}
+
+
+def from_wire(data: dict[str, Any]) -> TfnzError:
+    """The inverse of :func:`to_wire`; an unknown class (a newer agent's) becomes the root."""
+    cls = _tree(TfnzError).get(str(data.get("class")), TfnzError)
+    details = data.get("details")
+    pairs = details.items() if isinstance(details, dict) else ()
+    error = cls(str(data.get("message", "")))
+    error.details = {str(key): value for key, value in pairs}
+    return error

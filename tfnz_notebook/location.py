@@ -1,0 +1,383 @@
+"""Where containers run: the entrance to everything else.
+
+::
+
+    location = Location()                      # Podman or Docker of this machine
+    node = location.best_node()
+    container = node.spawn_container('nginx')
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextvars
+import os
+import uuid
+import weakref
+from collections.abc import Callable
+from typing import Any, Final, Literal
+
+import msgpack
+
+from tfnz_notebook._link import arguments, dispatch, thread
+from tfnz_notebook._link.arguments import Command
+from tfnz_notebook._link.dispatch import Lane
+from tfnz_notebook._link.follow import Data, callback
+from tfnz_notebook._link.link import Link
+from tfnz_notebook._link.portal import Block, Twin, face
+from tfnz_notebook._link.spec import container_spec
+from tfnz_notebook._link.starter import place
+from tfnz_notebook.container import Container
+from tfnz_notebook.errors import ContainerGone, Misuse, TfnzError, VolumeError
+from tfnz_notebook.node import Node
+from tfnz_notebook.process import Completed
+from tfnz_notebook.volume import Volume
+
+#: Seconds that the end of the interpreter waits for the session to end.
+EXIT_TIMEOUT: Final = 10.0
+
+_open: weakref.WeakSet[Location] = weakref.WeakSet()
+
+
+class Location(Block):
+    """A place where containers run, and a session there.
+
+    :param where: ``'podman'``, ``'docker'``, ``'host'`` (this machine's own processes, no
+        container), ``'kubernetes://context/namespace'``, ``'tcp://host:2020'`` (an agent
+        elsewhere). None: ``$TFNZ_LOCATION``, else Podman or Docker, whichever answers first.
+    :param session: a name makes the session durable: its containers stay until they are destroyed
+        (or ``ttl`` seconds after the last kernel left), and ``Location(session=...)`` finds them
+        again, their processes and all output included. Without a name the session ends with
+        :meth:`disconnect`, with this process, or two minutes after it vanished.
+    :param callbacks: where users' callbacks run. ``'loop'``: on the loop that runs in the calling
+        thread (a notebook's main loop); ``'thread'``: on a dispatcher thread. None: on the loop
+        if one runs, else on the thread.
+    :param server_key: the public key of a ``tcp://`` agent, if it is not in the files of keys.
+
+    A context manager, plain or ``async``, that disconnects. Raises NoEngine, AgentError, Misuse.
+    """
+
+    def __init__(
+        self,
+        where: str | None = None,
+        *,
+        session: str | None = None,
+        ttl: float | None = None,
+        callbacks: Literal["thread", "loop"] | None = None,
+        server_key: str | None = None,
+    ) -> None:
+        doing = "open a location"
+        if where is not None:
+            arguments.text(doing, "where", where)
+        if session is not None:
+            arguments.name(doing, "session", session)
+        elif ttl is not None:
+            raise Misuse(f"Cannot {doing}: ttl is for durable sessions. Name one with session=.")
+        arguments.seconds(doing, "ttl", ttl)
+        if callbacks is not None:
+            arguments.choice(doing, "callbacks", callbacks, ("thread", "loop"))
+        self._mode = callbacks
+        self._containers: dict[str, Container] = {}
+        self._link = Link(place(where, server_key), session=session, ttl=ttl)
+        self._caller = thread.Caller(None, 0)
+        thread.wait(self._connect())
+        _open.add(self)
+
+    async def _connect(self) -> None:
+        self._caller = thread.caller()
+        if self._mode == "loop":
+            dispatch.home("loop", self._caller)  # Misuse now rather than at the first process
+        await self._link.open()
+
+    # -- what it is
+
+    @property
+    def where(self) -> str:
+        """The engine's name, or the agent's address, as ``where`` takes it."""
+        return self._link.place.where
+
+    @property
+    def engine(self) -> str:
+        """The engine: 'podman', 'docker', 'host', ..."""
+        return self._link.engine
+
+    @property
+    def session(self) -> str:
+        """The session's name."""
+        return self._link.session or ""
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the agent says of its engine, for people."""
+        return dict(self._link.about)
+
+    @property
+    def connected(self) -> bool:
+        """False once disconnected."""
+        return not self._link.over
+
+    @property
+    def aio(self) -> LocationAio:
+        """The same location with awaitable methods."""
+        return LocationAio._see(self)
+
+    def __repr__(self) -> str:
+        state = f"session {self.session}" if self.connected else "disconnected"
+        return f"<Location {self.where!r}: {state}>"
+
+    async def _leave(self) -> None:
+        await self._disconnect()
+
+    # -- inside, on the I/O loop
+
+    def _check(self, doing: str) -> None:
+        self._link.check(doing)
+
+    def _lane(self) -> Lane:
+        """A lane for callbacks of something that the present caller makes."""
+        caller = thread.caller()
+        if self._mode == "loop" and caller.loop is None:
+            caller = self._caller
+        return Lane(dispatch.home(self._mode, caller), contextvars.copy_context())
+
+    async def _node_infos(self) -> list[dict[str, Any]]:
+        self._check("list nodes")
+        found: list[dict[str, Any]] = (await self._link.request("nodes", {})).body["nodes"]
+        return found
+
+    def _node_named(self, name: str) -> Node:
+        return self.node(name) if name else self.nodes()[0]
+
+    def _container_over(self, container: Container) -> None:
+        self._containers.pop(container.id, None)
+        self._link.forget("container", container.id)
+        self._link.forget("process", container.id)
+
+    async def _all_containers(self) -> list[Container]:
+        self._check("list containers")
+        infos = (await self._link.request("container.list", {})).body["containers"]
+        found = []
+        for info in infos:
+            container = self._containers.get(info["container"])
+            if container is None:
+                container = Container._create(self, info["container"], info)
+                self._containers[container.id] = container
+                await self._main_info(container)
+            found.append(container)
+        return found
+
+    async def _main_info(self, container: Container) -> None:
+        try:
+            reply = await self._link.request("process.info", {"process": container.id})
+        except TfnzError:
+            return  # it sleeps, or is not up yet
+        container._main_heard(reply.body["info"])
+
+    # -- nodes
+
+    @face
+    async def nodes(self) -> list[Node]:
+        """The machines of this location."""
+        return [Node._create(self, info) for info in await self._node_infos()]
+
+    @face
+    async def node(self, name: str | None = None) -> Node:
+        """The node of that name (20ft), or the only one."""
+        infos = await self._node_infos()
+        for info in infos:
+            if info["name"] == name or (name is None and len(infos) == 1):
+                return Node._create(self, info)
+        names = ", ".join(repr(info["name"]) for info in infos)
+        raise Misuse(f"Cannot find node {name!r}: it is not here. There are {names}.")
+
+    @face
+    async def ranked_nodes(self, bias_memory: bool = True) -> list[Node]:
+        """The nodes, the freest first: by free memory, or by free cores (20ft)."""
+        first, second = ("memory_free", "cpu_free") if bias_memory else ("cpu_free", "memory_free")
+        infos = await self._node_infos()
+        infos.sort(key=lambda i: (i.get(first, 0), i.get(second, 0)), reverse=True)
+        return [Node._create(self, info) for info in infos]
+
+    @face
+    async def best_node(self) -> Node:
+        """The node with the most free memory (20ft)."""
+        infos = await self._node_infos()
+        if not infos:
+            raise ContainerGone("Cannot choose a node: this location has none. Look at its engine.")
+        best = max(infos, key=lambda info: (info.get("memory_free", 0), info.get("cpu_free", 0)))
+        return Node._create(self, best)
+
+    # -- containers
+
+    async def _spawn_container(
+        self, node: Node | None, image: str, options: dict[str, Any]
+    ) -> Container:
+        doing = "spawn a container"
+        spec, files = container_spec(image, options)
+        spec["node"] = node.name if node is not None else None
+        data: Data | None = options.get("stdout_callback")
+        ended: Callable[..., object] | None = options.get("termination_callback")
+        callback(doing, "stdout_callback", data)
+        callback(doing, "termination_callback", ended)
+        payload = msgpack.packb(files) if files else None
+        self._check(doing)
+        ident = uuid.uuid4().hex
+        info = {"state": "creating", **{k: spec.get(k) for k in ("image", "name", "tag", "node")}}
+        container = Container._create(self, ident, info)
+        if data is not None or ended is not None:
+            container._follow_main(data, ended)
+        self._containers[ident] = container
+        try:
+            await self._link.request("container.spawn", {"container": ident, "spec": spec}, payload)
+        except BaseException as error:
+            self._container_over(container)
+            if isinstance(error, asyncio.CancelledError) and not self._link.over:
+                gone = {"container": ident}
+                self._link.background(self._link.request("container.destroy", gone))
+            raise
+        return container
+
+    @face
+    async def containers(self) -> list[Container]:
+        """The session's containers, those that other kernels spawned included."""
+        return await self._all_containers()
+
+    @face
+    async def container(self, name: str) -> Container:
+        """The session's container of that name, tag or id (its beginning, if only one fits)."""
+        wanted = arguments.text("find a container", "name", name)
+        found = await self._all_containers()
+        for fits in (
+            [c for c in found if wanted in (c.id, c.name, c.tag)],
+            [c for c in found if len(wanted) >= 4 and c.id.startswith(wanted)],
+        ):
+            if len(fits) == 1:
+                return fits[0]
+            if fits:
+                raise Misuse(f"Cannot find container {name!r}: {len(fits)} fit. Give an id.")
+        raise ContainerGone(
+            f"Cannot find container {name!r}: session {self.session!r} has none of that name, tag "
+            "or id. location.containers() lists them."
+        )
+
+    @face
+    async def run(
+        self: Location,
+        /,
+        image: str,
+        command: Command,
+        *,
+        data_callback: Callable[[Any, bytes], object] | None = None,
+        stderr_callback: Callable[[Any, bytes], object] | None = None,
+        timeout: float | None = None,
+        check: bool = False,
+        input: bytes | None = None,  # noqa: A002  # as subprocess.run calls it
+        **options: Any,
+    ) -> Completed:
+        """Run one command in a container made for it: (stdout, stderr, returncode).
+
+        ``options`` as for ``spawn_container``, the others as for ``run_process``.
+        """
+        unknown = sorted(set(options) - _RUN_OPTIONS)
+        if unknown:
+            raise Misuse(
+                f"Cannot run: {', '.join(map(repr, unknown))} is no option of spawn_container. "
+                f"There are {', '.join(sorted(_RUN_OPTIONS))}."
+            )
+        container = await self._spawn_container(None, image, {**options, "sleep": True})
+        try:
+            callbacks = (data_callback, None, stderr_callback)
+            return await container._run(command, callbacks, input, check, timeout=timeout)
+        finally:
+            if not self._link.over and container.state != "destroyed":
+                self._link.background(container._destroy(None))
+
+    # -- volumes
+
+    @face
+    async def create_volume(self, tag: str) -> Volume:
+        """A volume of that name, new or the one that is there already (20ft)."""
+        name = arguments.name("create a volume", "tag", tag)
+        self._check("create a volume")
+        await self._link.request("volume.create", {"name": name})
+        return Volume._create(self, name)
+
+    @face
+    async def volume(self, tag: str) -> Volume:
+        """The volume of that name (20ft). VolumeError if there is none."""
+        name = arguments.name("find a volume", "tag", tag)
+        if name not in await self._volume_names():
+            raise VolumeError(
+                f"Cannot find volume {tag!r}: it is not here. create_volume() makes it."
+            )
+        return Volume._create(self, name)
+
+    @face
+    async def all_volumes(self) -> list[Volume]:
+        """This user's volumes (20ft)."""
+        return [Volume._create(self, name) for name in await self._volume_names()]
+
+    @face
+    async def destroy_volume(self, volume: Volume) -> None:
+        """Destroy a volume with all it holds (20ft). VolumeError while a container uses it."""
+        if not isinstance(volume, Volume):
+            raise Misuse(
+                f"Cannot destroy a volume: {volume!r} is none. Give what create_volume made."
+            )
+        await self._destroy_volume(volume)
+
+    async def _destroy_volume(self, volume: Volume) -> None:
+        self._check("destroy a volume")
+        await self._link.request("volume.remove", {"name": volume.tag})
+
+    async def _volume_names(self) -> list[str]:
+        self._check("list volumes")
+        names: list[str] = (await self._link.request("volume.list", {})).body["volumes"]
+        return names
+
+    # -- images, and the end
+
+    @face
+    async def images(self) -> list[str]:
+        """Names, with tags, of the images that are here."""
+        self._check("list images")
+        names: list[str] = (await self._link.request("images", {})).body["images"]
+        return names
+
+    @face
+    async def disconnect(self) -> None:
+        """End the session: its containers are destroyed unless it is durable, volumes never.
+
+        Idempotent. Everything that came from this location raises LinkClosed afterwards.
+        """
+        await self._disconnect()
+
+    async def _disconnect(self) -> None:
+        for container in list(self._containers.values()):
+            for tunnel in list(container._tunnels):
+                tunnel._listener.close()
+        await self._link.close()
+
+
+class LocationAio(Twin, Location):
+    """A location whose methods are awaitable."""
+
+
+_RUN_OPTIONS: Final = frozenset(
+    {
+        *("env", "volumes", "pre_boot_files", "tag", "name", "cpu", "memory", "pids", "user"),
+        *("workdir", "hostname", "network", "labels", "pull", "read_only"),
+    }
+)
+
+
+@atexit.register
+def _goodbye() -> None:
+    """Sessions end with their process; those that are durable only hear that it left."""
+    for location in list(_open):
+        if location.connected and location._link.pid == os.getpid():
+            try:
+                thread.wait(asyncio.wait_for(location._disconnect(), EXIT_TIMEOUT))
+            except (TfnzError, TimeoutError):
+                pass

@@ -1,0 +1,151 @@
+"""A node: a machine that runs containers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tfnz_notebook._link.arguments import Command, Environment, Files
+from tfnz_notebook._link.portal import Closed, Twin, face
+from tfnz_notebook.errors import Misuse
+
+if TYPE_CHECKING:
+    from tfnz_notebook.container import Container
+    from tfnz_notebook.location import Location
+    from tfnz_notebook.volume import Volume
+
+Mounts = Iterable[
+    "tuple[Volume | str | Path, str] | tuple[Volume | str | Path, str, Literal['ro', 'rw']]"
+]
+
+
+class Node(metaclass=Closed):
+    """Given by a location's ``node``, ``nodes``, ``best_node`` and ``ranked_nodes``."""
+
+    _comes_from = "Use location.best_node() or location.node(name)."
+
+    def __init__(self, location: Location, info: dict[str, Any]) -> None:
+        self._location = location
+        self._info = info
+
+    @property
+    def name(self) -> str:
+        """Its name in this location."""
+        return str(self._info.get("name", ""))
+
+    @property
+    def location(self) -> Location:
+        """Where it is."""
+        return self._location
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What the engine says of it."""
+        return dict(self._info.get("labels") or {})
+
+    @property
+    def aio(self) -> NodeAio:
+        """The same node with awaitable methods."""
+        return NodeAio._see(self)
+
+    @face
+    async def stats(self) -> dict[str, float | int]:
+        """What it has and what is free now.
+
+        ``cpus`` (cores), ``cpu_free`` (cores, a fraction), ``memory``, ``memory_free`` (bytes),
+        ``containers`` (running).
+        """
+        for info in await self._location._node_infos():
+            if info.get("name") == self.name:
+                self._info = info
+        keys = ("cpus", "cpu_free", "memory", "memory_free", "containers")
+        return {key: self._info.get(key, 0) for key in keys}
+
+    @face
+    async def spawn_container(
+        self,
+        image: str,
+        *,
+        env: Environment | None = None,
+        sleep: bool = False,
+        volumes: Mounts | None = None,
+        pre_boot_files: Files | None = None,
+        command: Command | None = None,
+        stdout_callback: Callable[[Container, bytes], object] | None = None,
+        termination_callback: Callable[..., object] | None = None,
+        tag: str | None = None,
+        name: str | None = None,
+        cpu: float | None = None,
+        memory: int | str | None = None,
+        pids: int | None = None,
+        user: str | int | None = None,
+        workdir: str | None = None,
+        hostname: str | None = None,
+        network: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        pull: Literal["missing", "always", "never"] = "missing",
+        read_only: bool = False,
+        entrypoint: Command | None = None,
+    ) -> Container:
+        """Spawn a container on this node (20ft); returns at once, see ``wait_until_ready``.
+
+        :param image: a name as Docker's: ``'nginx'``, ``'debian:12'``.
+        :param env: variables, as a dict or a list of (name, value).
+        :param sleep: do not start the image's command; ``container.start()`` does.
+        :param volumes: list of (Volume or a path of the engine's machine, mount point[, 'ro']).
+        :param pre_boot_files: there before the first process: a dict or list of (path, bytes).
+        :param command: instead of the image's; a string goes to ``/bin/sh -c``.
+        :param stdout_callback: called with (container, bytes) of the main process's stdout.
+        :param termination_callback: called with (container) or (container, returncode).
+        :param tag: a name of your own to find it by; ``name`` is the engine's.
+        :param cpu: cores, may be a fraction. :param memory: bytes, or as in ``'512m'``.
+        :param pids: limit of processes. :param user: name, uid, or either with ``:group``.
+        :param network: None (to the world, not to other containers), ``'none'``, ``'host'``.
+        :param pull: ``'missing'``, ``'always'`` or ``'never'``.
+        :param entrypoint: instead of the image's, an argv or one word.
+
+        Raises Misuse, ImageNameInvalid, FileError for bad arguments; ImageMissing and
+        ContainerFailed come out of what waits for the container.
+        """
+        options = dict(locals())
+        del options["self"], options["image"]
+        return await self._location._spawn_container(self, image, options)
+
+    @face
+    async def destroy_container(self, container: Container) -> None:
+        """Destroy a container and its processes. ContainerGone the second time."""
+        from tfnz_notebook.container import Container
+
+        if not isinstance(container, Container):
+            raise Misuse(
+                f"Cannot destroy a container: {container!r} is none. "
+                "Give what spawn_container made."
+            )
+        await container._destroy(None)
+
+    @face
+    async def all_containers(self) -> list[Container]:
+        """The session's containers on this node, in the order they were spawned."""
+        found = await self._location._all_containers()
+        return [each for each in found if each._info.get("node") in (None, "", self.name)]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Node):
+            return NotImplemented
+        return other.name == self.name and other._location is self._location
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __repr__(self) -> str:
+        info = self._info
+        free = int(info.get("memory_free") or 0) / (1 << 30)
+        return (
+            f"<Node {self.name!r}: {float(info.get('cpu_free') or 0):.1f} of "
+            f"{info.get('cpus', '?')} cores and {free:.1f} GiB free>"
+        )
+
+
+class NodeAio(Twin, Node):
+    """A node whose methods are awaitable."""

@@ -1,0 +1,399 @@
+"""One process in a container: an append-only log of output, a stdin, and a return code."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from tfnz_notebook._link import arguments, echo, thread
+from tfnz_notebook._link.changes import Changes
+from tfnz_notebook._link.follow import Data, Follower, callbacks, termination
+from tfnz_notebook._link.pieces import Lines, Pieces
+from tfnz_notebook._link.portal import Closed, Twin, face
+from tfnz_notebook._link.reader import MAX_BYTES, read
+from tfnz_notebook._wire.guest import Target
+from tfnz_notebook._wire.link import MAX_CHUNK
+from tfnz_notebook.errors import ContainerGone, Misuse, ProcessGone, WaitTimeout
+
+if TYPE_CHECKING:
+    from tfnz_notebook.container import Container
+
+#: Output up to this size is kept with the object once ``wait_until_complete`` has returned it.
+KEPT: Final = 1 << 20
+
+
+class Completed(NamedTuple):
+    """What a process that ran to its end left: bytes, bytes, and its code as in ``Process``."""
+
+    stdout: bytes
+    stderr: bytes
+    returncode: int
+
+
+class Process(metaclass=Closed):
+    """A process that :meth:`Container.spawn_process` or :meth:`Container.spawn_shell` started.
+
+    Its output is a log with byte offsets that the agent keeps: any number of readers, each from
+    where it likes, and again after a kernel restart. ``await process`` is
+    :meth:`wait_until_complete`; ``for chunk in process`` and ``async for`` follow its stdout.
+    """
+
+    _comes_from = "Use container.spawn_process()."
+
+    def __init__(self, container: Container, ident: str, text: str, tty: bool) -> None:
+        self._container = container
+        self._link = container._link
+        self._id = ident
+        self._text = text
+        self._tty = tty
+        self._info: dict[str, Any] = {}
+        self._changes = Changes()
+        self._followers: list[Follower] = []
+        self._gone = False
+        self._complete: bytes | None = None
+
+    # -- what it is
+
+    @property
+    def id(self) -> str:
+        """Its id: 32 hexadecimal digits, unique."""
+        return self._id
+
+    @property
+    def uuid(self) -> str:
+        """The id, as 20ft calls it."""
+        return self._id
+
+    @property
+    def container(self) -> Container:
+        """The container it runs in."""
+        return self._container
+
+    @property
+    def command(self) -> str:
+        """The command, as text for people."""
+        return self._text
+
+    @property
+    def pid(self) -> int:
+        """Its process id inside the container; 0 while unknown."""
+        return int(self._info.get("pid") or 0)
+
+    @property
+    def tty(self) -> bool:
+        """Whether it has a terminal; then stderr is part of stdout."""
+        return self._tty
+
+    @property
+    def returncode(self) -> int | None:
+        """None while it runs; its exit code, or minus the signal that ended it (subprocess)."""
+        code: int | None = self._info.get("returncode")
+        return code
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether it was ended because of its ``timeout``."""
+        return bool(self._info.get("timed_out"))
+
+    @property
+    def oom(self) -> bool:
+        """Whether the kernel killed it for the container's memory limit."""
+        return bool(self._info.get("oom"))
+
+    @property
+    def seconds(self) -> float:
+        """CPU seconds (user and system) it took; 0.0 until it has ended."""
+        return float(self._info.get("seconds") or 0.0)
+
+    @property
+    def stdout(self) -> bytes:
+        """All it wrote to stdout so far (or what its ``retain`` kept). Blocks for one answer.
+
+        Raises QuotaFull over 1 GiB: read that in pieces, with :meth:`log` or by iterating.
+        """
+        return self.log()
+
+    @property
+    def stderr(self) -> bytes:
+        """As :attr:`stdout`, of stderr; empty with a terminal."""
+        return self.log(stream="stderr")
+
+    @property
+    def aio(self) -> ProcessAio:
+        """The same process with awaitable methods."""
+        return ProcessAio._see(self)
+
+    def __repr__(self) -> str:
+        state = f"pid {self.pid}" if self.pid else "starting"
+        if self.returncode is not None:
+            state = f"ended with {self.returncode}"
+        text = self._text if len(self._text) <= 60 else self._text[:57] + "..."
+        return f"<Process {text!r}: {state}, in {self._container._called}>"
+
+    def __await__(self) -> Generator[Any, None, bytes]:
+        return self.aio.wait_until_complete().__await__()
+
+    # -- hearing of it, on the I/O loop
+
+    def _heard(self, info: dict[str, Any] | None) -> None:
+        if info is None:
+            self._gone = True
+        else:
+            self._info = info
+            self._tty = bool(info.get("tty", self._tty))
+        if self._ended:
+            for follower in self._followers:
+                follower.ended(self._info)
+            self._container._process_over(self)
+        self._changes.tell()
+
+    def _give_up(self) -> None:
+        """Its container is gone, and what was not read by now with it."""
+        for follower in self._followers:
+            follower.close()
+
+    @property
+    def _ended(self) -> bool:
+        return bool(self._info.get("ended")) or self._gone
+
+    def _settled(self) -> bool:
+        """Ended, and every callback for it has run; but who waits inside of one cannot wait so."""
+        if not self._ended:
+            return False
+        here = thread.caller().thread
+        return all(f.settled or f.lane.runs_in(here) for f in self._followers)
+
+    def _follow(
+        self,
+        subject: object,
+        data: dict[int, Data | None],
+        function: Callable[..., object] | None,
+        offset: int = 0,
+    ) -> Follower | None:
+        if function is None and not any(data.values()):
+            return None
+        lane = self._container._location._lane()
+        ended = termination(function, subject)
+        follower = Follower(
+            self._link, lane, self._id, subject, data, ended, self._changes, offset=offset
+        )
+        self._followers.append(follower)
+        return follower
+
+    async def _finished(self, timeout: float | None) -> None:
+        def late() -> WaitTimeout:
+            return WaitTimeout(
+                f"Cannot wait any longer for {self._text!r}: it did not end within {timeout} s. "
+                "It goes on, and so may you: wait again, or destroy it."
+            )
+
+        seconds = arguments.seconds("wait", "timeout", timeout)
+        await self._changes.until(self._settled, seconds, late)
+        if self.returncode is None:
+            self._link.check("wait")
+            raise ProcessGone(
+                f"Cannot wait for {self._text!r}: its agent does not know it any more. "
+                "Spawn another."
+            )
+
+    def _check_alive(self, doing: str) -> None:
+        self._link.check(doing)
+        if self._container.state == "destroyed":
+            raise ContainerGone(
+                f"Cannot {doing}: the container {self._container._called} was destroyed. "
+                "Spawn another one."
+            )
+        if self.returncode is not None or self._gone:
+            raise ProcessGone(
+                f"Cannot {doing}: the process {self._text!r} has ended with code "
+                f"{self.returncode}. Spawn another one."
+            )
+
+    # -- waiting
+
+    @face
+    async def wait(self, timeout: float | None = None) -> int:
+        """Wait until it has ended and its callbacks have run; the return code.
+
+        ``timeout`` in seconds; WaitTimeout when they are over, and the process goes on.
+        """
+        await self._finished(timeout)
+        return self.returncode or 0
+
+    @face
+    async def wait_until_complete(self, timeout: float | None = None) -> bytes:
+        """Wait until it has ended; everything it wrote to stdout (20ft).
+
+        A second call returns the same bytes. ``timeout`` in seconds; raises WaitTimeout then (the
+        process goes on), QuotaFull over 1 GiB, LinkClosed.
+        """
+        await self._finished(timeout)
+        if self._complete is None:
+            output = await read(self._link, self._id, 1, 0, int(self._info.get("out") or 0))
+            if len(output) > KEPT:
+                return output
+            self._complete = output
+        return self._complete
+
+    # -- its log
+
+    @face
+    async def log(
+        self, offset: int = 0, stream: arguments.StreamName = "stdout", *, limit: int | None = None
+    ) -> bytes:
+        """What it wrote from byte ``offset`` on, up to now, at most ``limit`` bytes.
+
+        Bytes older than ``retain='tail'`` keeps are left out. Raises QuotaFull over 1 GiB.
+        """
+        doing = "read the log"
+        number = arguments.stream(doing, stream)
+        start = int(arguments.number(doing, "offset", offset, 0, 1 << 61))
+        if limit is not None:
+            limit = int(arguments.number(doing, "limit", limit, 0, MAX_BYTES))
+        if number == 1 and self._complete is not None and self._unreachable():
+            return self._complete[start:][:limit]
+        self._link.check(doing)
+        request = {"process": self._id, "stream": number, "offset": start, "limit": 0}
+        reply = await self._link.request("log.read", request)
+        end = int(reply.body["head"])
+        start = max(start, int(reply.body.get("base") or 0))
+        return await read(
+            self._link, self._id, number, start, end if limit is None else min(end, start + limit)
+        )
+
+    def _unreachable(self) -> bool:
+        """Whether the log went with its container; else descendants may have written on."""
+        return self._link.over or self._container.state == "destroyed"
+
+    def lines(self, offset: int = 0, stream: arguments.StreamName = "stdout") -> Lines:
+        """Follow a stream line by line: bytes, without the line's end; ``for`` or ``async for``.
+
+        Begins at byte ``offset``, ends when the stream has. Lines over 1 MiB may come in pieces.
+        """
+        return Lines(self.chunks(offset, stream), b"\r\n" if self._tty else b"\n")
+
+    def chunks(self, offset: int = 0, stream: arguments.StreamName = "stdout") -> Pieces:
+        """Follow a stream in pieces as they come: bytes; ``for`` or ``async for``."""
+        doing = "read the log"
+        number = arguments.stream(doing, stream)
+        start = int(arguments.number(doing, "offset", offset, 0))
+        self._link.check(doing)
+        return Pieces(self._link, self._id, number, start)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self.chunks()
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self.chunks()
+
+    @face
+    async def attach(
+        self,
+        data_callback: Data | None = None,
+        termination_callback: Callable[..., object] | None = None,
+        stderr_callback: Data | None = None,
+        *,
+        offset: int = 0,
+    ) -> Process:
+        """Have callbacks follow it as those of ``spawn_process`` do, from byte ``offset`` on.
+
+        For processes that another kernel started; 0 replays everything.
+        """
+        doing = "attach"
+        callbacks(doing, data_callback, termination_callback, stderr_callback)
+        start = int(arguments.number(doing, "offset", offset, 0, 1 << 61))
+        self._link.check(doing)
+        streams = {1: data_callback, 2: stderr_callback}
+        follower = self._follow(self, streams, termination_callback, start)
+        if follower is not None:
+            for reader in follower.readers:
+                await reader.open()
+            if self._ended:
+                follower.ended(self._info)
+        return self
+
+    # -- talking to it
+
+    @face
+    async def stdin(
+        self,
+        data: bytes,
+        return_reply: bool = False,
+        drop_echo: bool = False,
+        *,
+        timeout: float | None = None,
+    ) -> bytes | None:
+        """Write to its stdin (20ft).
+
+        With ``return_reply`` first wait until it waits for input, write, and return all it wrote
+        to stdout until it waits for input again, or ends. ``drop_echo`` removes what a terminal
+        echoed of ``data``, if it did. ``timeout`` in seconds for all of that.
+
+        Returns None without ``return_reply``, once the agent holds the data (4 MiB for a process
+        that does not read, then this waits). Raises ProcessGone, WaitTimeout.
+        """
+        doing = "write to stdin"
+        payload = arguments.stdin(data)
+        seconds = arguments.seconds(doing, "timeout", timeout)
+        self._check_alive(doing)
+        if not return_reply:
+            if drop_echo:
+                raise Misuse("Cannot drop the echo: only a reply has one. Add return_reply=True.")
+            for start in range(0, len(payload), MAX_CHUNK):
+                piece = payload[start : start + MAX_CHUNK]
+                await self._link.request("process.stdin", {"process": self._id}, piece)
+            return None
+        body = {"process": self._id, "timeout": seconds, "settle": True}
+        told = (await self._link.request("process.ask", body, payload)).body
+        reply = await read(self._link, self._id, 1, int(told["out_from"]), int(told["out"]))
+        return echo.drop(reply, payload) if drop_echo and self._tty else reply
+
+    @face
+    async def close_stdin(self) -> None:
+        """End its stdin after what was written; on a terminal, type Ctrl-D. Idempotent."""
+        self._check_alive("close stdin")
+        await self._link.request("process.close_stdin", {"process": self._id})
+
+    @face
+    async def signal(self, sig: int | str, *, tree: bool = False) -> int:
+        """Send a signal (number or name, as 15 or 'TERM') to it, or to everything it started.
+
+        Returns how many processes were signalled. Raises ProcessGone.
+        """
+        number = arguments.signal_number(sig)
+        if not tree:
+            self._check_alive("signal")
+        target = Target.TREE if tree else Target.LEADER
+        body = {"process": self._id, "signal": number, "target": int(target)}
+        reply = await self._link.request("process.signal", body)
+        return int(reply.body.get("count") or 0)
+
+    @face
+    async def resize(self, rows: int, columns: int) -> None:
+        """Its terminal's new size in characters; the process gets SIGWINCH. Misuse without one."""
+        rows, columns = arguments.size("resize", (rows, columns))
+        if not self._tty:
+            raise Misuse("Cannot resize: this process has no terminal. Spawn it with tty=True.")
+        self._check_alive("resize")
+        body = {"process": self._id, "rows": rows, "columns": columns}
+        await self._link.request("process.resize", body)
+
+    @face
+    async def destroy(self, *, grace: float = 5.0) -> int:
+        """End it with everything it started, as :meth:`Container.destroy_process` does."""
+        return await self._destroy(grace)
+
+    async def _destroy(self, grace: float) -> int:
+        wait = arguments.seconds("destroy the process", "grace", grace)
+        self._check_alive("destroy the process")
+        body = {"process": self._id, "grace": wait}
+        reply = await self._link.request("process.destroy", body)
+        await self._changes.until(self._settled, None, WaitTimeout)
+        return int(reply.body.get("survivors") or 0)
+
+
+class ProcessAio(Twin, Process):
+    """A process whose methods are awaitable."""
+
+
+__all__ = ["Completed", "Lines", "Pieces", "Process", "ProcessAio"]

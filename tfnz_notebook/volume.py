@@ -1,0 +1,61 @@
+"""A volume: a directory that outlives containers, mounted into them when they are spawned."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tfnz_notebook._link.arguments import NamedVolume
+from tfnz_notebook._link.portal import Closed, Twin, face
+
+if TYPE_CHECKING:
+    from tfnz_notebook.location import Location
+
+
+class Volume(NamedVolume, metaclass=Closed):
+    """Made by :meth:`Location.create_volume`; never destroyed but on request."""
+
+    _comes_from = "Use location.create_volume()."
+
+    def __init__(self, location: Location, tag: str) -> None:
+        self._location = location
+        self._tag = tag
+
+    @property
+    def tag(self) -> str:
+        """Its name, unique among this user's volumes of an engine."""
+        return self._tag
+
+    @property
+    def name(self) -> str:
+        """The same under Docker's word for it."""
+        return self._tag
+
+    @property
+    def location(self) -> Location:
+        """Where it is."""
+        return self._location
+
+    @property
+    def aio(self) -> VolumeAio:
+        """The same volume with awaitable methods."""
+        return VolumeAio._see(self)
+
+    @face
+    async def destroy(self) -> None:
+        """Destroy it with all it holds. Raises VolumeError while a container uses it."""
+        await self._location._destroy_volume(self)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Volume):
+            return NotImplemented
+        return other._tag == self._tag and other._location is self._location
+
+    def __hash__(self) -> int:
+        return hash(self._tag)
+
+    def __repr__(self) -> str:
+        return f"<Volume {self._tag!r}>"
+
+
+class VolumeAio(Twin, Volume):
+    """A volume whose methods are awaitable."""
