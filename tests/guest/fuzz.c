@@ -142,7 +142,7 @@ static void some_fields(struct buffer *b)
         uint16_t tag = (uint16_t)dice(TAG_LAST + 3);
         if (dice(12) == 0)
             put_field(b, tag, &state, dice(9));
-        else if (tag <= TAG_LAST && TAGS_OF_BYTES >> tag & 1)
+        else if (tag > TAG_LAST || !(TAGS_OF_INTEGERS >> tag & 1))
             put_text(b, tag, texts[dice(sizeof texts / sizeof *texts)]);
         else
             put_int(b, tag, dice(3) ? dice(100) : (int64_t)state);

@@ -33,7 +33,7 @@ static void answer(struct frame *f)
         put_bytes(&b, f->payload + 8, f->size - 8);
     } else if (wire_has_fields(f->type)) {
         for (size_t at = 0; field_next(f, &at, &field);) {
-            if (field.tag && field.tag <= TAG_LAST && !(TAGS_OF_BYTES >> field.tag & 1)) {
+            if (field.tag <= TAG_LAST && TAGS_OF_INTEGERS >> field.tag & 1) {
                 int64_t value;
                 memcpy(&value, field.data, 8);
                 printf(" %u=%lld", field.tag, (long long)value);

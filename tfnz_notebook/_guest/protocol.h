@@ -117,8 +117,8 @@ enum tag_e {
     TAG_LAST = 50,
 };
 
-/* Bit n: the value of tag n is bytes, not an integer. */
-#define TAGS_OF_BYTES 0x8280347c8ull
+/* Bit n: tag n is known, and its value is an integer. */
+#define TAGS_OF_INTEGERS 0x67ff7d7fcb836ull
 
 enum flag_e {
     FLAG_TTY = 1,

@@ -21,7 +21,7 @@ static const struct {
     [T_STATS] = {FIELDS, 0, GUEST},
 };
 
-_Static_assert(TAG_LAST < 64, "TAGS_OF_BYTES has a bit a tag");
+_Static_assert(TAG_LAST < 64, "TAGS_OF_INTEGERS has a bit a tag");
 
 bool wire_has_fields(uint8_t type)
 {
@@ -54,8 +54,8 @@ static bool fields_sound(const struct frame *f)
         at += FIELD_HEAD;
         if (size > f->size - at)
             return false;
-        /* Tags beyond the table come from a newer agent and are skipped, whatever their size. */
-        if (tag && tag <= TAG_LAST && !(TAGS_OF_BYTES >> tag & 1) && size != 8)
+        /* Tags that are not in the table come from a newer agent and are skipped, whatever their size. */
+        if (tag <= TAG_LAST && TAGS_OF_INTEGERS >> tag & 1 && size != 8)
             return false;
         at += size;
     }

@@ -46,9 +46,9 @@ def text() -> str:
     lines += ["", "enum tag_e {"]
     lines += [f"    TAG_{tag.name} = {tag.value}," for tag in guest.Tag]
     lines += [f"    TAG_LAST = {max(guest.Tag)},"]
-    texts = sum(1 << tag for tag in guest.Tag if tag not in guest.INTEGERS)
-    lines += ["};", "", "/* Bit n: the value of tag n is bytes, not an integer. */"]
-    lines += [f"#define TAGS_OF_BYTES {texts:#x}ull", "", "enum flag_e {"]
+    integers = sum(1 << tag for tag in guest.INTEGERS)
+    lines += ["};", "", "/* Bit n: tag n is known, and its value is an integer. */"]
+    lines += [f"#define TAGS_OF_INTEGERS {integers:#x}ull", "", "enum flag_e {"]
     lines += [f"    FLAG_{flag.name} = {flag.value}," for flag in guest.Flag]
     lines += ["};", "", "#endif"]
     return "\n".join(lines) + "\n"
