@@ -154,7 +154,7 @@ class Base(metaclass=Closed):
     def _process_over(self, process: Process) -> None:
         if process is not self._main:
             self._live.pop(process.id, None)
-            self._link.forget("process", process.id)
+            self._link.forget("process", process.id, process._heard)
 
     def _check(self, doing: str) -> None:
         self._link.check(doing)

@@ -84,6 +84,7 @@ class Processes(Base):
         timeout: float | None = None,
         retain: str | None = None,
         text: str | None = None,
+        ident: str | None = None,
     ) -> Process:
         doing = "spawn a process"
         argv, shown = arguments.argv(doing, command)
@@ -95,7 +96,7 @@ class Processes(Base):
         rows, columns = arguments.size(doing, (24, 80) if size is None else size)
         body: dict[str, Any] = {
             "container": self._id,
-            "process": uuid.uuid4().hex,
+            "process": ident or uuid.uuid4().hex,
             "command": argv,
             "text": shown if text is None else text,
             "env": [f"{key}={value}" for key, value in arguments.environment(doing, env).items()],

@@ -184,7 +184,7 @@ void file_fill(struct channel *c)
     struct file *f = (struct file *)c;
     struct out *o = &c->out;
     struct iovec v[2];
-    if (!ring_reserve(&o->ring, WINDOW_OUT)) {
+    if (!ring_reserve(&o->ring, o->window)) {
         file_failed(c, ENOMEM, "read");
         return;
     }

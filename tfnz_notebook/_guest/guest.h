@@ -112,6 +112,7 @@ struct out { /* bytes for the agent; the ring holds [head - ring.used, head) */
     uint64_t base, head, sent; /* acknowledged; read; said on this connection */
     uint64_t end;              /* a process's: where its leader's output ended, ~0: not known yet */
     uint64_t elided, logged;   /* the main process's: dropped unread; written to the guest's own stdout or stderr */
+    uint32_t window;
     uint8_t stream;
     bool eof, flowing, eof_said, grown;
     struct log *log; /* NULL but for the main process */

@@ -108,8 +108,10 @@ static int start(struct process *p, struct spec *spec, const struct winsize *siz
     in_open(&p->channel.in, &p->channel, e.ours[0]);
     out_open(&p->channel.out, &p->channel, S_OUT, e.ours[1]);
     out_open(&p->err, &p->channel, S_ERR, e.ours[2]);
-    if (p->tty)
+    if (p->tty) {
+        p->channel.out.window = WINDOW_TTY;
         p->err.eof = true, p->err.end = 0;
+    }
     return 0;
 }
 

@@ -27,7 +27,7 @@ static void out_ready(struct source *s, uint32_t events)
 
 void out_open(struct out *o, struct channel *c, uint8_t stream, int fd)
 {
-    *o = (struct out){.channel = c, .stream = stream, .flowing = true, .end = UINT64_MAX};
+    *o = (struct out){.channel = c, .stream = stream, .window = WINDOW_OUT, .flowing = true, .end = UINT64_MAX};
     source_open(&o->source, fd, out_ready);
     out_watch(o);
 }
@@ -95,7 +95,7 @@ static void elide(struct out *o)
 
 void out_watch(struct out *o)
 {
-    bool room = o->ring.used < WINDOW_OUT;
+    bool room = o->ring.used < o->window;
     source_want(&o->source, room && !o->eof ? EPOLLIN : 0);
     bool pull = o->channel->kind == K_GET && !o->eof && room;
     if ((pull || out_pending(o)) && !o->prev && conn.ready) {
@@ -110,7 +110,7 @@ bool out_fill(struct out *o)
 {
     bool some = false;
     while (!o->eof && o->source.fd >= 0) {
-        if (!ring_reserve(&o->ring, WINDOW_OUT))
+        if (!ring_reserve(&o->ring, o->window))
             break;
         if (o->log && !conn.hello && o->ring.size - o->ring.used < ELIDE)
             elide(o);
@@ -185,7 +185,7 @@ void out_reset(struct out *o, bool flowing)
     o->eof_said = false;
     o->sent = o->base;
     if (o->source.fd >= 0) /* a full ring of the main process may now drop its oldest bytes */
-        source_want(&o->source, o->log || o->ring.used < WINDOW_OUT ? EPOLLIN : 0);
+        source_want(&o->source, o->log || o->ring.used < o->window ? EPOLLIN : 0);
 }
 
 /* --- in ---------------------------------------------------------------------------------------------------------- */

@@ -216,7 +216,7 @@ static bool outputs_drained(struct process *p)
         if (o->source.fd < 0)
             continue;
         struct pollfd more = {o->source.fd, POLLIN, 0};
-        if (out_fill(o) || (o->source.fd >= 0 && o->ring.used == WINDOW_OUT && poll(&more, 1, 0) != 0))
+        if (out_fill(o) || (o->source.fd >= 0 && o->ring.used == o->window && poll(&more, 1, 0) != 0))
             drained = false;
         out_watch(o);
     }

@@ -76,7 +76,7 @@ class Link:
         self.engine = self.agent = ""
         self.about: dict[str, Any] = {}
         self.pid = os.getpid()
-        self._listeners: dict[tuple[str, str], Listener] = {}
+        self._listeners: dict[tuple[str, str], list[Listener]] = {}
         self._sinks: dict[int, Sink] = {}
         self._pending: dict[int, tuple[Message, asyncio.Future[Message]]] = {}
         self._idents = itertools.count(1)
@@ -123,12 +123,23 @@ class Link:
             self._dealer.send(wire.encode(wire.note(name, body, payload)))
 
     def listen(self, name: str, ident: str, listener: Listener) -> None:
-        """Hear of a container (``name`` 'container') or process; one listener each."""
-        self._listeners[name, ident] = listener
+        """Hear of a container (``name`` 'container') or process; ident "": of all of the session.
 
-    def forget(self, name: str, ident: str) -> None:
-        """Hear no more of it."""
-        self._listeners.pop((name, ident), None)
+        Who hears of all is told None when it should look again: one is unknown, or after a break.
+        """
+        self._listeners.setdefault((name, ident), []).append(listener)
+
+    def forget(self, name: str, ident: str, listener: Listener | None = None) -> None:
+        """Have one listener hear no more of it, or all."""
+        if listener in (left := self._listeners.get((name, ident), [])):
+            left.remove(listener)
+        if listener is None or not left:
+            self._listeners.pop((name, ident), None)
+
+    def _tell(self, name: str, ident: str, info: dict[str, Any] | None) -> None:
+        for key in dict.fromkeys(((name, ident), (name, ""))):
+            for listener in list(self._listeners.get(key, ())):
+                listener(info)
 
     def reader(self, sink: Sink) -> int:
         """A new reader's number; its events go to ``sink``."""
@@ -290,9 +301,7 @@ class Link:
         body = message.body
         match message.name:
             case "container" | "process":
-                listener = self._listeners.get((message.name, body[message.name]))
-                if listener is not None:
-                    listener(body["info"])
+                self._tell(message.name, body[message.name], body["info"])
             case _:
                 sink = self._sinks.get(body["reader"])
                 if sink is None:
@@ -369,12 +378,12 @@ class Link:
 
     async def _refresh(self) -> None:
         """Catch up on what happened while nobody told us. Containers first: they know more."""
-        for (name, ident), listener in sorted(self._listeners.items(), key=lambda item: item[0]):
+        for name, ident in sorted(self._listeners):
             try:
                 reply = await self.request(f"{name}.info", {name: ident})
-                listener(reply.body.get("info") or {})
+                self._tell(name, ident, reply.body.get("info") or {})
             except (ContainerGone, ProcessGone):
-                listener(None)
+                self._tell(name, ident, None)
             except LinkClosed:
                 return  # broken again: the next mending does it all anew
 
@@ -390,8 +399,8 @@ class Link:
         for sink in list(self._sinks.values()):
             sink.broken(again(error, "read"), True)
         self._sinks.clear()
-        for listener in list(self._listeners.values()):
-            listener(None)
+        for name, ident in list(self._listeners):
+            self._tell(name, ident, None)
         self._listeners.clear()
         current = asyncio.current_task()
         for task in list(self._tasks):

@@ -16,6 +16,7 @@ _NUMBERS = (
     "MAX_PAYLOAD",
     "MAX_DATA",
     "WINDOW_OUT",
+    "WINDOW_TTY",
     "WINDOW_IN",
     "MAX_CHANNELS",
     "MAX_ARGS",

@@ -75,6 +75,10 @@ REQUESTS: Final[Mapping[str, Shape]] = {
         "ttl": _SECONDS,
         "pid": _OPTIONAL_INT,
         "pid_start": _OPTIONAL_INT,
+        # A viewer has no session: it may use this one process, as its ticket says.
+        "viewer": _FLAG,
+        "process": Field((str, type(None)), required=False, limit=64),
+        "ticket": Field((str, type(None)), required=False, limit=128),
     },
     "ping": {},
     "bye": {},
@@ -111,6 +115,7 @@ REQUESTS: Final[Mapping[str, Shape]] = {
     },
     "process.list": {"container": _ID},
     "process.info": {"process": _ID},
+    "process.ticket": {"process": _ID},
     "process.signal": {"process": _ID, "signal": _INT, "target": _INT},
     "process.destroy": {"process": _ID, "grace": _SECONDS},
     "process.stdin": {"process": _ID},  # payload
@@ -125,6 +130,10 @@ REQUESTS: Final[Mapping[str, Shape]] = {
         "stream": _INT,
         "offset": _INT,
         "credit": _INT,
+        "tail": _OPTIONAL_INT,
+        "window": _OPTIONAL_INT,
+        "keep": _OPTIONAL_INT,
+        "hold": _FLAG,
     },
     "reader.close": {"reader": _INT},
     # -- files; put: one or more messages with the same transfer, the last one says so
@@ -168,11 +177,29 @@ REPEATABLE: Final = frozenset(
         "process.spawn",
         "process.list",
         "process.info",
+        "process.ticket",
         "process.destroy",
         "process.close_stdin",
         "process.resize",
         "log.read",
         "file.list",
+        "reader.close",
+    }
+)
+
+#: What a viewer may say, of its own process alone; and the note ``credit``.
+OF_VIEWERS: Final = frozenset(
+    {
+        "ping",
+        "bye",
+        "process.info",
+        "process.signal",
+        "process.destroy",
+        "process.stdin",
+        "process.close_stdin",
+        "process.resize",
+        "log.read",
+        "reader.open",
         "reader.close",
     }
 )

@@ -60,6 +60,7 @@ class Log:
         self.head = 0
         self.spooled = 0
         self.eof = False
+        self.pending = PENDING
         #: What stopped the spool (quota or a disk error), for people; empty while all is well.
         self.trouble = ""
         self._chunks: deque[tuple[int, bytes]] = deque()
@@ -107,7 +108,7 @@ class Log:
         else:
             self._chunks.append((self.head, chunk))
         self.head += len(chunk)
-        if self.head - self.spooled >= PENDING:
+        if self.head - self.spooled >= self.pending:
             self.spool()
         return True
 

@@ -12,6 +12,7 @@ import contextlib
 import signal
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
 from tfnz_notebook._wire import guest as wire
@@ -19,6 +20,7 @@ from tfnz_notebook._wire.guest import Flag, Frame, Tag, Target, Type
 from tfnz_notebook.agent.command import Command
 from tfnz_notebook.agent.guests import Guest
 from tfnz_notebook.agent.logs import Log
+from tfnz_notebook.agent.outputs import Output
 from tfnz_notebook.agent.readers import Reader
 from tfnz_notebook.agent.records import Records
 from tfnz_notebook.agent.refusals import spawn_error
@@ -63,16 +65,17 @@ class Process:
         options: dict[str, Any] = {"retain": command.retain}
         if quota is not None:
             options["quota"] = quota
-        self.logs = (
-            make(records.folder / f"{ident}.out", **options),
-            make(records.folder / f"{ident}.err", **options),
+        self.outputs = (
+            Output(make(records.folder / f"{ident}.out", **options), partial(self._ack, 1)),
+            Output(make(records.folder / f"{ident}.err", **options), partial(self._ack, 2)),
         )
-        self.readers: list[Reader] = []
+        self.logs = (self.outputs[0].log, self.outputs[1].log)
+        if command.tty:
+            self.outputs[0].of_terminal()
         self.guest = guest
         self._records = records
         self._changed = changed
         self.channel = 0
-        self._acked = [0, 0]
         self._spawned: asyncio.Future[None] | None = None
         self.done = asyncio.Event()
         self._telling = False
@@ -105,6 +108,8 @@ class Process:
         self.channel = self.input.channel = channel
         self.guest.attach(channel, self)
         self.command.tty = bool(inventory.integer(Tag.FLAGS) & Flag.TTY)
+        if self.command.tty:
+            self.outputs[0].of_terminal()
         self.pid = inventory.integer(Tag.PID)
         self.started = inventory.integer(Tag.STARTED) / 1e9
         self.input.begin(inventory.integer(Tag.IN_OFFSET))
@@ -131,7 +136,7 @@ class Process:
         """A frame of this process's channel."""
         match frame.type:
             case Type.DATA if frame.stream in (1, 2):
-                self._output(frame.stream - 1, frame.values[0], frame.data)
+                self.outputs[frame.stream - 1].data(frame.values[0], frame.data)
             case Type.ACK:
                 self.input.taken(frame.values[0])
             case Type.EOF if frame.stream == 0:
@@ -161,39 +166,14 @@ class Process:
         if self._spawned is not None and not self._spawned.done():
             self._spawned.set_result(None)
 
-    def _output(self, index: int, offset: int, chunk: bytes) -> None:
-        log = self.logs[index]
-        if log.append(offset, chunk):
-            self._pump(log)
-        self._acknowledge(index)
-
-    def _acknowledge(self, index: int, upto: int | None = None) -> None:
-        """Release what is safe here: what is in a file.
-
-        Between EXIT and END everything: what the guest then holds is little and the last there
-        is, and no full quota or disk may keep the end from being told.
-        """
-        log = self.logs[index]
-        if self.returncode is not None and not self.ended:
-            log.spool()
-            upto = log.head
-        elif upto is None:
-            upto = log.spooled
-        if upto > self._acked[index]:
-            self._acked[index] = upto
-            self.guest.send(wire.fixed(Type.ACK, self.channel, upto, stream=index + 1))
+    def _ack(self, stream: int, upto: int) -> None:
+        self.guest.send(wire.fixed(Type.ACK, self.channel, upto, stream=stream))
 
     def _stream_ended(self, index: int) -> None:
-        log = self.logs[index]
-        log.eof = True
+        output = self.outputs[index]
         if self.ended:
-            self._acknowledge(index, log.head)
-        self._pump(log)
-
-    def _pump(self, log: Log) -> None:
-        for reader in self.readers:
-            if reader.log is log:
-                reader.pump()
+            output.release(output.log.head)
+        output.end()
 
     def _exited(self, returncode: int) -> None:
         if self.returncode is not None:
@@ -202,8 +182,9 @@ class Process:
         if self._timer is not None:
             self._timer.cancel()
         self.input.release()
-        for index in (0, 1):
-            self._acknowledge(index)
+        for output in self.outputs:
+            output.exited = True
+            output.flush()
         self._notify()
 
     def _notify(self) -> None:
@@ -222,10 +203,10 @@ class Process:
             self.ended = True
             self.done.set()
             self._notify()
-        for index, log in enumerate(self.logs):
-            if log.spool():
-                self._acknowledge(index, log.head)
-            log.close()
+        for output in self.outputs:
+            if output.log.spool():
+                output.release(output.log.head)
+            output.log.close()
         self._records.write(self.info())
         self.guest.send(wire.fixed(Type.FORGET, self.channel))
 
@@ -243,15 +224,9 @@ class Process:
             return
         if self._spawned is not None and not self._spawned.done():
             self._is_spawned(inventory.integer(Tag.PID))
-        for index, tag in enumerate((Tag.OUT_BASE, Tag.ERR_BASE)):
-            log = self.logs[index]
-            base = inventory.integer(tag)
-            # Below base nothing is left in the guest; above our files we ask for it again.
-            have = max(base, min(log.head, inventory.integer(Tag(tag + 1))))
-            self._acked[index] = have if self.ended else max(base, min(log.spooled, have))
-            self.guest.send(
-                wire.fixed(Type.ACK, self.channel, self._acked[index], stream=index + 1)
-            )
+        for output, tag in zip(self.outputs, (Tag.OUT_BASE, Tag.ERR_BASE), strict=True):
+            base, head = inventory.integer(tag), inventory.integer(Tag(tag + 1))
+            output.resume(base, head, ended=self.ended)
         self.input.resumed(inventory.integer(Tag.IN_OFFSET))
         if self.ended:
             self.guest.send(wire.fixed(Type.FORGET, self.channel))
@@ -271,10 +246,10 @@ class Process:
             self.ended = True
             self.done.set()
             self._records.write(self.info())
-        for log in self.logs:
-            self._pump(log)
-            log.spool()
-            log.close()
+        for output in self.outputs:
+            output.pump()
+            output.log.spool()
+            output.log.close()
         self._tell()  # now, not soon: what comes next is the end of the container
 
     # -- stdin
@@ -299,6 +274,7 @@ class Process:
         """The terminal's new size, in characters."""
         self.command.rows, self.command.columns = rows, columns
         self.guest.send(wire.fixed(Type.RESIZE, self.channel, rows, columns))
+        self._notify()
 
     async def signal(self, number: int, target: Target) -> int:
         """Signal its leader, group or tree; how many were reached. ProcessGone, SpawnFailed."""
@@ -374,6 +350,8 @@ class Process:
             "text": self.command.text,
             "pid": self.pid,
             "tty": self.command.tty,
+            "rows": self.command.rows,
+            "columns": self.command.columns,
             "started": self.started,
             "returncode": self.returncode,
             "out": out,

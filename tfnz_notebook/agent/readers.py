@@ -1,7 +1,9 @@
-"""What streams to a kernel: within its credit, from any offset, never holding anything back.
+"""What streams to a kernel: within its credit, from any offset.
 
-A reader that has no credit simply waits; the log keeps the bytes. ``Flow`` is the same for
-streams that have no log (downloads, dialled connections): there the far end is held back.
+A reader that has no credit simply waits; the log keeps the bytes, and nothing is held back, unless
+the reader asks for that (a terminal on somebody's screen) or skips what it has no time for (an
+output view). ``Flow`` is the same for streams that have no log (downloads, dialled connections):
+there the far end is held back.
 """
 
 from __future__ import annotations
@@ -22,23 +24,46 @@ class Sink(Protocol):
 
 
 class Reader:
-    """Streams one log to one client from an offset on."""
+    """Streams one log to one client from an offset on.
 
-    def __init__(self, sink: Sink, ident: int, log: Log, offset: int, credit: int) -> None:
+    ``keep``: having fallen behind by more than so many bytes, go on with the newest ``keep``; the
+    credit moves along. ``hold``: the process shall not run ahead (see ``outputs``).
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        ident: int,
+        log: Log,
+        offset: int,
+        credit: int,
+        *,
+        keep: int | None = None,
+        hold: bool = False,
+    ) -> None:
         self.sink = sink
         self.ident = ident
         self.log = log
         self.offset = offset
         self.credit = credit
+        self.keep = keep
+        self.hold = hold
         self.finished = False
+        #: Told when more was sent because of more credit, and at the end.
+        self.moved: Callable[[], None] = lambda: None
+        self.left: Callable[[], None] = lambda: None
 
     def grant(self, upto: int) -> None:
         """More credit, as an absolute offset; less is ignored."""
         self.credit = max(self.credit, upto)
         self.pump()
+        if self.hold:
+            self.moved()
 
     def pump(self) -> None:
         """Send what the log has and the credit allows."""
+        if self.keep is not None and self.log.head - self.offset > self.keep:
+            self._skip_to(self.log.head - self.keep)
         while self.offset < self.credit:
             start, chunk = self.log.read(self.offset, min(MAX_CHUNK, self.credit - self.offset))
             if not chunk:
@@ -48,6 +73,11 @@ class Reader:
         if self.log.eof and self.offset >= self.log.head and not self.finished:
             self.finished = True
             self.sink.event("eof", {"reader": self.ident, "offset": self.offset})
+
+    def _skip_to(self, offset: int) -> None:
+        if self.offset < self.credit:  # else it has more to show than it can
+            self.credit += offset - self.offset
+            self.offset = offset
 
 
 class Flow:

@@ -59,22 +59,35 @@ class Client:
         """The process the message names. Raises ProcessGone."""
         return self.sessions.process(self.session, message.body["process"])
 
-    def open_log(self, ident: int, process: Process, stream: int, offset: int, credit: int) -> None:
-        """Stream one of a process's logs to this client."""
+    def open_log(
+        self,
+        ident: int,
+        process: Process,
+        stream: int,
+        offset: int,
+        credit: int,
+        *,
+        keep: int | None = None,
+        hold: bool = False,
+    ) -> Reader:
+        """Stream one of a process's logs to this client, from the next turn of the loop on."""
         self.close_reader(ident)
-        reader = Reader(self, ident, process.logs[stream - 1], offset, credit)
+        output = process.outputs[stream - 1]
+        reader = Reader(self, ident, output.log, offset, credit, keep=keep, hold=hold)
         self.readers[ident] = reader
-        process.readers.append(reader)
-        reader.pump()
+        output.add(reader)
+        asyncio.get_running_loop().call_soon(self._pump, reader)
+        return reader
+
+    def _pump(self, reader: Reader) -> None:
+        if self.readers.get(reader.ident) is reader:
+            reader.pump()
 
     def close_reader(self, ident: int) -> None:
         """Stop streaming. An unknown reader is one that has ended."""
         reader = self.readers.pop(ident, None)
         if isinstance(reader, Reader):
-            for container in self.session.containers.values():
-                for process in container.processes.values():
-                    if reader in process.readers:
-                        process.readers.remove(reader)
+            reader.left()
 
     def close(self) -> None:
         """Let go of everything that was opened for it."""

@@ -16,6 +16,7 @@ from tfnz_notebook._wire.guest import (
     MAX_DATA,
     WINDOW_IN,
     WINDOW_OUT,
+    WINDOW_TTY,
     Fields,
     Flag,
     Reason,
@@ -126,13 +127,18 @@ class FakeProcess:
         await asyncio.sleep(0)  # a program that only reads must let the loop go on
         return taken
 
+    @property
+    def window(self) -> int:
+        """Bytes of a stream that may wait for an acknowledgement."""
+        return WINDOW_TTY if self.tty else WINDOW_OUT
+
     async def write(self, data: bytes, *, error: bool = False) -> None:
         window = self.streams[Stream.ERR if error and not self.tty else Stream.OUT]
         if self.channel == 1:
             self.guest.log(data)
         view = memoryview(data)
         while view:
-            room = WINDOW_OUT - len(window.held)
+            room = self.window - len(window.held)
             if room <= 0 and window.drops and not self.guest.connected:
                 dropped = min(len(window.held), len(view))
                 del window.held[:dropped]
@@ -218,7 +224,7 @@ class FakeProcess:
             return
         for name, window in self.streams.items():
             while window.sent is not None and window.sent < min(
-                window.head, window.base + WINDOW_OUT
+                window.head, window.base + self.window
             ):
                 at = window.sent - window.base
                 piece = bytes(window.held[at : at + MAX_DATA])

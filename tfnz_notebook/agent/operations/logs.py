@@ -25,11 +25,21 @@ async def log_read(client: Client, message: Message) -> Answer:
 
 
 async def reader_open(client: Client, message: Message) -> Answer:
-    """Stream a log from an offset on."""
+    """Stream a log from an offset on, or from ``tail`` bytes before its end if that is later.
+
+    ``credit`` is an absolute offset, ``window`` instead counts from where it starts; ``keep`` and
+    ``hold`` as in :class:`~tfnz_notebook.agent.readers.Reader`.
+    """
     body = message.body
-    process = client.process(message)
-    client.open_log(body["reader"], process, _stream(message), body["offset"], body["credit"])
-    return NOTHING
+    process, stream = client.process(message), _stream(message)
+    log = process.logs[stream - 1]
+    start = max(body["offset"], log.base)
+    if (tail := body.get("tail")) is not None:
+        start = max(start, log.head - tail)
+    credit = body["credit"] if body.get("window") is None else start + body["window"]
+    options = {"keep": body.get("keep"), "hold": bool(body.get("hold"))}
+    client.open_log(body["reader"], process, stream, start, credit, **options)
+    return {"offset": start, "head": log.head}, None
 
 
 async def reader_close(client: Client, message: Message) -> Answer:

@@ -1,0 +1,88 @@
+"""One stream of a process: its log, who reads it, and what the guest may forget of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from tfnz_notebook._wire.guest import WINDOW_TTY
+from tfnz_notebook.agent.logs import Log
+from tfnz_notebook.agent.readers import Reader
+
+#: How far a process may be ahead of a reader that holds it back: little, so that what a person
+#: types after a flood is answered on their screen at once.
+HOLD: Final = 64 << 10
+
+
+class Output:
+    """``acknowledge`` is told the offset up to which the guest may forget."""
+
+    def __init__(self, log: Log, acknowledge: Callable[[int], None]) -> None:
+        self.log = log
+        self.acked = 0
+        self._acknowledge = acknowledge
+        self._readers: list[Reader] = []
+        #: The process has exited: nothing that it left may be held back any more.
+        self.exited = False
+
+    def of_terminal(self) -> None:
+        """Terminals have a smaller window, so less may wait before it is spooled."""
+        self.log.pending = WINDOW_TTY // 4
+
+    def add(self, reader: Reader) -> None:
+        """Somebody reads; what is there is sent when they are pumped."""
+        self._readers.append(reader)
+        reader.moved = self.release
+        reader.left = partial(self._remove, reader)
+
+    def _remove(self, reader: Reader) -> None:
+        if reader in self._readers:
+            self._readers.remove(reader)
+            self.release()
+
+    def data(self, offset: int, chunk: bytes) -> None:
+        """Bytes from the guest."""
+        if self.log.append(offset, chunk):
+            self.pump()
+        self.release()
+
+    def pump(self) -> None:
+        """Send readers what they may have."""
+        for reader in list(self._readers):
+            reader.pump()
+
+    def release(self, upto: int | None = None) -> None:
+        """Let the guest forget what is safe here: what is in a file, or all up to ``upto``.
+
+        A running process is held back by the slowest reader that wants that: what is not
+        acknowledged fills the guest's window, and then the process waits.
+        """
+        if upto is None:
+            upto = self.log.spooled
+        if not self.exited:
+            held = (reader.offset + HOLD for reader in self._readers if reader.hold)
+            upto = min(upto, *held, upto)
+        if upto > self.acked:
+            self.acked = upto
+            self._acknowledge(upto)
+
+    def flush(self) -> None:
+        """Release everything: between EXIT and END, what the guest holds is the last there is.
+
+        No full quota or disk, and no reader, may keep the end from being told.
+        """
+        self.log.spool()
+        self.release(self.log.head)
+
+    def resume(self, base: int, head: int, *, ended: bool) -> None:
+        """The guest's connection is back, and it holds ``base`` to ``head``."""
+        # Below base nothing is left in the guest; above our files we ask for it again.
+        have = max(base, min(self.log.head, head))
+        self.acked = have if ended else max(base, min(self.log.spooled, have))
+        self._acknowledge(self.acked)
+
+    def end(self) -> None:
+        """Nothing follows."""
+        self.log.eof = True
+        self.pump()
