@@ -17,14 +17,16 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import os
 import uuid
-from collections.abc import Callable, Coroutine
-from pathlib import Path
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from tfnz_notebook._link import hello
 from tfnz_notebook._link.ends import Place, Sink
 from tfnz_notebook._link.faults import DISCONNECTED, FORKED, again
+from tfnz_notebook._link.listeners import Listeners
 from tfnz_notebook._wire import link as wire
 from tfnz_notebook._wire.link import Kind, Message
 from tfnz_notebook.errors import (
@@ -46,29 +48,31 @@ HELLO_TIMEOUT: Final = 30.0
 PATIENCE: Final = 30.0
 #: Seconds between attempts: doubled from the first to the second.
 RETRY: Final = (0.05, 5.0)
-#: Pings unanswered for this many heartbeats are a broken link (a TCP connection that fell silent).
-SILENCE: Final = 3
+#: Refusals in a row that are beyond repair.
+REFUSALS: Final = 3
+#: Seconds that a viewer, which starts no agent, waits for another one.
+NO_AGENT: Final = 30.0
 BYE_TIMEOUT, MENDING = 30.0, 10.0  # seconds to say bye, and of a broken link to mend for it
 
-Listener = Callable[[dict[str, Any] | None], None]
 
-
-def _start_ticks() -> int | None:
-    """When this process started, as /proc says it; with the pid it names a process for good."""
-    try:
-        # The second field is a name in parentheses and may contain anything.
-        return int(Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()[19])
-    except (OSError, ValueError, IndexError):
-        return None
-
-
-class Link:
+class Link(Listeners):
     """One client of one agent."""
 
     def __init__(
-        self, place: Place, *, session: str | None = None, ttl: float | None = None
+        self,
+        place: Place,
+        *,
+        session: str | None = None,
+        ttl: float | None = None,
+        viewer: tuple[str, str] | None = None,
     ) -> None:
+        """``viewer``: (process, ticket), for a link that may use that process and has no session.
+
+        The process's listeners are then all there can be; they hear of its container's end, too.
+        """
+        super().__init__()
         self.place = place
+        self.viewer = viewer
         self.client = uuid.uuid4().hex
         self.session = session
         self.durable = session is not None
@@ -76,7 +80,6 @@ class Link:
         self.engine = self.agent = ""
         self.about: dict[str, Any] = {}
         self.pid = os.getpid()
-        self._listeners: dict[tuple[str, str], list[Listener]] = {}
         self._sinks: dict[int, Sink] = {}
         self._pending: dict[int, tuple[Message, asyncio.Future[Message]]] = {}
         self._idents = itertools.count(1)
@@ -121,25 +124,6 @@ class Link:
         """Tell the agent; lost if the link is broken, as is what notes are about."""
         if self._open and self._dealer is not None:
             self._dealer.send(wire.encode(wire.note(name, body, payload)))
-
-    def listen(self, name: str, ident: str, listener: Listener) -> None:
-        """Hear of a container (``name`` 'container') or process; ident "": of all of the session.
-
-        Who hears of all is told None when it should look again: one is unknown, or after a break.
-        """
-        self._listeners.setdefault((name, ident), []).append(listener)
-
-    def forget(self, name: str, ident: str, listener: Listener | None = None) -> None:
-        """Have one listener hear no more of it, or all."""
-        if listener in (left := self._listeners.get((name, ident), [])):
-            left.remove(listener)
-        if listener is None or not left:
-            self._listeners.pop((name, ident), None)
-
-    def _tell(self, name: str, ident: str, info: dict[str, Any] | None) -> None:
-        for key in dict.fromkeys(((name, ident), (name, ""))):
-            for listener in list(self._listeners.get(key, ())):
-                listener(info)
 
     def reader(self, sink: Sink) -> int:
         """A new reader's number; its events go to ``sink``."""
@@ -207,10 +191,10 @@ class Link:
 
         dealer = Dealer(address, self._received, ended)
         self._dealer = dealer
-        hello = wire.request(next(self._idents), "hello", self._hello())
+        words = wire.request(next(self._idents), "hello", self._hello())
         try:
             async with asyncio.timeout(HELLO_TIMEOUT):
-                reply = await self._ask(hello, lost)
+                reply = await self._ask(words, lost)
         except BaseException as error:
             dealer.close()
             if isinstance(error, TimeoutError):
@@ -225,16 +209,9 @@ class Link:
         self._up.set()
 
     def _hello(self) -> dict[str, Any]:
-        return {
-            "version": wire.VERSION,
-            "version_min": wire.VERSION_MIN,
-            "client": self.client,
-            "session": self.session,
-            "durable": self.durable,
-            "ttl": self.ttl,
-            "pid": self.pid,
-            "pid_start": _start_ticks(),
-        }
+        if self.viewer is not None:
+            return hello.of_viewer(self.client, *self.viewer)
+        return hello.of_kernel(self.client, self.session, self.durable, self.ttl)
 
     def _out_of_reach(self, reason: str) -> str:
         return (
@@ -301,6 +278,8 @@ class Link:
         body = message.body
         match message.name:
             case "container" | "process":
+                if self.viewer is not None and message.name == "container":
+                    self._tell("process", self.viewer[0], None)
                 self._tell(message.name, body[message.name], body["info"])
             case _:
                 sink = self._sinks.get(body["reader"])
@@ -323,7 +302,7 @@ class Link:
             await asyncio.sleep(self._heartbeat)
             if not self._open:
                 continue
-            if loop.time() - self._heard > SILENCE * self._heartbeat:
+            if loop.time() - self._heard > wire.SILENCE * self._heartbeat:
                 self._broke("it fell silent")
             else:
                 self.background(self.request("ping", {}))
@@ -349,18 +328,22 @@ class Link:
                 reply.set_exception(again(error, message.name))
         for sink in list(self._sinks.values()):
             sink.broken(error, False)
-        if self._refused > SILENCE:  # one of us is beyond repair
+        if self._refused > REFUSALS:  # one of us is beyond repair
             self._end(ProtocolError(f"Cannot go on with the agent: {reason}"))
             return
         self.background(self._mend())
 
     async def _mend(self) -> None:
         delay = RETRY[0]
+        patience = math.inf if self.viewer is None else NO_AGENT
         while self._over is None:
             try:
                 await self._connect()
                 break
-            except (LinkClosed, NoEngine):
+            except (LinkClosed, NoEngine) as error:
+                if (patience := patience - delay) < 0:
+                    self._end(error)
+                    return
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, RETRY[1])
             except TfnzError as error:
@@ -399,9 +382,7 @@ class Link:
         for sink in list(self._sinks.values()):
             sink.broken(again(error, "read"), True)
         self._sinks.clear()
-        for name, ident in list(self._listeners):
-            self._tell(name, ident, None)
-        self._listeners.clear()
+        self._tell_the_end()
         current = asyncio.current_task()
         for task in list(self._tasks):
             if task is not current:

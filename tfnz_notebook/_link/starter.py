@@ -139,7 +139,7 @@ class LocalPlace:
     def _live(self) -> Address | None:
         for where in (self._where,) if self._where else PREFERRED:
             path = self._runtime / f"{file_name(where)}.sock"
-            if _accepts(path):
+            if accepts(path):
                 self._where = where
                 return Address(f"ipc://{path}")
         return None
@@ -230,7 +230,7 @@ def _environment() -> dict[str, str]:
     return environment
 
 
-def _accepts(path: Path) -> bool:
+def accepts(path: Path) -> bool:
     """Whether somebody listens on that socket."""
     if len(os.fsencode(path)) > MAX_SOCKET_PATH:
         raise AgentError(

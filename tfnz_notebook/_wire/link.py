@@ -29,6 +29,9 @@ MAX_CHUNK: Final = 512 << 10
 #: Seconds between a kernel's pings, and how long after the last one its session ends.
 HEARTBEAT: Final = 10.0
 SESSION_GRACE: Final = 120.0
+#: Heartbeats without a word after which a connection counts as broken (TCP may fall silent), and
+#: a viewer as gone.
+SILENCE: Final = 3
 
 
 class Kind(IntEnum):

@@ -21,7 +21,6 @@ from tfnz_notebook.agent.command import Command
 from tfnz_notebook.agent.guests import Guest
 from tfnz_notebook.agent.logs import Log
 from tfnz_notebook.agent.outputs import Output
-from tfnz_notebook.agent.readers import Reader
 from tfnz_notebook.agent.records import Records
 from tfnz_notebook.agent.refusals import spawn_error
 from tfnz_notebook.agent.stdin import Stdin
@@ -54,6 +53,7 @@ class Process:
         self.pid = 0
         self.started = 0.0
         self.returncode: int | None = None
+        self.ran: float | None = None  # seconds from start to end; None if nobody was there then
         self.flags = 0
         self.seconds = 0.0
         self.ended = False
@@ -121,7 +121,7 @@ class Process:
         self.command.tty = bool(told["tty"])
         self.pid, self.started = int(told["pid"]), float(told["started"])
         self.returncode, self.seconds = int(told["returncode"]), float(told["seconds"])
-        self.timed_out = bool(told["timed_out"])
+        self.timed_out, self.ran = bool(told["timed_out"]), told.get("ran")
         self.flags = Flag.OOM if told["oom"] else 0
         self.final = (int(told["out"]), int(told["err"]))
         self.ended = True
@@ -179,6 +179,8 @@ class Process:
         if self.returncode is not None:
             return
         self.returncode = returncode
+        if self.started and not self.late:
+            self.ran = max(0.0, time.time() - self.started)
         if self._timer is not None:
             self._timer.cancel()
         self.input.release()
@@ -358,6 +360,7 @@ class Process:
             "err": err,
             "ended": self.ended,
             "seconds": self.seconds,
+            "ran": self.ran,
             "timed_out": self.timed_out,
             "oom": bool(self.flags & Flag.OOM),
         }

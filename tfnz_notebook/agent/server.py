@@ -4,102 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any
 
 from tfnz_notebook import __version__
 from tfnz_notebook._wire import link
 from tfnz_notebook._wire.link import Kind, Message
+from tfnz_notebook.agent.clients import Answer, Client, Viewer
 from tfnz_notebook.agent.containers import Container
-from tfnz_notebook.agent.dials import Dial
-from tfnz_notebook.agent.files import Transfer
 from tfnz_notebook.agent.processes import Process
-from tfnz_notebook.agent.readers import Flow, Reader
-from tfnz_notebook.agent.sessions import Member, Session, Sessions, session_name
+from tfnz_notebook.agent.sessions import Member, Sessions, session_name
 from tfnz_notebook.agent.socket import Router
+from tfnz_notebook.agent.tickets import Tickets
 from tfnz_notebook.errors import AgentError, ProtocolError, TfnzError, to_wire
 
 log = logging.getLogger(__name__)
 
-Answer = tuple[dict[str, Any], bytes | None]
-#: Ids of containers and processes: they become labels and file names.
-IDENT: Final = re.compile(r"[0-9a-f]{32}")
-NOTHING: Final[Answer] = ({}, None)
-Operation = Callable[["Client", Message], Awaitable[Answer]]
-
-
-class Client:
-    """One kernel's link: where events go, and what was opened for it."""
-
-    def __init__(self, server: Server, identity: bytes, session: Session, name: str) -> None:
-        self.identity = identity
-        self.session = session
-        self.name = name
-        self.sessions = server.sessions
-        self.readers: dict[int, Reader | Flow] = {}
-        self.dials: dict[int, Dial] = {}
-        self.transfers: dict[str, Transfer] = {}
-        #: One upload's pieces are taken one after the other, however fast they come.
-        self.turns: dict[str, asyncio.Lock] = {}
-        self.server = server
-        self.gone = False
-
-    def event(self, name: str, body: dict[str, Any], payload: bytes | None = None) -> None:
-        """Send an event; a client that is not connected any more is forgotten."""
-        if not self.gone and not self.server.send(self.identity, link.event(name, body, payload)):
-            self.server.forget(self)
-
-    def container(self, message: Message) -> Container:
-        """The container the message names. Raises ContainerGone."""
-        return self.sessions.container(self.session, message.body["container"])
-
-    def process(self, message: Message) -> Process:
-        """The process the message names. Raises ProcessGone."""
-        return self.sessions.process(self.session, message.body["process"])
-
-    def open_log(
-        self,
-        ident: int,
-        process: Process,
-        stream: int,
-        offset: int,
-        credit: int,
-        *,
-        keep: int | None = None,
-        hold: bool = False,
-    ) -> Reader:
-        """Stream one of a process's logs to this client, from the next turn of the loop on."""
-        self.close_reader(ident)
-        output = process.outputs[stream - 1]
-        reader = Reader(self, ident, output.log, offset, credit, keep=keep, hold=hold)
-        self.readers[ident] = reader
-        output.add(reader)
-        asyncio.get_running_loop().call_soon(self._pump, reader)
-        return reader
-
-    def _pump(self, reader: Reader) -> None:
-        if self.readers.get(reader.ident) is reader:
-            reader.pump()
-
-    def close_reader(self, ident: int) -> None:
-        """Stop streaming. An unknown reader is one that has ended."""
-        reader = self.readers.pop(ident, None)
-        if isinstance(reader, Reader):
-            reader.left()
-
-    def close(self) -> None:
-        """Let go of everything that was opened for it."""
-        self.gone = True
-        for ident in list(self.readers):
-            self.close_reader(ident)
-        for dial in self.dials.values():
-            dial.close()
-        for transfer in self.transfers.values():
-            transfer.abort()
-        self.dials.clear()
-        self.transfers.clear()
+Operation = Callable[[Client, Message], Awaitable[Answer]]
 
 
 class Server:
@@ -110,14 +32,17 @@ class Server:
         sessions: Sessions,
         operations: dict[str, Operation],
         *,
-        local: bool,
+        name: str,
+        tickets: Tickets,
         about: dict[str, str],
     ) -> None:
+        """``name``: of the socket on this machine; empty for an agent that others connect to."""
         self.sessions = sessions
+        self.name = name
+        self.tickets = tickets
         self.router: Router | None = None
         self.clients: dict[bytes, Client] = {}
         self._operations = operations
-        self._local = local
         self._about = about
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -155,11 +80,15 @@ class Server:
             work: Awaitable[Answer] = self._hello(identity, message)
         else:
             assert client is not None
-            self.sessions.seen(client.session, client.name)
-            work = self._operations[message.name](client, message)
+            client.seen()
+            work = self._do(client, message)
         task = asyncio.create_task(self._answer(identity, message, work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _do(self, client: Client, message: Message) -> Answer:
+        client.may(message)
+        return await self._operations[message.name](client, message)
 
     async def _answer(self, identity: bytes, message: Message, work: Awaitable[Answer]) -> None:
         try:
@@ -179,28 +108,45 @@ class Server:
                 f"Cannot talk to this agent: it speaks version {link.VERSION} of the protocol "
                 f"(tfnz-notebook {__version__}). Run 'tfnz-agent stop' and try again."
             )
-        name = session_name(body.get("session")) or f"s-{body['client'][:16]}"
-        pid, start = body.get("pid"), body.get("pid_start")
-        member = Member(
-            body["client"],
-            time.monotonic(),
-            (pid, start) if self._local and pid and start else None,
-        )
-        known = self.sessions.get(name) is not None
-        session = self.sessions.join(name, member, bool(body.get("durable")), body.get("ttl"))
+        known = False
+        client: Client
+        if body.get("viewer"):
+            client = self._viewer(identity, body)
+        else:
+            name = session_name(body.get("session")) or f"s-{body['client'][:16]}"
+            known = self.sessions.get(name) is not None
+            client = self._kernel(identity, body, name)
         old = self.clients.get(identity)
         if old is not None:
             old.close()
-        self.clients[identity] = Client(self, identity, session, body["client"])
+        self.clients[identity] = client
         return {
             "version": link.VERSION,
             "agent": __version__,
-            "session": name,
+            "session": client.session.name,
             "engine": self.sessions.engine.name,
             "about": self._about,
             "resumed": known,
             "heartbeat": link.HEARTBEAT,
         }, None
+
+    def _kernel(self, identity: bytes, body: dict[str, Any], name: str) -> Client:
+        pid, start = body.get("pid"), body.get("pid_start")
+        member = Member(
+            body["client"],
+            time.monotonic(),
+            (pid, start) if self.name and pid and start else None,
+        )
+        session = self.sessions.join(name, member, bool(body.get("durable")), body.get("ttl"))
+        return Client(self, identity, session, body["client"])
+
+    def _viewer(self, identity: bytes, body: dict[str, Any]) -> Viewer:
+        process = body.get("process") or ""
+        if not self.tickets.good(process, body.get("ticket") or ""):
+            raise AgentError(
+                "Cannot view the process: the ticket is not one for it. Run its cell again."
+            )
+        return Viewer(self, identity, self.sessions.anywhere(process), body["client"])
 
     def _note(self, identity: bytes, message: Message) -> None:
         client = self.clients.get(identity)
@@ -238,19 +184,27 @@ class Server:
         client.close()
 
     def container_changed(self, container: Container) -> None:
-        """Tell every client of the container's session."""
+        """Tell every client that hears of it."""
         body = {"container": container.ident, "info": container.info()}
-        self._tell(container.session, "container", body)
+        self._tell("container", body, container, None)
 
     def process_changed(self, container: Container, process: Process) -> None:
-        """Tell every client of the container's session."""
+        """Tell every client that hears of it."""
         body = {"process": process.ident, "info": process.info()}
-        self._tell(container.session, "process", body)
+        self._tell("process", body, container, process)
 
-    def _tell(self, session: str, name: str, body: dict[str, Any]) -> None:
+    def _tell(
+        self, name: str, body: dict[str, Any], container: Container, process: Process | None
+    ) -> None:
         for client in list(self.clients.values()):
-            if client.session.name == session:
+            if client.hears(container, process):
                 client.event(name, body)
+
+    def collect(self) -> None:
+        """Forget viewers that vanished; run now and then."""
+        for client in list(self.clients.values()):
+            if client.silent():
+                self.forget(client)
 
     async def close(self) -> None:
         """Answer nobody any more."""

@@ -27,6 +27,7 @@ from tfnz_notebook.agent.operations import OPERATIONS
 from tfnz_notebook.agent.server import Server
 from tfnz_notebook.agent.sessions import Sessions
 from tfnz_notebook.agent.socket import Router
+from tfnz_notebook.agent.tickets import Tickets, kept_secret
 from tfnz_notebook.engines.base import Engine
 from tfnz_notebook.engines.guest_binary import locate
 from tfnz_notebook.errors import AgentError
@@ -134,7 +135,11 @@ class Service:
         spool = state_directory() / "spool" / name
         self.sessions = Sessions(engine, owned_by, spool, grace=GRACE)
         self.server = Server(
-            self.sessions, OPERATIONS, local=options.bind is None, about=dict(engine.about())
+            self.sessions,
+            OPERATIONS,
+            name=name if options.bind is None else "",
+            tickets=Tickets(kept_secret(state_directory() / "secrets" / name)),
+            about=dict(engine.about()),
         )
         self._context: zmq.Context[Any] = zmq.Context(1)
         self._auth: Any = None
@@ -193,6 +198,7 @@ class Service:
                 async with asyncio.timeout(period):
                     await self._stop.wait()
             await self.sessions.collect()
+            self.server.collect()
             if len(self.sessions) or self.options.stay:
                 idle_since = time.monotonic()
             elif time.monotonic() - idle_since > IDLE:

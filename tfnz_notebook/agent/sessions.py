@@ -12,7 +12,7 @@ import asyncio
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -134,9 +134,17 @@ class Sessions:
 
     def process(self, session: Session, ident: str) -> Process:
         """A process of any container of the session. Raises ProcessGone."""
-        for container in session.containers.values():
-            if ident in container.processes:
-                return container.processes[ident]
+        return self._process((session,), ident)
+
+    def anywhere(self, ident: str) -> Process:
+        """A process of any session, for who has a ticket. Raises ProcessGone."""
+        return self._process(self._sessions.values(), ident)
+
+    def _process(self, sessions: Iterable[Session], ident: str) -> Process:
+        for session in sessions:
+            for container in session.containers.values():
+                if ident in container.processes:
+                    return container.processes[ident]
         raise ProcessGone(
             "Cannot use this process: its container was destroyed or rebooted. Spawn another one."
         )

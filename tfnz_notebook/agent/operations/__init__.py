@@ -29,6 +29,7 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "process.spawn": processes.process_spawn,
     "process.list": processes.process_list,
     "process.info": processes.process_info,
+    "process.ticket": processes.process_ticket,
     "process.signal": processes.process_signal,
     "process.destroy": processes.process_destroy,
     "process.stdin": processes.process_stdin,

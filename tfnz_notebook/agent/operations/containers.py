@@ -9,9 +9,9 @@ import msgpack
 
 from tfnz_notebook._wire.guest import CONNECTION, Tag, Type
 from tfnz_notebook._wire.link import Message
+from tfnz_notebook.agent.clients import IDENT, NOTHING, Answer, Client
 from tfnz_notebook.agent.containers import Container
 from tfnz_notebook.agent.labels import labelled
-from tfnz_notebook.agent.server import IDENT, NOTHING, Answer, Client
 from tfnz_notebook.engines.base import ContainerSpec, Mount
 from tfnz_notebook.errors import ProtocolError
 

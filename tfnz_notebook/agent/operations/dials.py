@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tfnz_notebook._wire.link import Message
+from tfnz_notebook.agent.clients import NOTHING, Answer, Client
 from tfnz_notebook.agent.dials import Dial
-from tfnz_notebook.agent.server import NOTHING, Answer, Client
 from tfnz_notebook.errors import Misuse
 
 

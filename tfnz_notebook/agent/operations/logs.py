@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tfnz_notebook._wire.link import Message
-from tfnz_notebook.agent.server import NOTHING, Answer, Client
+from tfnz_notebook.agent.clients import NOTHING, Answer, Client
 from tfnz_notebook.errors import ProtocolError
 
 
@@ -37,8 +37,8 @@ async def reader_open(client: Client, message: Message) -> Answer:
     if (tail := body.get("tail")) is not None:
         start = max(start, log.head - tail)
     credit = body["credit"] if body.get("window") is None else start + body["window"]
-    options = {"keep": body.get("keep"), "hold": bool(body.get("hold"))}
-    client.open_log(body["reader"], process, stream, start, credit, **options)
+    keep, hold = body.get("keep"), bool(body.get("hold"))
+    client.open_log(body["reader"], process, stream, start, credit, keep=keep, hold=hold)
     return {"offset": start, "head": log.head}, None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from tfnz_notebook._wire.link import Message
-from tfnz_notebook.agent.server import NOTHING, Answer, Client
+from tfnz_notebook.agent.clients import NOTHING, Answer, Client
 from tfnz_notebook.engines.base import LABEL_OWNER
 from tfnz_notebook.errors import Misuse
 
@@ -17,7 +17,7 @@ async def ping(client: Client, message: Message) -> Answer:
 
 async def bye(client: Client, message: Message) -> Answer:
     """The client leaves; its session may end."""
-    await client.sessions.leave(client.session, client.name)
+    await client.leave()
     client.server.forget(client)
     return NOTHING
 

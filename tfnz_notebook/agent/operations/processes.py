@@ -7,8 +7,8 @@ from typing import Final
 from tfnz_notebook._wire.guest import Target
 from tfnz_notebook._wire.link import Message
 from tfnz_notebook.agent.asking import ask, close_stdin
+from tfnz_notebook.agent.clients import IDENT, NOTHING, Answer, Client
 from tfnz_notebook.agent.command import Command
-from tfnz_notebook.agent.server import IDENT, NOTHING, Answer, Client
 from tfnz_notebook.errors import Misuse, ProtocolError
 
 #: Seconds that destroy_process waits between TERM and KILL, unless told otherwise.
@@ -56,6 +56,12 @@ async def process_list(client: Client, message: Message) -> Answer:
 async def process_info(client: Client, message: Message) -> Answer:
     """One process."""
     return {"info": client.process(message).info()}, None
+
+
+async def process_ticket(client: Client, message: Message) -> Answer:
+    """What lets a view use the process past its kernel, and where: at the agent of that name."""
+    process, server = client.process(message), client.server
+    return {"ticket": server.tickets.issue(process.ident), "agent": server.name}, None
 
 
 async def process_signal(client: Client, message: Message) -> Answer:

@@ -1,0 +1,33 @@
+"""The first words on a link: a kernel that has a session, or a viewer that has a ticket."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from tfnz_notebook._wire import link as wire
+
+
+def of_kernel(client: str, session: str | None, durable: bool, ttl: float | None) -> dict[str, Any]:
+    """For what this process's kernel may do: everything in its session."""
+    said = {"session": session, "durable": durable, "ttl": ttl}
+    return {**_of_all(client), **said, "pid": os.getpid(), "pid_start": _start_ticks()}
+
+
+def of_viewer(client: str, process: str, ticket: str) -> dict[str, Any]:
+    """For one process, as its ticket allows."""
+    return {**_of_all(client), "viewer": True, "process": process, "ticket": ticket}
+
+
+def _of_all(client: str) -> dict[str, Any]:
+    return {"version": wire.VERSION, "version_min": wire.VERSION_MIN, "client": client}
+
+
+def _start_ticks() -> int | None:
+    """When this process started, as /proc says it; with the pid it names a process for good."""
+    try:
+        # The second field is a name in parentheses and may contain anything.
+        return int(Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None

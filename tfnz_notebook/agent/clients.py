@@ -1,0 +1,162 @@
+"""Who is at the other end of a link: a kernel, or a view past it that has one process."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from tfnz_notebook._wire import link
+from tfnz_notebook._wire.link import Message
+from tfnz_notebook.agent.containers import Container
+from tfnz_notebook.agent.dials import Dial
+from tfnz_notebook.agent.files import Transfer
+from tfnz_notebook.agent.processes import Process
+from tfnz_notebook.agent.readers import Flow, Reader
+from tfnz_notebook.agent.sessions import Session
+from tfnz_notebook.errors import AgentError
+
+if TYPE_CHECKING:
+    from tfnz_notebook.agent.server import Server
+
+Answer = tuple[dict[str, Any], bytes | None]
+#: Ids of containers and processes: they become labels and file names.
+IDENT: Final = re.compile(r"[0-9a-f]{32}")
+NOTHING: Final[Answer] = ({}, None)
+
+
+class Client:
+    """One kernel's link: where events go, and what was opened for it."""
+
+    def __init__(self, server: Server, identity: bytes, session: Session, name: str) -> None:
+        self.identity = identity
+        self.session = session
+        self.name = name
+        self.sessions = server.sessions
+        self.readers: dict[int, Reader | Flow] = {}
+        self.dials: dict[int, Dial] = {}
+        self.transfers: dict[str, Transfer] = {}
+        #: One upload's pieces are taken one after the other, however fast they come.
+        self.turns: dict[str, asyncio.Lock] = {}
+        self.server = server
+        self.gone = False
+
+    def may(self, message: Message) -> None:
+        """Raise AgentError if this client has no right to ask that."""
+
+    def seen(self) -> None:
+        """It said something, so it lives."""
+        self.sessions.seen(self.session, self.name)
+
+    def silent(self) -> bool:
+        """Whether it is to be forgotten. A kernel is not: its session decides."""
+        return False
+
+    def hears(self, container: Container, process: Process | None) -> bool:  # noqa: ARG002  # a viewer asks
+        """Whether it is told of a change of that container, or of that process of it."""
+        return self.session.name == container.session
+
+    async def leave(self) -> None:
+        """It said good-bye."""
+        await self.sessions.leave(self.session, self.name)
+
+    def event(self, name: str, body: dict[str, Any], payload: bytes | None = None) -> None:
+        """Send an event; a client that is not connected any more is forgotten."""
+        if not self.gone and not self.server.send(self.identity, link.event(name, body, payload)):
+            self.server.forget(self)
+
+    def container(self, message: Message) -> Container:
+        """The container the message names. Raises ContainerGone."""
+        return self.sessions.container(self.session, message.body["container"])
+
+    def process(self, message: Message) -> Process:
+        """The process the message names. Raises ProcessGone."""
+        return self.sessions.process(self.session, message.body["process"])
+
+    def open_log(
+        self,
+        ident: int,
+        process: Process,
+        stream: int,
+        offset: int,
+        credit: int,
+        *,
+        keep: int | None = None,
+        hold: bool = False,
+    ) -> Reader:
+        """Stream one of a process's logs to this client, from the next turn of the loop on."""
+        self.close_reader(ident)
+        output = process.outputs[stream - 1]
+        reader = Reader(self, ident, output.log, offset, credit, keep=keep, hold=hold)
+        self.readers[ident] = reader
+        output.add(reader)
+        asyncio.get_running_loop().call_soon(self._pump, reader)
+        return reader
+
+    def _pump(self, reader: Reader) -> None:
+        if self.readers.get(reader.ident) is reader:
+            reader.pump()
+
+    def close_reader(self, ident: int) -> None:
+        """Stop streaming. An unknown reader is one that has ended."""
+        reader = self.readers.pop(ident, None)
+        if isinstance(reader, Reader):
+            reader.left()
+
+    def close(self) -> None:
+        """Let go of everything that was opened for it."""
+        self.gone = True
+        for ident in list(self.readers):
+            self.close_reader(ident)
+        for dial in self.dials.values():
+            dial.close()
+        for transfer in self.transfers.values():
+            transfer.abort()
+        self.dials.clear()
+        self.transfers.clear()
+
+
+class Viewer(Client):
+    """A view's own link to one process. It belongs to no session, and keeps none alive."""
+
+    def __init__(self, server: Server, identity: bytes, process: Process, name: str) -> None:
+        # A session that is in no list: whatever is looked for in it is not there.
+        super().__init__(server, identity, Session(""), name)
+        self._process = process.ident
+        self._container = process.container
+        self._heard = time.monotonic()
+
+    def may(self, message: Message) -> None:
+        """Raise AgentError unless it is about the process that its ticket was for."""
+        if message.name not in link.OF_VIEWERS:
+            raise AgentError(
+                f"Cannot do {message.name!r} here: a view may read and control its process, and "
+                "nothing else. Ask in a notebook."
+            )
+        if message.body.get("process", self._process) != self._process:
+            raise AgentError(
+                f"Cannot do {message.name!r} to that process: the ticket is for another one. "
+                "Open a view of that process."
+            )
+
+    def seen(self) -> None:
+        self._heard = time.monotonic()
+
+    def silent(self) -> bool:
+        """Whether it vanished without a word; a reader of its might hold the process back."""
+        return time.monotonic() - self._heard > link.SILENCE * link.HEARTBEAT
+
+    def process(self, message: Message) -> Process:
+        """The process the message names, in whichever session. Raises ProcessGone."""
+        return self.sessions.anywhere(message.body["process"])
+
+    def hears(self, container: Container, process: Process | None) -> bool:
+        """Of its process; of the container only what ends the process for good."""
+        if process is not None:
+            return process.ident == self._process
+        # Rebooted, it is "starting" and its processes are not there any more.
+        return container.ident == self._container and container.state in ("destroyed", "starting")
+
+    async def leave(self) -> None:
+        pass
