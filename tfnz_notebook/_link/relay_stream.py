@@ -60,11 +60,7 @@ class Stream:
             "hold": self._whole,
             **fields,
         }
-        try:
-            return (await self._link.request("reader.open", body)).body
-        except TfnzError:
-            self._link.drop(self._number)
-            raise
+        return (await self._link.request("reader.open", body)).body
 
     def live(self) -> None:
         """The view knows that it is open: what came in the meantime may be sent."""
@@ -159,5 +155,6 @@ class Stream:
         except LinkClosed as error:
             if self._link.over:
                 self._view.drop("link", str(error))
+            # Else it broke again, and mended() will be called again: the sink is still there.
         except TfnzError as error:
             self._view.drop("gone", str(error))

@@ -47,6 +47,23 @@ def test_the_end_is_told_once_and_after_everything(tmp_path):
     assert sink.events[-1][1] == 3
 
 
+def test_a_reader_that_keeps_little_goes_on_with_the_newest(tmp_path):
+    log, sink = Log(tmp_path / "p.out"), Recorder()
+    reader = Reader(sink, 1, log, 0, 4, keep=3)
+    log.append(0, b"ab")
+    reader.pump()
+    log.append(2, b"cdefghij")
+    reader.pump()
+    assert sink.events == [("data", 0, b"ab"), ("data", 7, b"hi")]
+    log.append(10, b"klmnop")
+    reader.pump()  # without credit it stays where it is
+    assert len(sink.events) == 2
+    reader.grant(100)
+    log.eof = True
+    reader.pump()
+    assert sink.events[2:] == [("data", 13, b"nop"), ("eof", 16, b"")]
+
+
 def test_a_reader_skips_what_was_dropped(tmp_path):
     log, sink = Log(tmp_path / "p.out"), Recorder()
     log.append(1000, b"late")

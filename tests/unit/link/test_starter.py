@@ -88,7 +88,7 @@ def test_a_socket_that_nobody_serves_is_no_agent(runtime: Path) -> None:
     stale = socket.socket(socket.AF_UNIX)
     stale.bind(str(runtime / "podman.sock"))
     stale.close()
-    assert not starter._accepts(runtime / "podman.sock")
+    assert not starter.accepts(runtime / "podman.sock")
     (runtime / "podman.sock").unlink()
     starter.place("podman").find()
     assert len(started(runtime)) == 1
