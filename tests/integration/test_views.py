@@ -3,16 +3,21 @@
 import hashlib
 import signal
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from integration.page import Page
 from integration.polling import until
-from integration.world import World
 
 from tfnz_notebook.container import Container
 from tfnz_notebook.location import Location
 
 pytestmark = pytest.mark.engines("host", "podman")
+SLOW = (
+    "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo line $i; "
+    "[ $((i % 10)) = 0 ] && sleep 0.005; done"
+)
 HASHED = (
     "import sys, hashlib\n"
     "digest = hashlib.sha256()\n"
@@ -137,12 +142,11 @@ def test_a_destroyed_container_closes_its_views(box: Container) -> None:
     late.until(lambda: late.closed == "gone")
 
 
-def test_an_agent_that_is_killed_is_a_pause(own_world, where: str) -> None:
-    world: World = own_world()
+def test_an_agent_that_is_killed_is_a_pause(own_world: Callable[..., Any], where: str) -> None:
+    world = own_world()
     with Location(where) as location:
         box = location.best_node().spawn_container("debian", sleep=True).wait_until_ready()
-        count = "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo line $i; [ $((i % 10)) = 0 ] && sleep 0.005; done"
-        process = box.spawn_process(count)
+        process = box.spawn_process(SLOW)
         view = Page(process).open(mode="all", keep=1 << 30)
         view.until(lambda: view.offset.get(1, 0) > 2000)
         world.kill_agent(location.engine)
