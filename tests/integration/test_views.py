@@ -43,7 +43,7 @@ def test_a_view_sees_everything_from_the_beginning(box: Container) -> None:
     assert view.streams[2].decode().strip() == digest
     view.until(lambda: view.info["state"] == "ended")
     assert (view.info["returncode"], view.info["container"]) == (0, "box")
-    assert 0 <= view.info["ran"] < 60_000
+    assert 0 <= view.info["ran"] < 60
 
 
 def test_a_view_that_tails_skips_and_ends_with_the_newest(box: Container) -> None:

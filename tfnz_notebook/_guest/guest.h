@@ -105,7 +105,6 @@ void ring_drop(struct ring *, uint32_t);
 void ring_free(struct ring *);
 
 struct channel;
-
 struct out { /* bytes for the agent; the ring holds [head - ring.used, head) */
     struct source source;
     struct channel *channel;

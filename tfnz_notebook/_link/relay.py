@@ -139,7 +139,7 @@ class ProcessSource:
             "rows": told.get("rows") or 24,
             "columns": told.get("columns") or 80,
             "started": round(1000 * float(told.get("started") or 0)),
-            "ran": None if ran is None else round(1000 * float(ran)),
+            "ran": None if ran is None else float(ran),
             "out": told.get("out") or 0,
             "err": told.get("err") or 0,
             "now": round(1000 * time.time()),

@@ -217,7 +217,8 @@ def tar(files: Mapping[str, bytes]) -> bytes:
                     "Encode text with .encode()."
                 )
             _add(archive, name.lstrip("/"), bytes(content), 0o644)
-    return out.getvalue()
+        size = archive.offset
+    return _unpadded(out, size)
 
 
 def guest_tar(binary: bytes) -> bytes:
@@ -228,7 +229,17 @@ def guest_tar(binary: bytes) -> bytes:
         run.type, run.mode = tarfile.DIRTYPE, 0o700
         archive.addfile(run)
         _add(archive, "guest", binary, 0o755)
-    return out.getvalue()
+        size = archive.offset
+    return _unpadded(out, size)
+
+
+def _unpadded(out: io.BytesIO, size: int) -> bytes:
+    """The archive to the two empty blocks that end it, without tarfile's padding to 10 KiB.
+
+    Podman's unpacker leaves at those blocks; what Podman writes to it after that is, sometimes, a
+    broken pipe and an error ("passing bulk input to subprocess").
+    """
+    return out.getvalue()[: size + 2 * tarfile.BLOCKSIZE]
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes, mode: int) -> None:
