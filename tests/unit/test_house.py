@@ -23,13 +23,15 @@ MAY_IMPORT = {
     "_wire": {"errors"},
     "_link": {"_wire", "errors"},
     "object model": {"_link", "_wire", "errors"},
-    "widgets": KERNEL_SIDE,
-    "magics": {"widgets"} | KERNEL_SIDE,
+    "plots": KERNEL_SIDE,
+    "widgets": {"plots"} | KERNEL_SIDE,
+    "magics": {"widgets", "plots"} | KERNEL_SIDE,
+    "direct": {"_link", "_wire", "errors"},  # in the Jupyter server: it has no objects
     "engines": {"_wire", "errors"},
     "agent": {"engines", "_wire", "errors"},
     "_guest": set[str](),  # the C program, and at most the code that finds its binary
     "_tfnz": {"object model", "errors"},
-    "__init__": {"object model", "magics", "errors"},
+    "__init__": {"object model", "magics", "widgets", "errors"},
     # The public fakes join both sides, which is why nobody may import them.
     "testing": {"engines", "agent"} | KERNEL_SIDE,
 }

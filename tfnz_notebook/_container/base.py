@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import WeakValueDictionary
 
 from tfnz_notebook._link.changes import Changes
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from tfnz_notebook.container import Container
     from tfnz_notebook.location import Location
 
+#: Seconds that the end of a container waits for who shows its output.
+LAST_LOOK: Final = 1.0
+
 
 class Base(metaclass=Closed):
     """State, and the events that change it; everything but properties runs on the I/O loop."""
@@ -43,6 +47,8 @@ class Base(metaclass=Closed):
         self._live: dict[str, Process] = {}
         self._tunnels: list[Tunnel] = []
         self._sampled: tuple[float, float] | None = None
+        #: What wants to read something before it goes with its logs.
+        self._last_looks: list[Callable[[], Awaitable[object]]] = []
         self._callbacks: tuple[Data | None, Callable[..., object] | None] = (None, None)
         self._main = Process._create(self, ident, info.get("image", ""), False)
         self._link.listen("container", ident, self._heard)
@@ -155,6 +161,16 @@ class Base(metaclass=Closed):
         if process is not self._main:
             self._live.pop(process.id, None)
             self._link.forget("process", process.id, process._heard)
+
+    async def _leaving(self) -> None:
+        """It is about to be destroyed: let those look who want to."""
+        if self._last_looks:
+            looks = (look() for look in list(self._last_looks))
+            try:
+                async with asyncio.timeout(LAST_LOOK):
+                    await asyncio.gather(*looks, return_exceptions=True)
+            except TimeoutError:
+                pass
 
     def _check(self, doing: str) -> None:
         self._link.check(doing)

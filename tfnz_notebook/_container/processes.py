@@ -19,7 +19,11 @@ from tfnz_notebook.errors import ContainerGone, Misuse, ProcessFailed, ProcessGo
 from tfnz_notebook.process import Completed, Process
 
 #: The user's login shell: bash where there is one.
-SHELL: Final = 'exec "$(command -v bash || echo /bin/sh)" -l'
+#: Its terminal is UTF-8, which images seldom say.
+SHELL: Final = (
+    '[ "$LC_ALL$LC_CTYPE$LANG" ] || export LANG=C.UTF-8; '
+    'exec "$(command -v bash || echo /bin/sh)" -l'
+)
 HOME_SHELL: Final = f'[ -d "$HOME" ] && cd "$HOME"; {SHELL}'
 
 

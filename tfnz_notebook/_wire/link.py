@@ -126,7 +126,13 @@ REQUESTS: Final[Mapping[str, Shape]] = {
     "process.resize": {"process": _ID, "rows": _INT, "columns": _INT},
     "process.ask": {"process": _ID, "timeout": _SECONDS, "settle": _FLAG},  # payload
     # -- reading logs
-    "log.read": {"process": _ID, "stream": _INT, "offset": _INT, "limit": _INT},  # payload back
+    "log.read": {  # payload back
+        "process": _ID,
+        "stream": _INT,
+        "offset": _INT,
+        "limit": _INT,
+        "order": _FLAG,
+    },
     "reader.open": {
         "reader": _INT,
         "process": _ID,

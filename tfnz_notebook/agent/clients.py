@@ -45,6 +45,10 @@ class Client:
     def may(self, message: Message) -> None:
         """Raise AgentError if this client has no right to ask that."""
 
+    def about(self) -> dict[str, str]:
+        """What it is told beside the engine's facts."""
+        return {}
+
     def seen(self) -> None:
         """It said something, so it lives."""
         self.sessions.seen(self.session, self.name)
@@ -53,8 +57,9 @@ class Client:
         """Whether it is to be forgotten. A kernel is not: its session decides."""
         return False
 
-    def hears(self, container: Container, process: Process | None) -> bool:  # noqa: ARG002  # a viewer asks
+    def hears(self, container: Container, process: Process | None) -> bool:
         """Whether it is told of a change of that container, or of that process of it."""
+        del process  # a viewer is told of one
         return self.session.name == container.session
 
     async def leave(self) -> None:
@@ -120,11 +125,14 @@ class Client:
 class Viewer(Client):
     """A view's own link to one process. It belongs to no session, and keeps none alive."""
 
-    def __init__(self, server: Server, identity: bytes, process: Process, name: str) -> None:
+    def __init__(
+        self, server: Server, identity: bytes, container: Container, process: Process, name: str
+    ) -> None:
         # A session that is in no list: whatever is looked for in it is not there.
         super().__init__(server, identity, Session(""), name)
         self._process = process.ident
-        self._container = process.container
+        self._container = container.ident
+        self._place = container.spec.name or container.ident[:12]
         self._heard = time.monotonic()
 
     def may(self, message: Message) -> None:
@@ -140,6 +148,9 @@ class Viewer(Client):
                 "Open a view of that process."
             )
 
+    def about(self) -> dict[str, str]:
+        return {"container": self._place}
+
     def seen(self) -> None:
         self._heard = time.monotonic()
 
@@ -149,14 +160,15 @@ class Viewer(Client):
 
     def process(self, message: Message) -> Process:
         """The process the message names, in whichever session. Raises ProcessGone."""
-        return self.sessions.anywhere(message.body["process"])
+        return self.sessions.anywhere(message.body["process"])[1]
 
     def hears(self, container: Container, process: Process | None) -> bool:
-        """Of its process; of the container only what ends the process for good."""
-        if process is not None:
-            return process.ident == self._process
+        """Of its process; of the container only what ends the process for good, as the last."""
         # Rebooted, it is "starting" and its processes are not there any more.
-        return container.ident == self._container and container.state in ("destroyed", "starting")
+        over = container.state in ("destroyed", "starting")
+        if process is not None:
+            return process.ident == self._process and not over
+        return container.ident == self._container and over
 
     async def leave(self) -> None:
         pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -13,6 +14,23 @@ from tfnz_notebook.agent.readers import Reader
 #: How far a process may be ahead of a reader that holds it back: little, so that what a person
 #: types after a flood is answered on their screen at once.
 HOLD: Final = 64 << 10
+
+#: Changes between stdout and stderr that are remembered, for who shows the last of both.
+ORDER: Final = 1024
+
+
+class Order:
+    """Which stream came when: stream and offset at each change from one to the other."""
+
+    def __init__(self) -> None:
+        self.marks: deque[tuple[int, int]] = deque(maxlen=ORDER)
+        self._last = 0
+
+    def note(self, stream: int, offset: int) -> None:
+        """Bytes of ``stream`` came, from ``offset`` on."""
+        if stream != self._last:
+            self._last = stream
+            self.marks.append((stream, offset))
 
 
 class Output:

@@ -20,7 +20,7 @@ from tfnz_notebook._wire.guest import Flag, Frame, Tag, Target, Type
 from tfnz_notebook.agent.command import Command
 from tfnz_notebook.agent.guests import Guest
 from tfnz_notebook.agent.logs import Log
-from tfnz_notebook.agent.outputs import Output
+from tfnz_notebook.agent.outputs import Order, Output
 from tfnz_notebook.agent.records import Records
 from tfnz_notebook.agent.refusals import spawn_error
 from tfnz_notebook.agent.stdin import Stdin
@@ -72,6 +72,7 @@ class Process:
         self.logs = (self.outputs[0].log, self.outputs[1].log)
         if command.tty:
             self.outputs[0].of_terminal()
+        self.order = Order()
         self.guest = guest
         self._records = records
         self._changed = changed
@@ -136,6 +137,7 @@ class Process:
         """A frame of this process's channel."""
         match frame.type:
             case Type.DATA if frame.stream in (1, 2):
+                self.order.note(frame.stream, frame.values[0])
                 self.outputs[frame.stream - 1].data(frame.values[0], frame.data)
             case Type.ACK:
                 self.input.taken(frame.values[0])

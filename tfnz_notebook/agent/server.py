@@ -125,7 +125,7 @@ class Server:
             "agent": __version__,
             "session": client.session.name,
             "engine": self.sessions.engine.name,
-            "about": self._about,
+            "about": {**self._about, **client.about()},
             "resumed": known,
             "heartbeat": link.HEARTBEAT,
         }, None
@@ -146,7 +146,8 @@ class Server:
             raise AgentError(
                 "Cannot view the process: the ticket is not one for it. Run its cell again."
             )
-        return Viewer(self, identity, self.sessions.anywhere(process), body["client"])
+        container, found = self.sessions.anywhere(process)
+        return Viewer(self, identity, container, found, body["client"])
 
     def _note(self, identity: bytes, message: Message) -> None:
         client = self.clients.get(identity)

@@ -134,17 +134,18 @@ class Sessions:
 
     def process(self, session: Session, ident: str) -> Process:
         """A process of any container of the session. Raises ProcessGone."""
-        return self._process((session,), ident)
+        return self._process((session,), ident)[1]
 
-    def anywhere(self, ident: str) -> Process:
+    def anywhere(self, ident: str) -> tuple[Container, Process]:
         """A process of any session, for who has a ticket. Raises ProcessGone."""
         return self._process(self._sessions.values(), ident)
 
-    def _process(self, sessions: Iterable[Session], ident: str) -> Process:
+    @staticmethod
+    def _process(sessions: Iterable[Session], ident: str) -> tuple[Container, Process]:
         for session in sessions:
             for container in session.containers.values():
                 if ident in container.processes:
-                    return container.processes[ident]
+                    return container, container.processes[ident]
         raise ProcessGone(
             "Cannot use this process: its container was destroyed or rebooted. Spawn another one."
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tfnz_notebook._wire.link import Message
 from tfnz_notebook.agent.clients import NOTHING, Answer, Client
 from tfnz_notebook.errors import ProtocolError
@@ -15,12 +17,14 @@ def _stream(message: Message) -> int:
 
 
 async def log_read(client: Client, message: Message) -> Answer:
-    """A piece of a log."""
+    """A piece of a log; with ``order``, also how its streams came one after the other."""
     body = message.body
     process = client.process(message)
     log = process.logs[_stream(message) - 1]
     offset, chunk = log.read(body["offset"], min(body["limit"], 4 << 20))
-    told = {"offset": offset, "head": log.head, "base": log.base, "eof": log.eof}
+    told: dict[str, Any] = {"offset": offset, "head": log.head, "base": log.base, "eof": log.eof}
+    if body.get("order"):
+        told["order"] = [list(mark) for mark in process.order.marks]
     return told, chunk
 
 

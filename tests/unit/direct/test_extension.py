@@ -1,0 +1,40 @@
+"""The extension as a Jupyter server meets it, and as everybody else does not."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tfnz_notebook import direct
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def python(code: str) -> str:
+    command = [sys.executable, "-P", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_what_is_installed_enables_what_can_be_loaded() -> None:
+    path = ROOT / "jupyter-config" / "jupyter_server_config.d" / "tfnz_notebook.json"
+    enabled = json.loads(path.read_text())["ServerApp"]["jpserver_extensions"]
+    (point,) = direct._jupyter_server_extension_points()
+    assert enabled == {point["module"]: True}
+    assert callable(direct._load_jupyter_server_extension)
+
+
+def test_the_package_needs_no_jupyter_server() -> None:
+    loaded = python("import tfnz_notebook.direct, sys; print(*sys.modules)").split()
+    assert not {"jupyter_server", "tornado", "zmq", "tfnz_notebook.direct.handler"} & set(loaded)
+    python(
+        "import sys; sys.modules['jupyter_server'] = sys.modules['tornado'] = None\n"
+        "import tfnz_notebook.direct, tfnz_notebook.location"
+    )
+
+
+def test_a_server_pays_for_no_notebook() -> None:
+    loaded = set(python("import tfnz_notebook.direct.handler, sys; print(*sys.modules)").split())
+    assert not {"ipywidgets", "anywidget", "ipykernel", "pandas"} & loaded
+    assert not {name for name in loaded if name.startswith("tfnz_notebook.agent")}
