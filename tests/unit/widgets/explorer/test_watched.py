@@ -1,0 +1,406 @@
+"""Cards and tables as sources: nothing is asked while nobody looks; what is told, and done."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from unit.link.scripted_agent import FakeProcess, ScriptedAgent
+from unit.widgets.explorer.told import EVIL
+
+from tfnz_notebook._link.thread import io, wait
+from tfnz_notebook._link.views import Desk
+from tfnz_notebook.container import Container
+from tfnz_notebook.errors import ContainerGone, Misuse
+from tfnz_notebook.location import Location
+from tfnz_notebook.widgets import explorer
+from tfnz_notebook.widgets.explorer import ledger, opening, watched
+from tfnz_notebook.widgets.explorer.watched import Watched
+
+VIEW = "0123456789abcdef"
+
+
+class Page:
+    """A desk, and what it says to its views."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[float, dict[str, Any]]] = []
+        self.desk = Desk(lambda head, _: self.heard.append((time.monotonic(), head)))
+
+    def _run(self, function: Callable[..., object], *args: Any) -> None:
+        async def call() -> None:
+            function(*args)
+
+        wait(call())
+
+    def open(self, picture: Watched, view: str = VIEW) -> dict[str, Any]:
+        """Open it; its first info."""
+        self._run(self.desk.register, picture.subject, picture.source)
+        self._run(self.desk.received, {"t": "open", "view": view, "subject": picture.subject})
+        return self.until(lambda: self.of(view, "opened"))[-1]["info"]  # type: ignore[no-any-return]
+
+    def say(self, t: str, view: str = VIEW, **fields: Any) -> None:
+        self._run(self.desk.received, {"t": t, "view": view, **fields})
+
+    def do(self, action: str, view: str = VIEW, **args: Any) -> None:
+        self.say("do", view, action=action, args=args)
+
+    def of(self, view: str, t: str) -> list[dict[str, Any]]:
+        return [head for _, head in self.heard if head["view"] == view and head["t"] == t]
+
+    def info(self, view: str = VIEW) -> dict[str, Any]:
+        """The last that the view was told."""
+        heads = [h for _, h in self.heard if h["view"] == view and "info" in h]
+        return heads[-1]["info"]  # type: ignore[no-any-return]
+
+    def until(self, met: Callable[[], Any], timeout: float = 10.0) -> Any:
+        deadline = time.monotonic() + timeout
+        while not (value := met()):
+            assert time.monotonic() < deadline, [head for _, head in self.heard][-3:]
+            time.sleep(0.005)
+        return value
+
+    def close(self) -> None:
+        self._run(self.desk.close)
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    made = Page()
+    yield made
+    made.close()
+
+
+@pytest.fixture(autouse=True)
+def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "LOOK", 0.1)
+    monkeypatch.setattr(ledger, "SAMPLE", 0.2)
+    monkeypatch.setattr(ledger, "SECOND", 0.1)
+    monkeypatch.setattr(watched, "EVERY", 0.05)
+
+
+def sampled(agent: ScriptedAgent) -> None:
+    """Containers that use half a core and a MiB."""
+
+    def answer(scripted: ScriptedAgent, message: Any) -> Any:
+        now = time.monotonic_ns()
+        return {"sample": {"clock": now, "cpu": now // 2000, "memory": 1 << 20, "pids": 2}}, None
+
+    agent.answers["container.stats"] = answer
+
+
+def foreign(agent: ScriptedAgent, container: str, ident: str, **more: Any) -> None:
+    """Another kernel starts a process: no event tells."""
+    agent.processes[ident] = FakeProcess(ident, container, "theirs", **more)
+
+
+# -- nobody looks
+
+
+def test_nothing_is_asked_while_nobody_looks(
+    agent: ScriptedAgent, container: Container, location: Location, page: Page
+) -> None:
+    sampled(agent)
+    pictures = [explorer.card(container), explorer.ps(location), explorer.top(location)]
+    pictures += [explorer.card(location), explorer.card(location.node("first"))]
+    for number, picture in enumerate(pictures):
+        page.open(picture, f"{number:016x}")
+    page.until(lambda: page.info(f"{2:016x}")["containers"][0]["usage"]["cpu"])
+    for number in range(len(pictures)):
+        page.say("close", f"{number:016x}")
+    wait(location._link.request("ping", {}))
+    asked = len(agent.requests)
+    agent.set_state(container.id, "running", ip="10.0.0.9")  # events come, but ask for nothing
+    agent.until(lambda: container._info.get("ip") == "10.0.0.9")
+    deadline = time.monotonic() + 0.5
+    while time.monotonic() < deadline:
+        wait(location._link.request("ping", {}))
+        asked += 1
+    assert len(agent.requests) == asked
+    assert not pictures[0].ledger.watched and not pictures[0].ledger.containers
+
+
+def test_a_page_that_fell_silent_is_dropped(
+    container: Container, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watched, "SILENCE", 0.2)
+    picture = explorer.card(container)
+    page.open(picture)
+    deadline = time.monotonic() + 0.5
+    while time.monotonic() < deadline:
+        page.do("here")
+        assert not page.of(VIEW, "closed") and not page.of(VIEW, "error")
+        time.sleep(0.02)
+    assert page.until(lambda: page.of(VIEW, "closed"))[0]["reason"] == "slow"
+    assert not picture.ledger.watched
+    page.open(picture)  # it was there after all
+
+
+def test_thirty_cards_ask_once(agent: ScriptedAgent, container: Container, page: Page) -> None:
+    for number in range(30):
+        page.open(explorer.card(container), f"{number:016x}")
+    before = len(agent.named("container.list"))
+    page.until(lambda: len(agent.named("container.list")) >= before + 2)
+    assert len(agent.named("process.list")) <= len(agent.named("container.list"))
+
+
+# -- what is told
+
+
+def test_a_card_tells_all_of_a_container(
+    agent: ScriptedAgent, container: Container, page: Page
+) -> None:
+    sampled(agent)
+    mine = container.spawn_process(EVIL)
+    tunnel = container.attach_tunnel(80)
+    info = page.open(explorer.card(container))
+    assert (info["kind"], info["state"], info["image"]) == ("container", "running", "nginx")
+    assert info["title"] == f"nginx {container.id[:8]}"
+    assert [(p["id"], p["main"]) for p in info["processes"]] == [
+        (container.id, True),
+        (mine.id, False),
+    ]
+    assert "\x1b" not in info["processes"][1]["text"]
+    assert info["tunnels"] == [{"port": 80, "local": tunnel.port, "url": tunnel.url()}]
+    assert abs(info["now"] - time.time()) < 5
+    usage = page.until(lambda: (page.info()["usage"] or {}).get("cpu") and page.info()["usage"])
+    assert usage["cpu"] == pytest.approx(50, abs=1) and usage["memory"] == 1 << 20
+    agent.end(mine.id, 3)
+    page.until(lambda: [p["returncode"] for p in page.info()["processes"]] == [None, 3])
+    foreign(agent, container.id, "f" * 32)
+    page.until(lambda: page.info()["processes"][-1]["text"] == "theirs")
+
+
+def test_a_pull_is_told_as_it_goes(agent: ScriptedAgent, location: Location, page: Page) -> None:
+    def answer(scripted: ScriptedAgent, message: Any) -> Any:
+        ident = message.body["container"]
+        info = {"container": ident, "state": "creating", "image": "nginx"}
+        scripted.containers[ident] = info
+        return {}, None
+
+    agent.answers["container.spawn"] = answer
+    made = location.best_node().spawn_container("nginx")
+    assert page.open(explorer.card(made))["state"] == "creating"
+    agent.set_state(made.id, "pulling", text="layer", done=5, total=10)
+    pull = {"text": "layer", "done": 5, "total": 10}
+    page.until(lambda: page.info()["pull"] == pull)
+    agent.set_state(made.id, "running")
+    page.until(lambda: page.info()["state"] == "running" and page.info()["pull"] is None)
+
+
+def test_states_are_told_seldom_and_only_when_something_changed(
+    agent: ScriptedAgent, container: Container, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watched, "EVERY", 0.3)
+    page.open(explorer.card(container))
+    for number in range(200):
+        agent.set_state(container.id, "running", ip=f"10.0.0.{number}")
+    page.until(lambda: page.info()["ip"] == "10.0.0.199")
+    times = [at for at, head in page.heard if head["t"] == "state"]
+    assert all(b - a > 0.25 for a, b in itertools.pairwise(times))
+    told = len(page.of(VIEW, "state"))
+    looked = len(agent.named("container.list"))
+    page.until(lambda: len(agent.named("container.list")) > looked + 5)
+    assert len(page.of(VIEW, "state")) == told
+
+
+def test_an_end_is_told_and_over(
+    agent: ScriptedAgent, container: Container, location: Location, page: Page
+) -> None:
+    picture = explorer.card(container)
+    page.open(picture)
+    container.destroy()
+    page.until(lambda: page.info()["state"] == "destroyed")
+    assert page.info()["processes"] == []
+    wait(picture.over())
+    still = wait(picture.still(final=True))
+    assert "destroyed" in still.text and "destroyed" in still.html
+    page.open(explorer.card(location), "f" * 16)
+    table = explorer.ps(location)
+    location.disconnect()
+    page.until(lambda: page.info("f" * 16)["connected"] is False)
+    wait(table.over())
+    assert "disconnected" in explorer.as_text(table)
+
+
+def test_tables_follow_the_session(
+    agent: ScriptedAgent, location: Location, container: Container, page: Page
+) -> None:
+    assert len(page.open(explorer.ps(location))["containers"]) == 1
+    second = location.best_node().spawn_container("debian", tag="second")
+    page.until(lambda: [c["title"] for c in page.info()["containers"]][1:] == ["second"])
+    theirs = {"container": "e" * 32, "state": "running", "image": "theirs", "created": 9.0}
+    agent.containers["e" * 32] = theirs  # another kernel's
+    agent.event("container", {"container": "e" * 32, "info": theirs})
+    page.until(lambda: len(page.info()["containers"]) == 3)
+    second.destroy()
+    page.until(lambda: len(page.info()["containers"]) == 2)
+    chosen = page.open(explorer.top(location, [container]), "f" * 16)
+    assert [c["id"] for c in chosen["containers"]] == [container.id]
+
+
+def test_what_is_out_of_reach_is_shown_as_it_was(
+    agent: ScriptedAgent, container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = explorer.card(container)
+    assert "running" in explorer.as_text(picture)
+    monkeypatch.setattr(watched, "TEXT", 0.1)
+    agent.answers["container.list"] = lambda agent, message: NotImplemented
+    assert "running" in explorer.as_text(picture)
+
+
+def test_one_bad_round_is_not_the_last(
+    agent: ScriptedAgent, location: Location, container: Container, page: Page
+) -> None:
+    agent.answers["container.list"] = lambda agent, message: ({}, None)  # an agent that is mad
+    page.open(explorer.ps(location))
+    del agent.answers["container.list"]
+    page.until(lambda: len(page.info()["containers"]) == 1)
+
+
+# -- the log
+
+
+def test_the_log_is_read_only_for_views_that_show_it(
+    agent: ScriptedAgent, container: Container, page: Page
+) -> None:
+    picture = explorer.card(container)
+    page.open(picture)
+    page.open(picture, "f" * 16)
+    agent.write(container.id, b"\x1b[31mhello\x1b[0m\n")
+    agent.write(container.id, b"<b>trouble\n", stream=2)
+    assert not agent.named("log.read")
+    page.do("logs", on=True)
+    page.until(lambda: page.info().get("tail") == {"out": "hello", "err": "<b>trouble"})
+    assert "tail" not in page.info("f" * 16)
+    page.do("logs", on=False)
+    page.until(lambda: "tail" not in page.info())
+    assert picture._reader is None  # type: ignore[attr-defined]  # it is a container's card
+    page.do("logs", on=True)
+    page.until(lambda: picture._reader is not None)  # type: ignore[attr-defined]
+    page.say("close")
+    assert picture._reader is None  # type: ignore[attr-defined]
+
+
+# -- what is done
+
+
+def test_processes_are_stopped_and_killed(
+    agent: ScriptedAgent, container: Container, page: Page
+) -> None:
+    mine = container.spawn_process("sleep 100")
+    page.open(explorer.card(container))
+    page.do("process.kill", container=container.id, process=mine.id)
+    page.until(lambda: agent.named("process.signal"))
+    assert agent.named("process.signal")[0].body == {"process": mine.id, "signal": 9, "target": 2}
+    page.do("process.stop", container=container.id, process=mine.id)
+    page.until(lambda: page.info()["processes"][1]["returncode"] == -15)
+    page.do("process.stop", container=container.id, process=mine.id)
+    assert "has ended" in page.until(lambda: page.of(VIEW, "error"))[0]["text"]
+
+
+def test_containers_are_stopped_and_destroyed(
+    agent: ScriptedAgent, location: Location, container: Container, page: Page
+) -> None:
+    page.open(explorer.ps(location))
+    page.do("stop", container=container.id)
+    page.until(
+        lambda: [m.body["process"] for m in agent.named("process.destroy")] == [container.id]
+    )
+    page.do("destroy", container=container.id)
+    page.until(lambda: not page.info()["containers"])
+    assert container.state == "destroyed"
+
+
+@pytest.mark.parametrize(
+    ("action", "args", "says"),
+    [
+        ("explode", {}, "not offered"),
+        ("_do", {}, "not offered"),
+        ("", {}, "not offered"),
+        ("destroy", {}, "not given"),
+        ("destroy", {"container": 5}, "not given"),
+        ("destroy", {"container": "x" * 100}, "not given"),
+        ("destroy", {"container": "e" * 32}, "another container"),
+        ("process.kill", {"container": "MINE"}, "not given"),
+        ("process.kill", {"container": "MINE", "process": "e" * 32}, "no such process"),
+        ("process.kill", {"container": "MINE", "process": "OTHERS"}, "no such process"),
+    ],
+)
+def test_what_pages_ask_for_is_checked(
+    agent: ScriptedAgent,
+    location: Location,
+    container: Container,
+    page: Page,
+    action: str,
+    args: dict[str, Any],
+    says: str,
+) -> None:
+    other = location.best_node().spawn_container("debian").wait_until_ready(10)
+    others = other.spawn_process("sleep 100")
+    page.open(explorer.card(container))
+    ids = {"MINE": container.id, "OTHERS": others.id}
+    page.do(action, **{key: ids.get(str(value), value) for key, value in args.items()})
+    error = page.until(lambda: page.of(VIEW, "error"))[0]
+    assert says in error["text"] and error["text"].startswith("Cannot ")
+    assert not agent.named("process.signal") and not agent.named("container.destroy")
+    assert not agent.named("process.destroy")
+
+
+def test_what_goes_wrong_comes_back_to_the_view_that_asked(
+    agent: ScriptedAgent, location: Location, container: Container, page: Page
+) -> None:
+    def refuse(scripted: ScriptedAgent, message: Any) -> Any:
+        raise ContainerGone("Cannot destroy it: the engine is away. Wait.")
+
+    agent.answers["container.destroy"] = refuse
+    table = explorer.ps(location)
+    page.open(table)
+    page.open(table, "f" * 16)
+    page.do("destroy", container=container.id)
+    error = page.until(lambda: page.of(VIEW, "error"))[0]
+    assert error["doing"] == "destroy" and "the engine is away" in error["text"]
+    assert not page.of("f" * 16, "error")
+    del agent.answers["container.destroy"]
+
+
+# -- tunnels
+
+
+def test_a_tunnel_is_knocked_at_until_somebody_listens(
+    agent: ScriptedAgent, container: Container, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening.TunnelCard, "period", 0.05)
+    tunnel = container.attach_tunnel(80)
+    listening = False
+
+    async def accepts(link: object, ident: str, port: int) -> None:
+        knocks.append(port)
+        if not listening:
+            raise opening.PortClosed("Nothing listens there.")
+
+    knocks: list[int] = []
+    monkeypatch.setattr(opening, "accepts", accepts)
+    picture = explorer.preview(tunnel, "/a b")
+    info = page.open(picture)
+    assert info["preview"] and info["listening"] is False and info["url"].endswith("/a b")
+    page.until(lambda: len(knocks) > 2)
+    listening = True
+    page.until(lambda: page.info()["listening"])
+    known = len(knocks)
+    page.do("close")
+    page.until(lambda: page.info()["open"] is False)
+    assert len(knocks) == known
+    wait(picture.over())
+
+
+def test_only_what_has_a_card_has_one(container: Container) -> None:
+    with pytest.raises(Misuse, match="Cannot draw 5"):
+        explorer.card(5)  # type: ignore[arg-type]
+    for thing in (container, container.location, container.node, container.attach_tunnel(80)):
+        picture = explorer.card(thing)
+        still = wait(picture.still(final=False))
+        assert still.text and still.html.startswith("<div") and "\n" not in picture.text
+        assert wait(picture.direct()) is None
+        assert io().ident

@@ -1,0 +1,64 @@
+// What a drawing may ask of its view, and where its links lead.
+
+/** Given to every drawing. */
+export interface Desk {
+  /** Asks for something; what it was asked for counts as pending until the state changes, or it fails. */
+  act(action: string, args?: Record<string, unknown>): void;
+  /** Whether this was asked for just now. */
+  pending(action: string, args?: Record<string, unknown>): boolean;
+  /** Whether somebody points at the view or has its focus, so that nothing should move. */
+  held(): boolean;
+  /** Seconds since the epoch at the kernel's side. */
+  now(): number;
+  /** Draws again what was told last. */
+  redraw(): void;
+  /** Nothing can be asked for now. */
+  readonly lost: boolean;
+}
+
+/** One kind of `info`, drawn. */
+export interface Drawing<T> {
+  /** What goes into the bar: its title, and its controls at the right. */
+  title: HTMLElement[];
+  actions: HTMLElement[];
+  body: HTMLElement[];
+  update(info: T): void;
+  /** The view was opened, anew perhaps. */
+  again?(): void;
+  /** For the dot: running, starting, ok, bad, lost. */
+  state(info: T): { dot: string; text: string };
+}
+
+const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
+
+/** Where a tunnel's port is for this browser. */
+export interface Address {
+  url: string;
+  /** Through the Jupyter server's proxy, and so of the notebook's own origin. */
+  proxied: boolean;
+}
+
+/**
+ * Browsers send a host's cookies to all its ports. So that a container's server gets none of the notebook's, it is asked
+ * for by the other name that this machine has. Elsewhere this machine cannot be reached but through the Jupyter server.
+ */
+export function address(local: number, path: string, page: Location = location): Address {
+  const port = Math.trunc(local);
+  const rest = path.replace(/^\/+/, "");
+  const base = baseUrl();
+  if (LOOPBACK.test(page.hostname) || base === null) {
+    const host = page.hostname.startsWith("127.") ? "localhost" : "127.0.0.1";
+    return { url: `http://${host}:${port}/${rest}`, proxied: false };
+  }
+  return { url: `${page.origin}${base}proxy/${port}/${rest}`, proxied: true };
+}
+
+function baseUrl(): string | null {
+  try {
+    const told = JSON.parse(document.getElementById("jupyter-config-data")?.textContent ?? "{}") as { baseUrl?: unknown };
+    if (typeof told.baseUrl !== "string") return null;
+    return `/${told.baseUrl.replace(/^\/+|\/+$/g, "")}/`.replace("//", "/");
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,102 @@
+// What cards and tables are told: the `info` that widgets/explorer/facts.py makes. Every text in it is of one line
+// and without control characters, but may say anything: it goes into text nodes alone.
+
+export interface Process {
+  id: string;
+  text: string;
+  pid: number;
+  tty: boolean;
+  returncode: number | null;
+  started: number;
+  main: boolean;
+  why: string;
+}
+
+export interface Tunnel {
+  port: number;
+  local: number;
+  url: string;
+}
+
+export interface Usage {
+  cpu: number | null;
+  memory: number | null;
+  limit: number | null;
+  pids: number | null;
+  read: number | null;
+  written: number | null;
+  received: number | null;
+  sent: number | null;
+  cpus: number[];
+  memories: number[];
+}
+
+export interface Summary {
+  id: string;
+  title: string;
+  image: string;
+  state: string;
+  returncode: number | null;
+}
+
+export interface Container extends Summary {
+  name: string;
+  tag: string;
+  node: string;
+  ip: string;
+  created: number;
+  pull: { text: string; done: number; total: number } | null;
+  error: string;
+  log: string;
+  usage: Usage | null;
+  tunnels: Tunnel[];
+  processes: Process[];
+  more: number;
+}
+
+export interface Node {
+  name: string;
+  cpus: number;
+  cpu_free: number;
+  memory: number;
+  memory_free: number;
+  containers: number;
+  labels: Record<string, string>;
+}
+
+interface Base {
+  where: string;
+  connected: boolean;
+  now: number;
+}
+
+export type ContainerInfo = Base & Container & { kind: "container"; engine: string; tail?: { out: string; err: string } | null };
+export type PsInfo = Base & { kind: "ps"; session: string; containers: Container[]; more: number };
+export type TopInfo = Base & { kind: "top"; session: string; containers: (Summary & { usage: Usage | null })[]; more: number };
+export type LocationInfo = Base & {
+  kind: "location";
+  engine: string;
+  version: string;
+  about: Record<string, string>;
+  session: string;
+  durable: boolean;
+  nodes: Node[];
+  containers: Summary[];
+  more: number;
+};
+export type NodeInfo = Base & { kind: "node"; node: Node };
+export type TunnelInfo = Base & {
+  kind: "tunnel";
+  port: number;
+  local: number;
+  url: string;
+  path: string;
+  container: string;
+  image: string;
+  state: string;
+  open: boolean;
+  connections: number;
+  listening: boolean | null;
+  preview: boolean;
+};
+export type Info = ContainerInfo | PsInfo | TopInfo | LocationInfo | NodeInfo | TunnelInfo;

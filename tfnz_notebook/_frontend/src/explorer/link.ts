@@ -1,0 +1,22 @@
+// A link to a tunnel, safe to click on.
+import { element } from "../status.js";
+import { address } from "./desk.js";
+import { set } from "./parts.js";
+
+export class Link {
+  readonly el = element("a", "tfnz-link");
+
+  constructor() {
+    this.el.target = "_blank";
+    // The notebook's own address may hold its token.
+    this.el.rel = "noopener noreferrer";
+    this.el.referrerPolicy = "no-referrer";
+  }
+
+  point(local: number, path: string, text: string): void {
+    const { url, proxied } = address(local, path);
+    if (this.el.href !== url) this.el.href = url;
+    const by = proxied ? " through the Jupyter server (needs jupyter-server-proxy there)" : "";
+    set(this.el, text || url, `Open ${url}${by}`);
+  }
+}

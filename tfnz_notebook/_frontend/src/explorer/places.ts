@@ -1,0 +1,132 @@
+// Cards of a location and of a node.
+import { element } from "../status.js";
+import { doing } from "./card.js";
+import type { Desk, Drawing } from "./desk.js";
+import type { LocationInfo, Node, NodeInfo, Summary } from "./info.js";
+import { Fact, type Row, Rows, bytes, mark, set } from "./parts.js";
+
+/** How much of something is in use: a bar and the words beside it. */
+class Gauge {
+  readonly el = element("span", "tfnz-gauge");
+  readonly #bar = element("meter", "tfnz-meter");
+  readonly #text = element("span", "");
+
+  readonly #name: string;
+
+  constructor(name: string) {
+    this.#name = name;
+    this.el.append(element("span", "tfnz-name", name), this.#bar, this.#text);
+  }
+
+  say(free: number, whole: number, words: string): void {
+    const used = whole > 0 ? Math.min(1, Math.max(0, 1 - free / whole)) : 0;
+    this.#bar.value = used;
+    this.#bar.title = `${this.#name}: ${Math.round(100 * used)} % in use`;
+    mark(this.#bar, "tone", used > 0.9 ? "bad" : "good");
+    set(this.#text, words);
+  }
+}
+
+class NodeLine implements Row<Node> {
+  readonly el = element("div", "tfnz-line");
+  readonly #name = new Fact("node");
+  readonly #cores = new Gauge("cores");
+  readonly #memory = new Gauge("memory");
+  readonly #run = element("span", "tfnz-dim");
+
+  constructor(named: boolean) {
+    if (named) this.el.append(this.#name.el);
+    this.el.append(this.#cores.el, this.#memory.el, this.#run);
+  }
+
+  update(told: Node): void {
+    const labels = Object.entries(told.labels).map(([key, value]) => `${key}: ${value}`);
+    this.#name.say(told.name, labels.join("\n"));
+    this.#cores.say(told.cpu_free, told.cpus, `${told.cpu_free.toFixed(1)} of ${told.cpus} free`);
+    this.#memory.say(told.memory_free, told.memory, `${bytes(told.memory_free)} of ${bytes(told.memory)} free`);
+    set(this.#run, told.containers === 1 ? "1 container runs" : `${told.containers} containers run`);
+  }
+}
+
+export class NodeCard implements Drawing<NodeInfo> {
+  readonly actions: HTMLElement[] = [];
+  readonly title: HTMLElement[];
+  readonly body: HTMLElement[];
+  readonly #name = element("span", "tfnz-title tfnz-strong");
+  readonly #where = element("span", "tfnz-facts");
+  readonly #line = new NodeLine(false);
+
+  constructor(_desk: Desk) {
+    this.title = [this.#name, this.#where];
+    this.body = [this.#line.el];
+  }
+
+  state(): { dot: string; text: string } {
+    return { dot: "ok", text: "Node" };
+  }
+
+  update(told: NodeInfo): void {
+    const labels = Object.entries(told.node.labels).map(([key, value]) => `${key}: ${value}`);
+    set(this.#name, told.node.name, labels.join("\n"));
+    set(this.#where, `of ${told.where}`);
+    this.#line.update(told.node);
+  }
+}
+
+export class LocationCard implements Drawing<LocationInfo> {
+  readonly actions: HTMLElement[] = [];
+  readonly title: HTMLElement[];
+  readonly body: HTMLElement[];
+  readonly #name = element("span", "tfnz-title tfnz-strong");
+  readonly #engine = element("span", "tfnz-facts");
+  readonly #session = element("span", "tfnz-facts");
+  readonly #nodes: Rows<Node>;
+  readonly #table = element("table", "tfnz-table");
+  readonly #containers: Rows<Summary>;
+  readonly #more = element("div", "tfnz-line tfnz-dim");
+
+  constructor(desk: Desk) {
+    this.title = [this.#name, this.#engine, this.#session];
+    const nodes = element("div", "");
+    this.#nodes = new Rows(nodes, (each) => each.name, () => new NodeLine(true), () => false);
+    const body = element("tbody", "");
+    this.#table.append(body);
+    this.#containers = new Rows(body, (each) => each.id, summaryRow, () => desk.held());
+    this.body = [nodes, this.#table, this.#more];
+  }
+
+  state(told: LocationInfo): { dot: string; text: string } {
+    return told.connected ? { dot: "ok", text: "Location" } : { dot: "", text: "disconnected" };
+  }
+
+  update(told: LocationInfo): void {
+    const about = Object.entries(told.about).map(([key, value]) => `${key}: ${value}`);
+    set(this.#name, told.where, about.join("\n"));
+    set(this.#engine, `${told.engine === told.where ? "" : `${told.engine} `}${told.version}`.trim(), about.join("\n"));
+    const kept = told.durable ? "Its containers stay when the kernel ends." : "Its containers end with the kernel.";
+    set(this.#session, `session ${told.session}${told.durable ? ", durable" : ""}`, kept);
+    this.#nodes.update(told.nodes);
+    this.#containers.update(told.containers);
+    this.#table.hidden = told.containers.length === 0;
+    this.#more.hidden = told.more === 0;
+    set(this.#more, `${told.more} more containers`);
+  }
+}
+
+function summaryRow(): Row<Summary> {
+  const el = element("tr", "tfnz-row");
+  const does = element("td", "tfnz-does tfnz-w-does");
+  const name = element("td", "tfnz-strong tfnz-clip");
+  const image = element("td", "tfnz-dim tfnz-clip");
+  el.append(does, name, image);
+  return {
+    el,
+    update: (each) => {
+      const { dot, text } = doing(each);
+      set(does, text);
+      mark(does, "tone", dot === "running" ? "good" : dot === "bad" ? "bad" : "quiet");
+      set(name, each.title, each.title);
+      set(image, each.image, each.image);
+    },
+  };
+}

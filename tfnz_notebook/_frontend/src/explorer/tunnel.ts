@@ -1,0 +1,94 @@
+// A tunnel's card, and with `preview` a frame that shows what answers there.
+import { element } from "../status.js";
+import { type Desk, type Drawing, address } from "./desk.js";
+import type { TunnelInfo } from "./info.js";
+import { Link } from "./link.js";
+import { set, word } from "./parts.js";
+
+/**
+ * What a previewed page may do: run, and have forms. Not move the notebook's page away, not open windows.
+ * `allow-same-origin` gives it the origin it comes from, which is another one than the notebook's as the port differs;
+ * through the Jupyter server's proxy it would be the notebook's own, and so it gets none.
+ */
+const MAY = "allow-scripts allow-forms";
+
+export class TunnelCard implements Drawing<TunnelInfo> {
+  readonly title: HTMLElement[];
+  readonly actions: HTMLElement[];
+  readonly body: HTMLElement[];
+  readonly #link = new Link();
+  readonly #to = element("span", "tfnz-facts tfnz-clip");
+  readonly #connections = element("span", "tfnz-facts");
+  readonly #hint = element("div", "tfnz-line tfnz-dim");
+  readonly #place = element("div", "tfnz-preview");
+  readonly #reload: HTMLButtonElement;
+  readonly #end: HTMLButtonElement;
+  #frame: HTMLIFrameElement | undefined;
+
+  readonly #desk: Desk;
+
+  constructor(desk: Desk) {
+    this.#desk = desk;
+    this.#link.el.classList.add("tfnz-mono");
+    this.#reload = word("Reload", "Load the preview again", () => this.#load());
+    this.#end = word("Close", "Close this tunnel", () => desk.act("close"));
+    this.title = [this.#link.el, this.#to, this.#connections];
+    this.actions = [this.#reload, this.#end];
+    this.body = [this.#hint, this.#place];
+  }
+
+  state(told: TunnelInfo): { dot: string; text: string } {
+    if (!told.open) return { dot: "", text: "closed" };
+    if (told.state !== "running") return { dot: "bad", text: told.state };
+    return told.listening === false ? { dot: "starting", text: "waiting" } : { dot: "running", text: "open" };
+  }
+
+  update(told: TunnelInfo): void {
+    const { proxied } = address(told.local, told.path);
+    this.#link.point(told.local, told.path, "");
+    this.#local = told.local;
+    this.#path = told.path;
+    set(this.#to, `→ port ${told.port} of ${told.container}`, told.image);
+    const open = told.connections === 1 ? "1 connection" : `${told.connections} connections`;
+    set(this.#connections, told.open && told.connections > 0 ? open : "");
+    this.#end.hidden = !told.open;
+    this.#end.disabled = this.#desk.lost || this.#desk.pending("close");
+    const works = told.open && told.state === "running" && told.listening === true;
+    if (told.preview && works && !this.#frame) this.#load();
+    if (!told.open) this.#drop();
+    this.#reload.hidden = !this.#frame;
+    this.#place.hidden = !this.#frame;
+    set(this.#hint, this.#words(told, proxied));
+    this.#hint.hidden = this.#hint.textContent === "";
+  }
+
+  #local = 0;
+  #path = "";
+
+  #words(told: TunnelInfo, proxied: boolean): string {
+    if (!told.open) return "";
+    if (told.listening === false) return `Nothing listens on port ${told.port} of ${told.container} yet.`;
+    if (proxied)
+      return (
+        "The kernel runs on another machine than this browser: the link goes through the Jupyter server, which needs " +
+        "jupyter-server-proxy for it."
+      );
+    return this.#frame ? "If the frame stays empty, that server forbids to be framed: the link above opens it." : "";
+  }
+
+  #load(): void {
+    this.#drop();
+    const { url, proxied } = address(this.#local, this.#path);
+    const frame = (this.#frame = element("iframe", ""));
+    frame.setAttribute("sandbox", proxied ? MAY : `${MAY} allow-same-origin`);
+    frame.referrerPolicy = "no-referrer"; // the notebook's address may hold its token
+    frame.title = `Preview of ${url}`;
+    frame.src = url;
+    this.#place.append(frame);
+  }
+
+  #drop(): void {
+    this.#frame?.remove();
+    this.#frame = undefined;
+  }
+}

@@ -1,0 +1,230 @@
+// The output view: a process's stdout and stderr as text that grows, its state, and what can be done with it.
+//
+// Bytes wait in a queue until the page draws its next frame; one frame parses them, touches the page once and only then
+// gives credit for more. A view that is out of sight, or whose reader has scrolled up and filled the scrollback, gives
+// none: then the desk skips ahead (mode `tail`) and nobody is held back.
+import { type Channel, type HubModel, type Ticket, connect } from "./hub.js";
+import sheet from "./output.css";
+import { type Painter, ask, forget } from "./output/paint.js";
+import { Follow } from "./output/scroll.js";
+import { StdinLine } from "./output/stdin.js";
+import { Transcript } from "./output/transcript.js";
+import { Status, button, element } from "./status.js";
+import { hideTwin, themed, useStyle } from "./theme.js";
+import { type ProcessInfo, size } from "./words.js";
+
+const WINDOW = 128 * 1024;
+const KEEP = 256 * 1024;
+const PIECE = 16 * 1024;
+const UNSEEN_MS = 3000;
+
+interface Model {
+  get(name: "subject"): string;
+  get(name: "options"): { key?: string; stdin?: boolean; title?: string; rows?: number } | null;
+  get(name: "direct"): Ticket | null;
+}
+
+interface Props {
+  model: Model;
+  el: HTMLElement;
+  hub: HubModel;
+  signal?: AbortSignal;
+}
+
+type Piece = [stream: number, bytes: Uint8Array, left: number, upto: number];
+
+class Output implements Painter {
+  private readonly status: Status;
+  private readonly body = element("div", "tfnz-body");
+  private readonly aboveBar = element("div", "tfnz-above");
+  private readonly box = element("div", "tfnz-scroll");
+  private readonly lines = element("div", "tfnz-lines");
+  private readonly transcript = new Transcript(this.lines);
+  private readonly follow: Follow;
+  private readonly channel: Channel;
+  private readonly controls: HTMLButtonElement[];
+  private readonly input: StdinLine;
+  private readonly inputButton: HTMLButtonElement;
+
+  private queue: Piece[] = [];
+  private ends: number[] = [];
+  private received = new Map<number, number>();
+  private readonly done = new Map<number, number>(); // drawn, and not yet credited
+  private seen = true;
+  private unseen: ReturnType<typeof setTimeout> | undefined;
+
+  constructor({ model, el, hub }: Props, signal: AbortSignal) {
+    const options = model.get("options") ?? {};
+    const root = element("div", "tfnz-output");
+    themed(root, signal);
+    useStyle("output", sheet);
+    if (options.rows) root.style.setProperty("--tfnz-rows", String(Math.max(1, Math.floor(options.rows))));
+    this.status = new Status(options.title);
+    this.follow = new Follow(this.box, () => this.schedule());
+    this.input = new StdinLine(
+      (bytes) => this.channel.stdin(bytes),
+      () => this.channel.send("eof"),
+    );
+    this.inputButton = button("input", "Show a line for stdin", () => {
+      this.input.el.hidden = !this.input.el.hidden;
+      this.inputButton.setAttribute("aria-pressed", String(!this.input.el.hidden));
+      if (!this.input.el.hidden) this.input.focus();
+    });
+    this.input.el.hidden = !options.stdin;
+    this.inputButton.setAttribute("aria-pressed", String(Boolean(options.stdin)));
+    this.controls = [
+      this.inputButton,
+      button("stop", "Stop: TERM to the process and all it started", () => this.signalTree("TERM")),
+      button("kill", "Kill: KILL to the process and all it started", () => this.signalTree("KILL")),
+    ];
+    this.status.actions.append(...this.controls);
+    this.build(root, el);
+    hideTwin(options.key, signal);
+
+    this.channel = connect({
+      hub,
+      subject: model.get("subject"),
+      direct: model.get("direct"),
+      openBody: () => ({ mode: "tail", window: WINDOW, keep: KEEP }),
+      handlers: {
+        opened: (info: ProcessInfo, streams, again) => {
+          if (!again) for (const { stream, from } of streams) this.transcript.begin(stream, from);
+          for (const { stream, from } of streams) if (!this.received.has(stream)) this.received.set(stream, from);
+          this.update(info);
+          this.schedule();
+        },
+        data: (stream, offset, bytes, left) => {
+          const upto = offset + bytes.length;
+          this.received.set(stream, upto);
+          // A view into a larger message, which is not to be kept for it.
+          for (let at = 0; at < bytes.length; at += PIECE) {
+            const piece = bytes.subarray(at, at + PIECE);
+            this.queue.push([stream, piece, at === 0 ? left : 0, offset + at + piece.length]);
+          }
+          this.schedule();
+        },
+        eof: (stream, _offset, left) => {
+          if (left > 0) this.queue.push([stream, new Uint8Array(), left, 0]);
+          this.ends.push(stream);
+          this.schedule();
+        },
+        state: (info: ProcessInfo) => this.update(info),
+        error: (text) => this.status.say(text),
+        closed: (_reason, text) => {
+          this.status.closed(text);
+          this.over();
+        },
+        carrier: (kind) => {
+          this.status.carried(kind);
+          for (const control of this.controls) control.disabled = kind === "none";
+        },
+      },
+    });
+    const sight = new IntersectionObserver((entries) => this.sighted(entries.some((each) => each.isIntersecting)), {
+      rootMargin: "200px 0px",
+    });
+    sight.observe(root);
+    // Other widths wrap other lines.
+    const shape = new ResizeObserver(() => this.follow.stick());
+    shape.observe(this.box);
+    signal.addEventListener("abort", () => {
+      shape.disconnect();
+      sight.disconnect();
+      clearTimeout(this.unseen);
+      forget(this);
+      this.channel.close();
+      this.status.dispose();
+      root.remove();
+    }, { once: true });
+  }
+
+  private build(root: HTMLElement, el: HTMLElement): void {
+    this.aboveBar.hidden = this.body.hidden = true;
+    this.box.setAttribute("role", "log");
+    this.box.setAttribute("aria-live", "off"); // it would be read out for ever
+    this.box.setAttribute("aria-label", "Output");
+    this.box.tabIndex = 0;
+    // Whoever came here by keyboard scrolls by keyboard; after a click the notebook's shortcuts work as ever.
+    this.box.addEventListener("focus", () => {
+      if (this.box.matches(":focus-visible")) this.box.setAttribute("data-lm-suppress-shortcuts", "true");
+    });
+    this.box.addEventListener("blur", () => this.box.removeAttribute("data-lm-suppress-shortcuts"));
+    this.box.append(this.lines);
+    this.body.append(this.aboveBar, this.box, this.follow.chip);
+    root.append(this.body, this.input.el, this.status.el);
+    el.append(root);
+  }
+
+  // --- state -------------------------------------------------------------------------------------------------------
+
+  private update(info: ProcessInfo): void {
+    this.status.update(info);
+    if (this.status.over) this.over();
+  }
+
+  private over(): void {
+    for (const control of this.controls) control.hidden = true;
+    this.input.el.hidden = true;
+  }
+
+  private signalTree(signal: string): void {
+    this.channel.send("signal", { signal, tree: true });
+  }
+
+  // --- drawing -----------------------------------------------------------------------------------------------------
+
+  private sighted(seen: boolean): void {
+    clearTimeout(this.unseen);
+    if (seen) {
+      this.seen = true;
+      this.follow.restore();
+      this.schedule();
+    } else {
+      this.unseen = setTimeout(() => (this.seen = false), UNSEEN_MS);
+    }
+  }
+
+  /** Nothing more is taken in: nobody would see it, or it would push out what is being read. */
+  private get held(): boolean {
+    return !this.seen || (!this.follow.following && this.transcript.full);
+  }
+
+  private schedule(): void {
+    if (!this.held) ask(this);
+  }
+
+  write(budget: number): void {
+    const began = performance.now();
+    while (this.queue.length > 0 && !this.held && performance.now() - began < budget) {
+      const [stream, bytes, left, upto] = this.queue.shift() as Piece;
+      this.transcript.write(stream, bytes, left);
+      if (upto > 0) this.done.set(stream, upto);
+    }
+    if (this.queue.length === 0) for (const stream of this.ends.splice(0)) this.transcript.end(stream);
+    this.transcript.flush(this.follow.following);
+    const { above } = this.transcript;
+    if (above > 0) {
+      const text = `${size(above)} above: process.log() has all of it`;
+      if (this.aboveBar.textContent !== text) this.aboveBar.textContent = text;
+      this.aboveBar.hidden = false;
+    }
+    if (!this.transcript.empty) this.body.hidden = false;
+    let total = 0;
+    for (const upto of this.received.values()) total += upto;
+    this.status.count(total);
+  }
+
+  settle(): void {
+    this.follow.stick();
+    for (const [stream, upto] of this.done) this.channel.credit(stream, upto);
+    this.done.clear();
+    if (this.queue.length > 0 || this.ends.length > 0) this.schedule();
+  }
+}
+
+export function render(props: Props): () => void {
+  const life = new AbortController();
+  props.signal?.addEventListener("abort", () => life.abort(), { once: true });
+  new Output(props, life.signal);
+  return () => life.abort();
+}

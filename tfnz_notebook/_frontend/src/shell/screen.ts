@@ -1,0 +1,107 @@
+// xterm.js in an element: made when the element has a width, measured, coloured, and fed.
+import { Terminal } from "@xterm/xterm";
+import { guard } from "./guard.js";
+import { theme } from "./palette.js";
+import { Unicode11 } from "./widths.js";
+
+export interface Size {
+  rows: number;
+  columns: number;
+}
+
+const SCROLLBACK = 10_000;
+/** What xterm.js's scroll bar takes of the width. */
+const SCROLLBAR = 14;
+const LEAST: Size = { rows: 2, columns: 10 };
+const MOST: Size = { rows: 500, columns: 1000 };
+
+const within = (value: number, least: number, most: number): number => Math.max(least, Math.min(most, Math.floor(value)));
+
+/** One terminal; `box` is the element it is in. */
+export class Screen {
+  readonly terminal: Terminal;
+  readonly #box: HTMLElement;
+  #looks = "";
+
+  constructor(box: HTMLElement, rows: number, reader: boolean, name: string, answers: () => boolean) {
+    this.#box = box;
+    this.terminal = new Terminal({
+      allowProposedApi: true, // unicode is proposed
+      rows,
+      cols: 80,
+      scrollback: SCROLLBACK,
+      cursorInactiveStyle: "outline",
+      screenReaderMode: reader,
+      linkHandler: null,
+      windowOptions: {},
+      ...this.#style(),
+    });
+    this.terminal.unicode.register(new Unicode11());
+    this.terminal.unicode.activeVersion = "11";
+    guard(this.terminal, answers);
+    this.terminal.open(box);
+    this.terminal.textarea?.setAttribute("aria-label", name);
+    this.terminal.element?.setAttribute("role", "group");
+    this.terminal.element?.setAttribute("aria-label", name);
+  }
+
+  #style(): { fontFamily: string; fontSize: number; theme: ReturnType<typeof theme> } {
+    const style = getComputedStyle(this.#box);
+    this.#looks = [style.fontFamily, style.fontSize, style.backgroundColor, style.color].join();
+    return {
+      fontFamily: style.fontFamily,
+      fontSize: parseFloat(style.fontSize) || 13,
+      theme: theme(style.backgroundColor, style.color),
+    };
+  }
+
+  /** The page may look different now; true if its font does, and with it the size of a cell. */
+  restyle(): boolean {
+    const before = this.#looks;
+    const style = this.#style();
+    if (this.#looks === before) return false;
+    const { options } = this.terminal;
+    options.theme = style.theme;
+    if (options.fontFamily === style.fontFamily && options.fontSize === style.fontSize) return false;
+    options.fontFamily = style.fontFamily;
+    options.fontSize = style.fontSize;
+    return true;
+  }
+
+  /** Width and height of a character in CSS pixels; undefined while the page does not lay it out. */
+  #cell(): { width: number; height: number } | undefined {
+    // xterm.js gives the element of the characters exactly the size of all of them.
+    const screen = this.#box.querySelector<HTMLElement>(".xterm-screen");
+    const width = parseFloat(screen?.style.width ?? "") / this.terminal.cols;
+    const height = parseFloat(screen?.style.height ?? "") / this.terminal.rows;
+    return width > 0 && height > 0 ? { width, height } : undefined;
+  }
+
+  /** So many columns fit; undefined while nobody can tell. */
+  columns(): number | undefined {
+    const cell = this.#cell();
+    const style = getComputedStyle(this.#box);
+    const room = this.#box.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+    if (cell === undefined || !(room > 0)) return undefined;
+    return within((room - SCROLLBAR) / cell.width, LEAST.columns, MOST.columns);
+  }
+
+  /** So many rows are this high. */
+  rows(height: number): number {
+    const cell = this.#cell();
+    return within(cell === undefined ? LEAST.rows : Math.round(height / cell.height), LEAST.rows, MOST.rows);
+  }
+
+  get size(): Size {
+    return { rows: this.terminal.rows, columns: this.terminal.cols };
+  }
+
+  resize({ rows, columns }: Size): void {
+    if (rows === this.terminal.rows && columns === this.terminal.cols) return;
+    this.terminal.resize(within(columns, 2, MOST.columns), within(rows, 1, MOST.rows));
+  }
+
+  get focused(): boolean {
+    return this.#box.contains(document.activeElement);
+  }
+}

@@ -1,0 +1,36 @@
+// Runs test/*.test.ts (all, or those named) under node:test, bundled as the views are.
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { esbuild, options } from "./esbuild.mjs";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const asked = process.argv.slice(2);
+const names = readdirSync(join(here, "test"))
+  .filter((file) => file.endsWith(".test.ts"))
+  .filter((file) => asked.length === 0 || asked.some((name) => file.startsWith(name)));
+if (names.length === 0) {
+  console.error(`Cannot run tests: none is named ${asked.join(" ")}. See test/*.test.ts.`);
+  process.exit(2);
+}
+
+// Beneath node_modules, so that the bundles find the packages they do not carry.
+const outdir = mkdtempSync(join(here, "node_modules", ".test-"));
+try {
+  await esbuild.build({
+    ...options,
+    absWorkingDir: here,
+    entryPoints: names.map((file) => `test/${file}`),
+    outdir,
+    outExtension: { ".js": ".mjs" },
+    platform: "node",
+    external: ["happy-dom"],
+    sourcemap: "inline",
+  });
+  const files = names.map((file) => join(outdir, file.replace(/\.ts$/, ".mjs")));
+  const { status } = spawnSync(process.execPath, ["--enable-source-maps", "--test", ...files], { stdio: "inherit" });
+  process.exitCode = status ?? 1;
+} finally {
+  rmSync(outdir, { recursive: true, force: true });
+}

@@ -1,0 +1,216 @@
+// Output as text: what is shown of it, wherever the chunks are cut, and that what is not to be seen is inert.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Window } from "happy-dom";
+import { sgr } from "../src/output/ansi.js";
+import { MOST_LINES, MOST_SIZE, Transcript } from "../src/output/transcript.js";
+
+const window = new Window();
+Object.assign(globalThis, { document: window.document, Node: window.Node });
+
+const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
+
+class Shown {
+  readonly box = document.createElement("div");
+  readonly transcript = new Transcript(this.box);
+
+  write(text: string | Uint8Array, stream = 1, left = 0): this {
+    this.transcript.write(stream, typeof text === "string" ? encode(text) : text, left);
+    this.transcript.flush();
+    return this;
+  }
+
+  get text(): string {
+    return [...this.box.children].map((block) => block.textContent).join("");
+  }
+
+  get spans(): [string, string][] {
+    return [...this.box.querySelectorAll(".tfnz-block > span[style]")].map((el) => [
+      el.textContent ?? "",
+      el.getAttribute("style") ?? "",
+    ]);
+  }
+}
+
+/** The same text whole, and byte by byte with a frame after each. */
+function both(text: string | Uint8Array, wanted: string): void {
+  const bytes = typeof text === "string" ? encode(text) : text;
+  assert.equal(new Shown().write(bytes).text, wanted);
+  const cut = new Shown();
+  for (const byte of bytes) cut.write(Uint8Array.of(byte));
+  assert.equal(cut.text, wanted, "in single bytes");
+}
+
+test("lines, tabs, and characters of several bytes", () => {
+  both("one\ntwo\n\n\tthree", "one\ntwo\n\n\tthree");
+  both("Grüße 日本語 🚀\n", "Grüße 日本語 🚀\n");
+  both("dos\r\nends\r\n", "dos\nends\n");
+});
+
+test("carriage returns and backspaces write over, erasing erases", () => {
+  both("10%\r20%\r100%\n", "100%\n");
+  both("progress 12\rdone\x1b[K\n", "done\n");
+  both("abc\rX\n", "Xbc\n");
+  both("abc\b\bX\n", "aXc\n");
+  both("abc\x1b[2K\rnew\n", "new\n");
+  both("abcdef\r\x1b[1Kx\n", "xbcdef\n");
+  both("abc\x1b[1Gx\x1b[6Gy\n", "xbc  y\n");
+  both("abcdefghij\rX\tY\n", "XbcdefghYj\n");
+  both("🚀\rx\n", "x \n");
+});
+
+test("what cannot be decoded is U+FFFD, on each stream by itself", () => {
+  both(Uint8Array.of(0x61, 0xff, 0xfe, 0x62, 0xc3, 0x0a), "a\ufffd\ufffdb\ufffd\n");
+  const shown = new Shown().write(Uint8Array.of(0xe2, 0x82)).write("stderr\n", 2).write(Uint8Array.of(0xac, 0x0a));
+  assert.equal(shown.text, "stderr\n€\n");
+  shown.write(Uint8Array.of(0xe2, 0x82)).transcript.end(1);
+  shown.transcript.flush();
+  assert.equal(shown.text, "stderr\n€\n\ufffd\n");
+});
+
+test("all other sequences are swallowed, however they are cut", () => {
+  for (const sequence of [
+    "\x1b[10;10H", "\x1b[2J", "\x1b[?1049h", "\x1b[>c", "\x1b[5A", "\x1b(B", "\x1b7", "\x1b=", "\x1b#8", "\x07", "\0",
+    "\x1b]0;title\x07", "\x1b]2;title\x1b\\", "\x1b]8;;http://example.com\x1b\\", "\x1b]52;c;aGVsbG8=\x07",
+    "\x1bP$qm\x1b\\", "\x1b_apc\x1b\\", "\x1b^pm\x1b\\", "\x1bXsos\x1b\\", "\u009b31H", "\u009d0;title\u009c", "\x0e\x0f", "\x7f",
+    "\x1b]0;unfinished\x1b[5n", `\x1b]52;c;${"A".repeat(100_000)}\x07`,
+  ]) {
+    const text = `a${sequence}b\n`;
+    assert.equal(new Shown().write(text).text, "ab\n", JSON.stringify(sequence.slice(0, 40)));
+    if (sequence.length < 100) both(text, "ab\n");
+  }
+});
+
+test("a sequence that never ends hides a line at most", () => {
+  both("a\x1b]0;for ever\nnext\n", "a\nnext\n");
+  both("a\x1b[38;5\nnext\n", "a\nnext\n");
+  assert.equal(new Shown().write(`\x1b[${"1;".repeat(5000)}`).write("m after\n").text.endsWith("after\n"), true);
+});
+
+test("what turns text around or hides in it is shown by its number", () => {
+  both("a\u202eb\u2066c\u200bd\ufeffe\u{e0041}\n", "a<U+202E>b<U+2066>c<U+200B>d<U+FEFF>e<U+E0041>\n");
+});
+
+test("markup is text", () => {
+  const shown = new Shown().write('<img src=x onerror=alert(1)><script>1</script>&amp;\x1b[31m<b>"</b>\x1b[0m\n');
+  assert.equal(shown.text, '<img src=x onerror=alert(1)><script>1</script>&amp;<b>"</b>\n');
+  assert.deepEqual([...new Set([...shown.box.querySelectorAll("*")].map((el) => el.tagName))], ["DIV", "SPAN"]);
+});
+
+test("colours: 16, 256, true; attributes; inverse; reset", () => {
+  const style = (text: string): string => new Shown().write(`${text}x\n`).spans[0]?.[1] ?? "none";
+  assert.match(style("\x1b[31m"), /color: var\(--tfnz-a1\)/);
+  assert.match(style("\x1b[95m"), /color: var\(--tfnz-a13\)/);
+  assert.match(style("\x1b[38;5;196m"), /color: #ff0000/);
+  assert.match(style("\x1b[38;5;244m"), /color: #808080/);
+  assert.match(style("\x1b[38;2;1;2;3m"), /color: #010203/);
+  assert.match(style("\x1b[38:2::1:2:3m"), /color: #010203/);
+  assert.match(style("\x1b[41m"), /background-color: #c62828/);
+  assert.match(style("\x1b[47m"), /color: #111/);
+  assert.match(style("\x1b[1;3;4;9m"), /bold.*italic.*underline line-through/);
+  assert.match(style("\x1b[7m"), /color: var\(--tfnz-bg\); background-color: var\(--tfnz-fg\)/);
+  assert.match(style("\x1b[7;31m"), /background-color: #c62828/);
+  assert.equal(style("\x1b[31m\x1b[m"), "none");
+  assert.equal(style("\x1b[31;39m"), "none");
+  assert.equal(style("\x1b[1m\x1b[22m"), "none");
+  for (const odd of ["38;5;999", "38;2;1;2", "38", "1000", "38;5", "?25", "3".repeat(200)]) {
+    assert.equal(style(`\x1b[${odd}m`), "none", odd);
+  }
+  assert.deepEqual(sgr({ bold: true }, "38;5;1;4"), { bold: true, fg: 1, underline: true });
+});
+
+test("a colour holds across chunks and lines, and neighbours that look alike are one element", () => {
+  const shown = new Shown().write("\x1b[3").write("2mgreen\nstill").write(" green\x1b[0m plain\n");
+  assert.deepEqual(shown.spans.map(([text]) => text), ["green", "still green"]);
+});
+
+test("stderr stands in lines of its own, and each stream goes on in its own line", () => {
+  const shown = new Shown().write("out ").write("err ", 2).write("put\n").write("or\n", 2).write("more\n");
+  assert.deepEqual(
+    [...shown.box.children].map((block) => [block.className, block.textContent]),
+    [["tfnz-block", "out put\n"], ["tfnz-block tfnz-stderr", "err or\n"], ["tfnz-block", "more\n"]],
+  );
+});
+
+test("a line without an end is cut into segments", () => {
+  const shown = new Shown();
+  for (let i = 0; i < 160; i += 1) shown.write("x".repeat(64 * 1024));
+  assert.ok(shown.text.length <= MOST_SIZE + 64 * 1024);
+  assert.ok(shown.transcript.above > 9_000_000);
+  assert.equal(shown.transcript.above + shown.text.length, 160 * 64 * 1024);
+  for (const block of shown.box.children) assert.ok((block.textContent ?? "").length <= 24 * 1024);
+});
+
+test("a line cut into segments keeps its characters whole", () => {
+  const line = "🚀".repeat(5000);
+  assert.equal(new Shown().write(`x${line}\n`).text, `x${line}\n`);
+});
+
+test("the scrollback is bounded, and what is above is counted", () => {
+  const shown = new Shown();
+  let written = 0;
+  for (let i = 0; i < 30; i += 1) {
+    const text = Array.from({ length: 1000 }, (_, n) => `line ${i * 1000 + n}\n`).join("");
+    written += text.length;
+    shown.write(text);
+  }
+  const lines = shown.text.trimEnd().split("\n");
+  assert.ok(lines.length <= MOST_LINES && lines.length > MOST_LINES - 200, String(lines.length));
+  assert.equal(lines.at(-1), "line 29999");
+  assert.equal(shown.transcript.above + shown.text.length, written);
+  assert.ok(shown.box.children.length < 60);
+});
+
+test("without trimming nothing is dropped, and it says that it is full", () => {
+  const shown = new Shown();
+  shown.transcript.write(1, encode("line\n".repeat(MOST_LINES)));
+  shown.transcript.flush(false);
+  assert.equal(shown.transcript.full, false);
+  shown.transcript.write(1, encode("line\n".repeat(1000)));
+  shown.transcript.flush(false);
+  assert.equal(shown.transcript.full, true);
+  assert.equal(shown.text.split("\n").length, MOST_LINES + 1001);
+});
+
+test("a beginning in the middle of a line, and of a character, begins with the next line", () => {
+  const shown = new Shown();
+  shown.transcript.begin(1, 1000);
+  shown.write("alf a line\nwhole\n");
+  assert.equal(shown.text, "whole\n");
+  assert.equal(shown.transcript.above, 1011);
+  const cut = new Shown();
+  cut.transcript.begin(1, 1);
+  cut.write(Uint8Array.of(0x9c, 0xc3, 0xa4, 0x62));
+  assert.equal(cut.text, "äb");
+});
+
+test("a gap is shown where it is, and the line before it stays", () => {
+  const shown = new Shown().write("before\nunfinish\x1b[31m").write("rest\nafter\n", 1, 3_400_000);
+  assert.equal(shown.text, "before\nunfinish\n… 3.4 MB not shown here: process.log() has all of it …after\n");
+  shown.write("x\ny\n", 2, 600_000);
+  assert.equal(shown.box.querySelectorAll(".tfnz-gap").length, 2);
+});
+
+test("lines written over and over cost their length, not their history", () => {
+  const shown = new Shown();
+  const bar = Array.from({ length: 1000 }, (_, i) => `\x1b[${31 + (i % 6)}m#`).join("");
+  const began = performance.now();
+  shown.write(`${bar}${`\r${"\x1b[32mxy".repeat(3)}`.repeat(4000)}`);
+  assert.ok(performance.now() - began < 2000);
+  assert.ok(shown.text.startsWith("xyxyxy"));
+});
+
+test("any bytes at all: never an exception, the size bounded", () => {
+  let seed = 7;
+  const random = (): number => (seed = (seed * 1103515245 + 12345) % 2147483648);
+  const alphabet = [0x1b, 0x5b, 0x5d, 0x6d, 0x4b, 0x3b, 0x33, 0x38, 0x0d, 0x08, 0x0a, 0x09, 0xc3, 0xe2, 0xff, 0x41, 0x07, 0x9b, 0x50, 0x47];
+  for (let round = 0; round < 60; round += 1) {
+    const shown = new Shown();
+    for (let chunk = 0; chunk < 20; chunk += 1) {
+      shown.write(Uint8Array.from({ length: random() % 200 }, () => alphabet[(random() >> 8) % alphabet.length] as number), 1 + (random() % 2));
+    }
+    shown.transcript.end(1);
+    shown.transcript.flush();
+    assert.ok(!/[\x00-\x08\x0b-\x1f\x7f-\x9f]/.test(shown.text));
+  }
+});

@@ -1,0 +1,335 @@
+// Cards and tables: drawn of what they are told, in the page's own elements, and inert whatever a container is called.
+import assert from "node:assert/strict";
+import { beforeEach, mock, test } from "node:test";
+import { Window } from "happy-dom";
+
+const window = new Window({ url: "http://127.0.0.1:8888/lab" });
+for (const name of ["document", "Node", "HTMLElement", "MutationObserver", "Element", "CustomEvent", "location"]) {
+  Object.assign(globalThis, { [name]: (window as any)[name] });
+}
+
+/** Everything is seen until a test says otherwise. */
+let seen: ((visible: boolean) => void) | undefined;
+Object.assign(globalThis, {
+  IntersectionObserver: class {
+    constructor(told: (entries: { isIntersecting: boolean }[]) => void) {
+      seen = (isIntersecting) => told([{ isIntersecting }]);
+    }
+    observe(): void {}
+    disconnect(): void {}
+  },
+});
+
+const { render } = await import("../src/explorer.js");
+const { address } = await import("../src/explorer/desk.js");
+const { Rows, bytes } = await import("../src/explorer/parts.js");
+
+const EVIL = '<img src=x onerror="alert(1)"><script>alert(2)</script>';
+
+const process = (id: string, more: object = {}): object => ({
+  id, text: `command ${id}`, pid: 12, tty: false, returncode: null, started: 1, main: false, why: "", ...more,
+});
+const container = (id: string, more: object = {}): any => ({
+  id, title: id, name: id, tag: "", image: "nginx", node: "first", ip: "", state: "running", returncode: null, created: 940,
+  pull: null, error: "", log: "", usage: null, tunnels: [], processes: [process("main", { main: true, pid: 7 })], more: 0, ...more,
+});
+const usage = (cpu: number, more: object = {}): object => ({
+  cpu, memory: 1 << 20, limit: 1 << 28, pids: 2, read: 0, written: 0, received: 0, sent: 0, cpus: [1, cpu], memories: [1], ...more,
+});
+const base = { where: "podman", connected: true, now: 1000 };
+const card = (more: object = {}): any => ({ ...base, kind: "container", engine: "podman", ...container("web", more) });
+const ps = (...containers: object[]): any => ({ ...base, kind: "ps", session: "s", containers, more: 0 });
+const top = (...containers: object[]): any => ({ ...base, kind: "top", session: "s", containers, more: 0 });
+
+/** A kernel's hub, and one view of it in the page. */
+class Page {
+  readonly said: any[] = [];
+  readonly el = document.createElement("div");
+  comm_live = true;
+  private handlers = new Map<string, (...args: any[]) => void>();
+  readonly end: () => void;
+
+  constructor(kind: string) {
+    document.body.replaceChildren(this.el);
+    const values: Record<string, unknown> = { subject: "s/1", options: { shows: kind, key: "k1" } };
+    this.end = render({ model: { get: (name) => values[name] }, hub: this as never, el: this.el });
+  }
+
+  send({ m }: { m: any[] }): void {
+    this.said.push(...m);
+  }
+
+  on(event: string, act: (...args: any[]) => void): void {
+    this.handlers.set(event, act);
+  }
+
+  emit(event: string, ...args: unknown[]): void {
+    this.handlers.get(event)?.(...args);
+  }
+
+  async tell(t: string, fields: object): Promise<void> {
+    await turn();
+    const open = this.said.filter((head) => head.t === "open").at(-1);
+    this.emit("msg:custom", { v: 1, m: [{ t, view: open.view, ...fields }] }, []);
+    await turn();
+  }
+
+  /** What was asked for since the last time. */
+  async asked(): Promise<any[]> {
+    await turn();
+    return this.said.filter((head) => head.t === "do").map(({ action, args }) => [action, args]);
+  }
+
+  find(selector: string): HTMLElement {
+    const found = this.el.querySelector(selector);
+    assert.ok(found, selector);
+    return found as HTMLElement;
+  }
+
+  all(selector: string): HTMLElement[] {
+    return [...this.el.querySelectorAll(selector)] as HTMLElement[];
+  }
+
+  button(label: string): HTMLButtonElement {
+    const found = this.all("button").find((each) => (each.getAttribute("aria-label") ?? each.textContent ?? "").startsWith(label));
+    assert.ok(found, `a button ${label}`);
+    return found as HTMLButtonElement;
+  }
+
+  get text(): string {
+    return this.el.textContent ?? "";
+  }
+}
+
+const turn = (): Promise<void> => new Promise((done) => setImmediate(done));
+
+let page: Page;
+async function show(info: any): Promise<Page> {
+  page = new Page(info.kind);
+  await page.tell("opened", { streams: [], info });
+  return page;
+}
+
+beforeEach(() => page?.end());
+
+// --- what is drawn -----------------------------------------------------------------------------------------------------
+
+test("a card shows what it was told and changes only what has changed", async () => {
+  await show(card({ usage: usage(2.5) }));
+  for (const part of ["running", "web", "up 1 min 00 s", "2.5 %", "1.0 MiB of 256 MiB", "command main", "first"])
+    assert.ok(page.text.includes(part), `${part} in ${page.text}`);
+  const row = page.find("tbody tr");
+  await page.tell("state", { info: card({ processes: [process("main", { main: true, returncode: 3 }), process("two")] }) });
+  assert.equal(page.find("tbody tr"), row);
+  assert.equal(page.all("tbody tr").length, 2);
+  assert.ok(row.textContent?.includes("exit 3"));
+});
+
+test("a pull is a progress bar, and one without an end while that is not known", async () => {
+  await show(card({ state: "pulling", pull: { text: "layer 1", done: 1 << 20, total: 4 << 20 } }));
+  const progress = page.find("progress") as HTMLProgressElement;
+  assert.equal(progress.getAttribute("value"), String(1 << 20));
+  assert.ok(page.text.includes("1.0 MiB of 4.0 MiB · layer 1"));
+  await page.tell("state", { info: card({ state: "pulling", pull: { text: "", done: 0, total: 0 } }) });
+  assert.equal(progress.getAttribute("value"), null);
+  await page.tell("state", { info: card() });
+  assert.ok(page.find(".tfnz-pull").hidden);
+});
+
+test("a failure shows its cause, an exit its last words", async () => {
+  await show(card({ state: "failed", error: "Cannot find image: not here. Pull it.", log: "words", processes: [] }));
+  assert.ok(page.text.includes("Pull it."));
+  assert.ok(!page.find(".tfnz-trouble").hidden);
+  await page.tell("state", { info: card({ state: "exited", returncode: 4, log: "no such config" }) });
+  assert.ok(page.text.includes("exited 4") && page.text.includes("no such config"));
+});
+
+for (const kind of ["container", "ps", "top", "location", "node", "tunnel"]) {
+  test(`what a container is called is text: ${kind}`, async () => {
+    const names = { title: EVIL, name: EVIL, tag: EVIL, image: EVIL, node: EVIL, ip: EVIL, error: EVIL, log: EVIL };
+    const bad = container("bad", { ...names, processes: [process("p", { text: EVIL, why: EVIL })] });
+    const node = { name: EVIL, cpus: 2, cpu_free: 1, memory: 2, memory_free: 1, containers: 1, labels: { [EVIL]: EVIL } };
+    const infos: Record<string, object> = {
+      container: { ...card(), ...bad, tail: { out: EVIL, err: EVIL }, state: "exited", returncode: 1 },
+      ps: ps(bad),
+      top: top(bad),
+      location: { ...base, where: EVIL, engine: EVIL, version: EVIL, about: {}, session: EVIL, durable: false, nodes: [node], containers: [bad], more: 0 },
+      node: { ...base, node },
+      tunnel: { ...base, port: 80, local: 4000, url: EVIL, path: "", container: EVIL, image: EVIL, state: "running", open: true, connections: 0, listening: false, preview: true },
+    };
+    await show({ ...infos[kind], kind });
+    assert.ok(page.text.includes("<script>alert(2)</script>"));
+    assert.equal(page.all("img, script, [onerror]").length, 0);
+  });
+}
+
+// --- what is done ------------------------------------------------------------------------------------------------------
+
+test("to destroy takes a second click, and can be called off", async () => {
+  await show(card());
+  page.button("Destroy web").click();
+  assert.deepEqual(await page.asked(), []);
+  assert.ok(page.text.includes("Destroy web?"));
+  page.button("Keep").click();
+  assert.ok(page.find(".tfnz-sure").hidden);
+  page.button("Destroy web").click();
+  const event = new (window as any).KeyboardEvent("keydown", { key: "Escape", bubbles: true });
+  page.find(".tfnz-danger").dispatchEvent(event);
+  assert.ok(page.find(".tfnz-sure").hidden);
+  page.button("Destroy web").click();
+  page.find(".tfnz-danger").click();
+  assert.deepEqual(await page.asked(), [["destroy", { container: "web" }]]);
+  assert.ok(page.button("Destroy web").disabled);
+});
+
+test("an error is shown, and what was asked for can be asked for again", async () => {
+  await show(card({ processes: [process("two")] }));
+  page.button("Stop command two").click();
+  assert.deepEqual(await page.asked(), [["process.stop", { container: "web", process: "two" }]]);
+  assert.ok(page.button("Stop command two").disabled && page.text.includes("stopping…"));
+  assert.ok(!page.button("Kill command two").disabled);
+  await page.tell("error", { doing: "process.stop", text: `Cannot stop ${EVIL}: no.` });
+  assert.ok(page.text.includes(EVIL) && !page.find("[role=alert]").hidden);
+  assert.ok(!page.button("Stop command two").disabled);
+  page.button("Close this message").click();
+  assert.ok(page.find("[role=alert]").hidden);
+});
+
+test("the log is asked for, shown, and asked for again after a new opening", async () => {
+  await show(card());
+  page.button("Logs").click();
+  await page.tell("state", { info: card({ tail: { out: "hello", err: "trouble" } }) });
+  assert.ok(page.find(".tfnz-log").textContent === "hello\ntrouble");
+  await page.tell("opened", { streams: [], info: card() });
+  assert.deepEqual(await page.asked(), [["logs", { on: true }], ["logs", { on: true }]]);
+});
+
+test("nothing can be asked for once the kernel is gone, and the view says how to reattach", async () => {
+  await show(card());
+  page.comm_live = false;
+  page.emit("comm_live_update");
+  await turn();
+  assert.ok(page.text.includes("not connected") && page.text.includes("%tf_attach"));
+  assert.ok(page.button("Destroy web").disabled && page.button("Logs").disabled);
+  page.comm_live = true;
+  page.emit("comm_live_update");
+  await page.tell("opened", { streams: [], info: card() });
+  assert.ok(!page.text.includes("not connected") && !page.button("Destroy web").disabled);
+});
+
+test("what the kernel does not know any more says so", async () => {
+  page = new Page("container");
+  await page.tell("closed", { reason: "unknown", text: "The kernel does not know it any more." });
+  assert.ok(page.text.includes("not connected") && page.text.includes("does not know it"));
+});
+
+test("a view that was dropped opens again; out of sight it is closed", async () => {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  try {
+    await show(card());
+    await page.tell("closed", { reason: "slow", text: "" });
+    mock.timers.tick(300);
+    await turn();
+    assert.equal(page.said.filter((head) => head.t === "open").length, 2);
+    seen?.(false);
+    mock.timers.tick(2000);
+    seen?.(true);
+    mock.timers.tick(2000);
+    await turn();
+    assert.ok(!page.said.some((head) => head.t === "close"));
+    seen?.(false);
+    mock.timers.tick(4000);
+    await turn();
+    assert.equal(page.said.at(-1).t, "close");
+    seen?.(true);
+    await turn();
+    assert.equal(page.said.at(-1).t, "open");
+  } finally {
+    mock.timers.reset();
+  }
+});
+
+// --- rows --------------------------------------------------------------------------------------------------------------
+
+test("rows keep their elements and their order, and stay while somebody points at them", () => {
+  const parent = document.createElement("div");
+  let held = false;
+  const make = (name: string): { el: HTMLElement; update(): void } => {
+    const el = document.createElement("p");
+    el.textContent = name;
+    return { el, update: () => undefined };
+  };
+  const rows = new Rows<string>(parent, (name) => name, make, () => held);
+  const shown = (): string => [...parent.children].map((el) => `${el.textContent}${"gone" in (el as HTMLElement).dataset ? "!" : ""}`).join(" ");
+  rows.update(["a", "b", "c"]);
+  const b = parent.children[1];
+  rows.update(["c", "b", "a", "d"]);
+  assert.equal(shown(), "c b a d");
+  held = true;
+  rows.update(["b", "d", "e"]);
+  assert.equal(shown(), "c! b a! d e");
+  rows.update(["b", "a", "d", "e"]);
+  assert.equal(shown(), "c! b a d e");
+  held = false;
+  rows.update(["a", "b", "e"]);
+  assert.equal(shown(), "a b e");
+  assert.equal(parent.children[1], b);
+});
+
+test("usage is sorted by the column that is clicked: down, up, as it was", async () => {
+  const lines = [container("b", { usage: usage(1) }), container("a", { usage: usage(50) }), container("c", { usage: null })];
+  await show(top(...lines));
+  const order = (): string => page.all("tbody tr").map((row) => row.firstElementChild?.textContent).join("");
+  const cpu = page.button("CPU");
+  for (const expected of ["bac", "abc", "cba", "bac"]) {
+    assert.equal(order(), expected);
+    cpu.click();
+  }
+  assert.equal(page.find("th[aria-sort]").getAttribute("aria-sort"), "descending");
+  page.button("container").click();
+  assert.equal(order(), "abc");
+});
+
+// --- tunnels -----------------------------------------------------------------------------------------------------------
+
+const tunnel = (more: object = {}): any => ({
+  ...base, kind: "tunnel", port: 80, local: 4000, url: "http://127.0.0.1:4000/x", path: "x", container: "web", image: "nginx",
+  state: "running", open: true, connections: 0, listening: true, preview: true, ...more,
+});
+
+test("a preview has no way to the notebook: another host's name, a sandbox, no referrer", async () => {
+  await show(tunnel({ listening: false }));
+  assert.equal(page.all("iframe").length, 0);
+  await page.tell("state", { info: tunnel() });
+  const frame = page.find("iframe") as HTMLIFrameElement;
+  assert.equal(frame.getAttribute("src"), "http://localhost:4000/x");
+  assert.deepEqual(frame.getAttribute("sandbox")?.split(" ").sort(), ["allow-forms", "allow-same-origin", "allow-scripts"]);
+  const link = page.find("a") as HTMLAnchorElement;
+  assert.equal(link.rel, "noopener noreferrer");
+  await page.tell("state", { info: tunnel({ connections: 2 }) });
+  assert.equal(page.find("iframe"), frame);
+  page.button("Close").click();
+  assert.deepEqual(await page.asked(), [["close", {}]]);
+  await page.tell("state", { info: tunnel({ open: false }) });
+  assert.equal(page.all("iframe").length, 0);
+});
+
+test("where this machine is not the browser's, links go through the Jupyter server", () => {
+  const at = (href: string): Location => new URL(href) as unknown as Location;
+  assert.equal(address(4000, "/x", at("http://127.0.0.1:8888/lab")).url, "http://localhost:4000/x");
+  assert.equal(address(4000, "", at("http://localhost:8888/lab")).url, "http://127.0.0.1:4000/");
+  const config = document.createElement("script");
+  config.id = "jupyter-config-data";
+  config.textContent = JSON.stringify({ baseUrl: "/user/me/" });
+  document.head.append(config);
+  const far = address(4000, "x", at("https://hub.example/user/me/lab"));
+  assert.deepEqual(far, { url: "https://hub.example/user/me/proxy/4000/x", proxied: true });
+  config.textContent = JSON.stringify({ baseUrl: "//evil.example/" });
+  assert.equal(address(4000, "", at("https://hub.example/lab")).url, "https://hub.example/evil.example/proxy/4000/");
+  config.remove();
+  assert.equal(address(4000, "", at("https://code.example/")).proxied, false);
+});
+
+test("sizes", () => {
+  assert.deepEqual([0, 999, 1024, 268435456].map((n) => bytes(n)), ["0 B", "999 B", "1.0 KiB", "256 MiB"]);
+});

@@ -1,0 +1,147 @@
+"""What a card or a table shows, as plain data: the ``info`` that its views get.
+
+Made of what the agent says (``_wire/PROTOCOL.md``, "info") and of nothing else, so that the same
+data is drawn in the browser, as text and as HTML. Names are made harmless here, once for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from tfnz_notebook.errors import TunnelGone
+from tfnz_notebook.widgets.explorer.words import last_lines, plain
+
+if TYPE_CHECKING:
+    from tfnz_notebook.container import Container
+    from tfnz_notebook.location import Location
+    from tfnz_notebook.process import Process
+    from tfnz_notebook.tunnel import Tunnel
+    from tfnz_notebook.widgets.explorer.ledger import Ledger
+
+Info = dict[str, Any]
+
+#: Of a container's processes, how many are shown.
+MOST_RUNNING: Final = 50
+MOST_ENDED: Final = 3
+
+#: States that nothing follows.
+OVER: Final = frozenset({"failed", "destroyed"})
+
+
+def process(told: Mapping[str, Any]) -> Info:
+    """One process, of the agent's ``info``."""
+    return {
+        "id": str(told.get("process") or ""),
+        "text": plain(told.get("text")) or "main process",
+        "pid": int(told.get("pid") or 0),
+        "tty": bool(told.get("tty")),
+        "returncode": told.get("returncode"),
+        "started": float(told.get("started") or 0),
+        "main": told.get("process") == told.get("container"),
+        "why": "timeout" if told.get("timed_out") else "memory" if told.get("oom") else "",
+    }
+
+
+def processes(told: Iterable[Mapping[str, Any]]) -> tuple[list[Info], int]:
+    """The main one and then as they were started: those that run, and the last that ended.
+
+    So a row stays where it is when its process ends. And how many are left out.
+    """
+    drawn = sorted(map(process, told), key=lambda p: (not p["main"], p["started"], p["pid"]))
+    others = [p for p in drawn if not p["main"]]
+    kept = {p["id"] for p in drawn if p["main"]}
+    kept |= {p["id"] for p in [p for p in others if p["returncode"] is None][:MOST_RUNNING]}
+    kept |= {p["id"] for p in [p for p in others if p["returncode"] is not None][-MOST_ENDED:]}
+    return [p for p in drawn if p["id"] in kept], len(drawn) - len(kept)
+
+
+def tunnel(each: Tunnel) -> Info | None:
+    """An open tunnel; None for one that is closed."""
+    try:
+        return {"port": each.dest_port, "local": each.port, "url": each.url()}
+    except TunnelGone:
+        return None
+
+
+def container(
+    told: Mapping[str, Any],
+    ran: Iterable[Mapping[str, Any]] = (),
+    usage: Info | None = None,
+    tunnels: Iterable[Tunnel] = (),
+) -> Info:
+    """A container, its processes, what it uses, its tunnels."""
+    state = str(told.get("state") or "creating")
+    processes_shown, more = processes(ran)
+    error = told.get("error") or {}
+    name, tag = plain(told.get("name"), 64), plain(told.get("tag"), 64)
+    image = plain(told.get("image"), 120)
+    ident = str(told.get("container") or "")
+    return {
+        "id": ident,
+        "title": name or tag or f"{image} {ident[:8]}",
+        "name": name,
+        "tag": tag,
+        "image": image,
+        "node": plain(told.get("node"), 64),
+        "ip": plain(told.get("ip"), 64),
+        "state": state,
+        "returncode": told.get("returncode"),
+        "created": float(told.get("created") or 0),
+        "pull": pull(told) if state == "pulling" else None,
+        "error": last_lines(str(error.get("message") or "").encode("utf-8", "replace")),
+        "log": last_lines(bytes(told.get("log") or b"")) if state in ("failed", "exited") else "",
+        "usage": usage if state == "running" else None,
+        "tunnels": [drawn for each in tunnels if (drawn := tunnel(each))],
+        "processes": [] if state in OVER else processes_shown,
+        "more": 0 if state in OVER else more,
+    }
+
+
+def pull(told: Mapping[str, Any]) -> Info:
+    """How far a pull is; ``total`` is 0 while unknown."""
+    return {
+        "text": plain(told.get("text"), 120),
+        "done": int(told.get("done") or 0),
+        "total": int(told.get("total") or 0),
+    }
+
+
+def node(told: Mapping[str, Any]) -> Info:
+    """A machine."""
+    return {
+        "name": plain(told.get("name"), 64),
+        "cpus": told.get("cpus") or 0,
+        "cpu_free": float(told.get("cpu_free") or 0),
+        "memory": int(told.get("memory") or 0),
+        "memory_free": int(told.get("memory_free") or 0),
+        "containers": int(told.get("containers") or 0),
+        "labels": {plain(k, 40): plain(v, 80) for k, v in (told.get("labels") or {}).items()},
+    }
+
+
+# -- of our objects; one family with them, so that what is told of them need not be copied
+
+
+def told_of(each: Container) -> Info:
+    """The last ``info`` that a container heard of itself."""
+    return {**each._info, "container": each.id, "returncode": each.returncode}
+
+
+def ran_in(each: Container, ledger: Ledger) -> Iterable[Info]:
+    """``info`` of its processes: the ledger's, or of those that this kernel knows."""
+    if each.id in ledger.processes:
+        return ledger.processes[each.id].values()
+    mains = [each.main] if each.main.pid else []
+    return [_told_of_process(p) for p in [*mains, *each.processes]]
+
+
+def _told_of_process(each: Process) -> Info:
+    named = {"process": each.id, "container": each.container.id, "text": each.command}
+    return {**each._info, **named}
+
+
+def tunnels_of(location: Location, ident: str) -> list[Tunnel]:
+    """This kernel's tunnels to a container."""
+    found = location._containers.get(ident)
+    return found.all_tunnels() if found is not None else []

@@ -1,0 +1,160 @@
+"""Cards and tables as text: for terminals, and for ``text/plain`` in a notebook.
+
+Drawn of the ``info`` that views get. Nothing in it can be a terminal's escape (see ``words``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from tfnz_notebook.widgets.explorer.words import clip, duration, ending, percent, rate, size, table
+
+Info = Mapping[str, Any]
+
+#: Columns of a terminal that a text fits in.
+WIDTH: Final = 100
+_GONE: Final = "(disconnected: what is shown is what was last known)"
+
+
+def draw(info: Info) -> str:
+    """The text of any ``info``."""
+    lines = _DRAWN[info["kind"]](info)
+    if not info.get("connected", True) and info["kind"] != "location":
+        lines.append(_GONE)
+    return "\n".join(line for text in lines for line in text.split("\n"))
+
+
+def state(info: Info) -> str:
+    """``running``, ``exited 1``, ``pulling 42 %``."""
+    if info["state"] == "exited" and info["returncode"] is not None:
+        return ending(info["returncode"])
+    pull = info.get("pull")
+    if pull and pull["total"]:
+        return f"pulling {100 * min(1.0, pull['done'] / pull['total']):.0f} %"
+    return str(info["state"])
+
+
+def up(info: Info) -> str:
+    """For how long it is there, while it runs."""
+    if info["state"] != "running" or not info["created"]:
+        return ""
+    return duration(time.time() - info["created"])
+
+
+def more(number: int, what: str) -> list[str]:
+    """What was left out."""
+    return [f"({number} more {what})"] if number else []
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.split("\n"))
+
+
+def _container(info: Info) -> list[str]:
+    lines = [f"container {info['title']}: {state(info)}"]
+    about = [("image", info["image"]), ("tag", info["tag"]), ("id", info["id"][:12])]
+    about += [("node", info["node"]), ("up", up(info))]
+    lines.append("  " + "  ".join(f"{k} {v}" for k, v in about if v and v != info["title"]))
+    usage = info.get("usage")
+    if usage:
+        used = [("cpu", percent(usage["cpu"])), ("memory", size(usage["memory"]))]
+        if usage["limit"]:
+            used[1] = ("memory", f"{size(usage['memory'])} of {size(usage['limit'])}")
+        used.append(("pids", str(usage["pids"] or "")))
+        lines.append("  " + "  ".join(f"{k} {v}" for k, v in used if v))
+    if info["pull"]:
+        pull = info["pull"]
+        of = f"{size(pull['done'])} of {size(pull['total'])}" if pull["total"] else ""
+        lines.append(f"  {' '.join(word for word in (pull['text'], of) if word)}")
+    lines += [f"  port {each['port']}: {each['url']}" for each in info["tunnels"]]
+    if info["processes"]:
+        rows = [(str(p["pid"]), _ended(p), p["text"]) for p in info["processes"]]
+        lines.append(
+            _indented(table(("PID", "STATE", "COMMAND"), rows, right=(0,), width=WIDTH - 2))
+        )
+    lines += [f"  {line}" for line in more(info["more"], "processes")]
+    if info["error"]:
+        lines.append(_indented(info["error"]))
+    elif info["log"] and info["state"] == "failed":
+        lines.append(_indented(info["log"]))
+    return lines
+
+
+def _ended(process: Info) -> str:
+    said = ending(process["returncode"])
+    return f"{said} ({process['why']})" if process["why"] and process["returncode"] else said
+
+
+def _ps(info: Info) -> list[str]:
+    if not info["containers"]:
+        return [f"session {info['session']} has no containers"]
+    rows: list[tuple[str, ...]] = []
+    for each in info["containers"]:
+        ports = " ".join(f"{t['port']}→{t['local']}" for t in each["tunnels"])
+        name = (each["title"], each["image"], state(each), up(each), "", ports)
+        rows.append(name)
+        for process in each["processes"]:
+            command = f"  {clip(process['text'], 48)}"
+            rows.append((command, "", _ended(process), "", str(process["pid"] or ""), ""))
+        if each["more"]:
+            rows.append((f"  ({each['more']} more)", "", "", "", "", ""))
+    head = ("CONTAINER", "IMAGE", "STATE", "UP", "PID", "PORTS")
+    return [table(head, rows, right=(4,), width=WIDTH), *more(info["more"], "containers")]
+
+
+def _top(info: Info) -> list[str]:
+    if not info["containers"]:
+        return ["no containers to measure"]
+    rows = []
+    for each in info["containers"]:
+        used = each["usage"] or dict.fromkeys(
+            ("cpu", "memory", "limit", "read", "written", "received", "sent", "pids")
+        )
+        memory = size(used["memory"]) + (f" / {size(used['limit'])}" if used["limit"] else "")
+        moved = [rate(used[key]) for key in ("read", "written", "received", "sent")]
+        pids = "" if used["pids"] is None else str(used["pids"])
+        rows.append((each["title"], state(each), percent(used["cpu"]), memory, *moved, pids))
+    head = ("CONTAINER", "STATE", "CPU", "MEMORY", "READ", "WRITTEN", "RECEIVED", "SENT", "PIDS")
+    drawn = table(head, rows, right=range(2, 9), width=120)
+    return [drawn, *more(info["more"], "containers")]
+
+
+def _location(info: Info) -> list[str]:
+    where = " ".join(word for word in (info["engine"], info["version"]) if word)
+    session = f"session {info['session']}" + (" (durable)" if info["durable"] else "")
+    told = session if info["connected"] else f"{session}, disconnected"
+    lines = [f"location {info['where']}: {where}, {told}"]
+    lines += [_indented(line) for each in info["nodes"] for line in _node({"node": each})]
+    for each in info["containers"]:
+        image = f" ({each['image']})" if each["image"] not in each["title"] else ""
+        lines.append(f"  container {each['title']}{image}: {state(each)}")
+    return lines + [f"  {line}" for line in more(info["more"], "containers")]
+
+
+def _node(info: Info) -> list[str]:
+    node = info["node"]
+    cores = f"{node['cpu_free']:.1f} of {node['cpus']} cores"
+    memory = f"{size(node['memory_free'])} of {size(node['memory'])}"
+    run = f"{node['containers']} containers run"
+    return [f"node {node['name']}: {cores} and {memory} free, {run}"]
+
+
+def _tunnel(info: Info) -> list[str]:
+    if not info["open"]:
+        return [f"tunnel to port {info['port']} of {info['container']}: closed"]
+    lines = [f"tunnel {info['url']} to port {info['port']} of {info['container']}"]
+    if info["listening"] is False:
+        lines.append("  nothing listens there yet")
+    return lines
+
+
+_DRAWN: Final[Mapping[str, Callable[[Info], list[str]]]] = {
+    "container": _container,
+    "ps": _ps,
+    "top": _top,
+    "location": _location,
+    "node": _node,
+    "tunnel": _tunnel,
+}
