@@ -22,13 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Container", "ContainerAio", "Entry", "Stats"]
 
 
-class Stats(NamedTuple):
-    """One sample of what a container uses; None where the engine does not tell, or no limit is set.
-
-    ``cpu`` is in percent of one core, since the previous sample (the first: since its creation).
-    Sizes in bytes, all but ``memory`` and ``pids`` counted since the container started.
-    """
-
+class _Sample(NamedTuple):
     time: float
     cpu: float | None
     cpu_seconds: float | None
@@ -39,6 +33,18 @@ class Stats(NamedTuple):
     written: int | None
     received: int | None
     sent: int | None
+
+
+class Stats(_Sample):
+    """One sample of what a container uses; None where the engine does not tell, or no limit is set.
+
+    ``cpu`` is in percent of one core, since the previous sample (the first: since its creation).
+    Sizes in bytes, all but ``memory`` and ``pids`` counted since the container started. With
+    ``tfnz_notebook.plots``, ``stats().plot()`` plots those that follow.
+    """
+
+    #: Whose it is; not part of the tuple.
+    container: Container | None = None
 
 
 class Container(Block, Processes, Files, Ports):
@@ -159,7 +165,9 @@ class Container(Block, Processes, Files, Ports):
         names = ("memory", "memory_limit", "pids", "read", "written", "received", "sent")
         if not told.get("memory_limit"):  # 0: none is set
             told = {**told, "memory_limit": None}
-        return Stats(at, percent, used, *(told.get(name) for name in names))
+        sample = Stats(at, percent, used, *(told.get(name) for name in names))
+        sample.container = self
+        return sample
 
     @face
     async def ip(self) -> str:
@@ -193,6 +201,7 @@ class Container(Block, Processes, Files, Ports):
         seconds = arguments.seconds("destroy the container", "grace", grace)
         if self.state != "failed":
             self._check("destroy the container")
+        await self._leaving()
         body = {"container": self._id, "grace": seconds}
         await self._link.request("container.destroy", body)
         if self.state != "destroyed":

@@ -225,6 +225,8 @@ class Location(Block):
         ident = uuid.uuid4().hex
         info = {"state": "creating", **{k: spec.get(k) for k in ("image", "name", "tag", "node")}}
         container = Container._create(self, ident, info)
+        if options.get("command") is not None:
+            container.main._text = arguments.argv(doing, options["command"])[1]
         if data is not None or ended is not None:
             container._follow_main(data, ended)
         self._containers[ident] = container
@@ -354,9 +356,12 @@ class Location(Block):
         await self._disconnect()
 
     async def _disconnect(self) -> None:
-        for container in list(self._containers.values()):
+        containers = list(self._containers.values())
+        for container in containers:
             for tunnel in list(container._tunnels):
                 tunnel._listener.close()
+        if not self._link.over:
+            await asyncio.gather(*(container._leaving() for container in containers))
         await self._link.close()
 
 
