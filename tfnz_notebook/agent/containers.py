@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import shlex
 import time
 from collections.abc import Callable
 from functools import partial
@@ -179,7 +180,8 @@ class Container:
 
     def _main(self, *, adopt: bool = False) -> Process:
         assert self.guest is not None
-        command = Command([], text="main process", retain="tail")
+        argv = self.spec.argv(self._image or Image(""))
+        command = Command([], text=shlex.join(argv) or "main process", retain="tail")
         process = Process(
             self.ident,
             self.ident,

@@ -43,15 +43,8 @@ class Quirks:
 
 
 def guest_command(spec: ContainerSpec, image: Image) -> list[str]:
-    """The guest's arguments. Raises Misuse for a container that has nothing to run.
-
-    As with Docker, an entrypoint of the caller's own drops the image's command.
-    """
-    entrypoint = spec.entrypoint if spec.entrypoint is not None else image.entrypoint
-    command = spec.command
-    if command is None:
-        command = () if spec.entrypoint is not None else image.command
-    argv = [*entrypoint, *command]
+    """The guest's arguments. Raises Misuse for a container that has nothing to run."""
+    argv = spec.argv(image)
     if not argv and not spec.sleep:
         raise Misuse(
             f"Cannot start a container of {spec.image!r}: the image names no command. "

@@ -1,0 +1,49 @@
+"""All magics, and the shells that have them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from tfnz_notebook.magics import ending, files, places, run, spawn, views
+from tfnz_notebook.magics.complete import Completer
+from tfnz_notebook.magics.here import Here
+from tfnz_notebook.magics.table import Magic
+
+MAGICS: Final[tuple[Magic, ...]] = (
+    *spawn.MAGICS,
+    *run.MAGICS,
+    *views.MAGICS,
+    *files.MAGICS,
+    *ending.MAGICS,
+    *places.MAGICS,
+)
+
+_shells: WeakKeyDictionary[Any, Completer] = WeakKeyDictionary()
+
+
+def register(ip: Any) -> None:
+    """Once for each shell."""
+    if ip in _shells:
+        return
+    here = Here(ip)
+    for magic in MAGICS:
+        line, cell = magic.functions(here)
+        if line is not None:
+            ip.register_magic_function(line, "line", magic.name)
+        if cell is not None:
+            ip.register_magic_function(cell, "cell", magic.name)
+    completer = Completer(here, MAGICS)
+    completer.install(ip)
+    _shells[ip] = completer
+
+
+def unregister(ip: Any) -> None:
+    """What :func:`register` did."""
+    completer = _shells.pop(ip, None)
+    if completer is None:
+        return
+    completer.remove(ip)
+    for kind in ("line", "cell"):
+        for magic in MAGICS:
+            ip.magics_manager.magics[kind].pop(magic.name, None)
