@@ -39,6 +39,16 @@ def test_calls_that_need_it_running_wait(spawn: Spawn) -> None:
     assert spawn(sleep=True).spawn_process("echo up").wait_until_complete() == b"up\n"
 
 
+def test_a_command_that_ends_at_once_has_ended_and_not_failed(spawn: Spawn) -> None:
+    for code in (0, 3):
+        container = spawn(command=["/bin/sh", "-c", f"echo said; exit {code}"])
+        until(lambda c=container: c.state in ("exited", "failed"), 20, "it ends")  # type: ignore[misc]
+        assert (container.state, container.returncode) == ("exited", code)
+        assert container.logs() == b"said\n"
+        with pytest.raises(ContainerFailed, match=f"code {code}.*last words:\nsaid"):
+            container.wait_until_ready()
+
+
 def test_a_container_is_a_context_manager(node: Node) -> None:
     with node.spawn_container("debian", sleep=True) as container:
         assert container.run_process("echo hello").stdout == b"hello\n"

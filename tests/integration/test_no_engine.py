@@ -87,6 +87,19 @@ def test_an_engines_socket_that_we_may_not_use(
     assert re.search(r"group|root|rootless|sudo|chmod", message), message
 
 
+@pytest.mark.engines("podman")
+def test_podman_without_its_service_is_started(
+    own_world: Callable[..., World], where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = own_world()
+    monkeypatch.delenv("CONTAINER_HOST", raising=False)
+    with Location(where) as location:
+        container = location.best_node().spawn_container("debian", sleep=True)
+        assert container.run_process("echo here").stdout == b"here\n"
+    assert world.tfnz_agent("stop").returncode == 0
+    assert not (world.runtime / "podman-service.json").exists(), "the service goes with its agent"
+
+
 def test_a_place_that_is_none() -> None:
     with refused(Misuse, "Give 'podman'"):
         Location("the moon")

@@ -24,14 +24,7 @@ from tfnz_notebook.agent.guests import Guest
 from tfnz_notebook.agent.processes import MAIN_QUOTA, Process, recalled
 from tfnz_notebook.agent.records import Records
 from tfnz_notebook.agent.refusals import exited_early, out_of_memory
-from tfnz_notebook.engines.base import (
-    ContainerSpec,
-    Engine,
-    Image,
-    Progress,
-    PullPolicy,
-    State,
-)
+from tfnz_notebook.engines.base import ContainerSpec, Engine, Image, Progress, PullPolicy, State
 from tfnz_notebook.errors import (
     ContainerFailed,
     ContainerGone,
@@ -129,9 +122,13 @@ class Container:
             await self._meet()
         except ContainerGone:
             state = await self._wait_for_exit()
-            self.log_tail = await self._last_words()
-            self.returncode = state.exit_code
-            raise exited_early(self.spec, state, self.log_tail) from None
+            main = self.processes.get(self.ident)
+            if main is None or main.returncode is None:
+                self.log_tail = await self._last_words()
+                self.returncode = state.exit_code
+                raise exited_early(self.spec, state, self.log_tail) from None
+            self._up.set_result(None)  # it ran, and ended at once
+            await self._exited(state)
 
     async def _meet(self) -> None:
         self.guest = Guest(self._engine, self.ref, adopt=self._adopt, ended=self._ended)
@@ -260,8 +257,10 @@ class Container:
         """The guest is gone and the container does not run any more."""
         state = await self._engine.inspect(self.ref)
         self.let_go()
-        if self.state != "running":
-            return
+        if self.state == "running":
+            await self._exited(state)
+
+    async def _exited(self, state: State) -> None:
         self.returncode = state.exit_code
         main = self.processes.get(self.ident)
         oom = state.oom_killed

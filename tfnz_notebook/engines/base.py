@@ -104,7 +104,7 @@ class ContainerSpec:
     node: str | None = None
 
     def argv(self, image: Image) -> tuple[str, ...]:
-        """The main process's. As with Docker, an entrypoint of its own drops the image's command."""
+        """The main process's. As with Docker, its own entrypoint drops the image's command."""
         own = self.entrypoint is not None
         entrypoint = image.entrypoint if self.entrypoint is None else self.entrypoint
         command = self.command if self.command is not None else () if own else image.command

@@ -39,7 +39,7 @@ class PodmanService:
     def __init__(self, binary: str, directory: Path) -> None:
         self.binary = binary
         self.directory = directory
-        self.socket = directory / "podman.sock"
+        self.socket = directory / "podman-service.sock"  # podman.sock is the agent's own
         self._state = directory / "podman-service.json"
         self._log = directory / "podman-service.log"
         self._process: subprocess.Popen[bytes] | None = None

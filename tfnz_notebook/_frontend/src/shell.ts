@@ -18,7 +18,8 @@ import { Status, button, element } from "./status.js";
 import { hideTwin, themed, useStyle } from "./theme.js";
 import { type ProcessInfo, duration, ending } from "./words.js";
 
-const WINDOW = 512 * 1024;
+/** Bytes on their way to the screen: what Control-C has to wait for, besides what the agent holds. */
+const WINDOW = 256 * 1024;
 /** Of the log, so much is replayed. */
 const KEEP = 256 * 1024;
 const ROWS = 24;
@@ -86,7 +87,7 @@ class Shell {
     themed(this.#root, signal);
     useStyle("shell", xtermCss + shellCss);
     hideTwin(this.#options.key, signal);
-    this.#root.append(this.#status.el, this.#box, edge);
+    this.#root.append(this.#box, edge, this.#status.el);
     el.replaceChildren(this.#root);
     this.#sizing = new Sizing(
       () => this.#peers.leads,
