@@ -11,10 +11,12 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 # A safe path keeps the source tree off sys.path: what the tests import is the wheel in .venv, or nothing.
 PYTEST := PYTHONSAFEPATH=1 $(BIN)/python -m pytest
-SOURCES := $(sort $(shell find tfnz_notebook jupyter-config -type f -not -name '*.pyc' -not -path '*/bin/*' 2>/dev/null))
+SOURCES := $(sort $(shell find tfnz_notebook jupyter-config -name node_modules -prune -o -type f -not -name '*.pyc' -not -path '*/bin/*' -not -path '*/static/*' -print 2>/dev/null))
+FRONTEND := tfnz_notebook/_frontend
+MODULES := $(FRONTEND)/node_modules/.package-lock.json
 ARGS ?=
 
-.PHONY: FORCE help system wheel demo lab test lint types unit guest-test guest-checks contract bench lock clean
+.PHONY: FORCE help system wheel demo lab test lint types frontend unit guest-test guest-checks contract browser bench lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -46,6 +48,16 @@ build/.wheel: $(VENV)/.made pyproject.toml README.md LICENSE .ci/hatch_build.py 
 	.ci/check-wheel $(BIN)/python
 	touch $@
 
+# The same wheel beside an ipykernel from before 7, for the tests in the browser.
+build/.old-kernel: build/.wheel tests/ipykernel6.txt .ci/old-kernel
+	@.ci/old-kernel $(BIN)/python build/dist/*.whl
+	touch $@
+
+$(MODULES): $(FRONTEND)/package-lock.json | system
+	@cd $(FRONTEND)
+	npm ci --silent --no-audit --no-fund
+	touch node_modules/.package-lock.json
+
 wheel: build/.wheel ## build the wheel and install it in .venv
 	@ls -l build/dist/*.whl
 
@@ -60,15 +72,21 @@ lab: build/.wheel ## open JupyterLab on the notebooks, reachable from this machi
 
 # --- to prove it -----------------------------------------------------------------------------------------------------
 
-test: lint types guest-checks ## everything; the last line is pytest's
+test: lint types frontend guest-checks build/.old-kernel ## everything; the last line is pytest's
 	@.ci/with-engines env $(PYTEST) tests $(ARGS)
 
 lint: $(VENV)/.made ## ruff and shellcheck
 	@$(BIN)/ruff check .
-	$(BIN)/shellcheck --external-sources .ci/services .ci/images .ci/setup-system .ci/with-engines .ci/check-wheel .ci/end-run .ci/clean .ci/lock .ci/bench .ci/run
+	$(BIN)/shellcheck --external-sources .ci/services .ci/images .ci/setup-system .ci/with-engines .ci/check-wheel .ci/end-run .ci/clean .ci/lock .ci/bench .ci/run .ci/old-kernel
 
 types: $(VENV)/.made ## mypy, strict, the whole package
 	@$(BIN)/mypy
+
+frontend: $(MODULES) ## the views' TypeScript: its types, its tests, its bundles
+	@cd $(FRONTEND)
+	npm run --silent check
+	npm run --silent test
+	npm run --silent build
 
 unit: build/.wheel ## the tests that need no engine
 	@$(PYTEST) tests/unit $(ARGS)
@@ -85,6 +103,9 @@ guest-checks: build/.wheel ## its tests with sanitizers and with coverage, and f
 
 contract: build/.wheel ## one suite, every engine
 	@.ci/with-engines env $(PYTEST) tests/contract $(ARGS)
+
+browser: build/.old-kernel ## the views in Chromium, as a person uses them; pictures in build/browser
+	@.ci/with-engines env $(PYTEST) tests/browser $(ARGS)
 
 bench: build/.wheel ## a table of medians beside docker-py, the command lines and subprocess
 	@.ci/with-engines .ci/bench $(BIN)/python $(ARGS)

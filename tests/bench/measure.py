@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 #: Factor and decimals with which a number of each unit is shown; seconds are kept as such.
-UNITS = {"ms": (1000.0, 2), "s": (1.0, 3), "MB/s": (1.0, 0), "MiB": (1.0, 1), "%": (1.0, 2)}
+UNITS = {"ms": (1000.0, 2), "s": (1.0, 3), "MB/s": (1.0, 1), "MiB": (1.0, 1), "%": (1.0, 2)}
 
 
 @dataclass

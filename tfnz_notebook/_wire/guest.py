@@ -31,7 +31,7 @@ MAX_DATA: Final = (256 << 10) - 20
 #: Bytes of one output stream that may be unacknowledged; the guest's ring has this size.
 WINDOW_OUT: Final = 1 << 20
 #: The same of a terminal: somebody looks at it, and waits for what they typed.
-WINDOW_TTY: Final = 128 << 10
+WINDOW_TTY: Final = 64 << 10
 #: Bytes of one input stream (stdin, uploads) that may be unacknowledged.
 WINDOW_IN: Final = 256 << 10
 MAX_CHANNELS: Final = 16384

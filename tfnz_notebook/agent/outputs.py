@@ -13,7 +13,7 @@ from tfnz_notebook.agent.readers import Reader
 
 #: How far a process may be ahead of a reader that holds it back: little, so that what a person
 #: types after a flood is answered on their screen at once.
-HOLD: Final = 64 << 10
+HOLD: Final = 16 << 10
 
 #: Changes between stdout and stderr that are remembered, for who shows the last of both.
 ORDER: Final = 1024

@@ -17,11 +17,14 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import ipywidgets
+import traitlets
 
 from tfnz_notebook._link.thread import io
 from tfnz_notebook._link.views import Desk, Source
 from tfnz_notebook._wire.view import Head, gather, scatter
 from tfnz_notebook.errors import ProtocolError
+from tfnz_notebook.widgets.control import listen, offered, unlisten
+from tfnz_notebook.widgets.haste import Haste
 from tfnz_notebook.widgets.outbox import Outbox
 
 #: Seconds between two comm messages of a kernel.
@@ -31,11 +34,19 @@ Publish = Callable[[dict[str, Any], list[bytes]], None]
 
 
 class Carrier(ipywidgets.Widget):  # type: ignore[misc]  # ipywidgets has no types
-    """A model without a view or a state. ``received`` gets the content and buffers of messages."""
+    """A model without a view. ``received`` gets the content and buffers of messages."""
+
+    #: Whether pages had better use the control channel; see control.py.
+    control = traitlets.Bool().tag(sync=True)
 
     def __init__(self, received: Callable[[Any, list[Any]], None]) -> None:
         self._received = received
-        super().__init__()
+        self._kernel = offered()
+        # In the state that opens the comm: a page's first view would not know what came later.
+        super().__init__(control=self._kernel is not None)
+        self._listens_to = self.comm.comm_id
+        if self._kernel is not None:
+            listen(self._kernel, self._listens_to, self._controlled)
         # ipykernel's handle_msg triggers pre_ and post_execute around each message, on which
         # matplotlib flushes the figures of the cell that is running. Ours need neither.
         self._ordinary = self.comm.handle_msg
@@ -51,6 +62,16 @@ class Carrier(ipywidgets.Widget):  # type: ignore[misc]  # ipywidgets has no typ
             self._received(data.get("content"), message.get("buffers") or [])
         else:
             self._ordinary(message)
+
+    def _controlled(self, message: dict[str, Any]) -> None:
+        # Nothing else of ipywidgets' has a place on the control thread.
+        if message["content"]["data"].get("method") == "custom":
+            self._message(message)
+
+    def unlisten(self) -> None:
+        """Leave the kernel's control channel as it was; from any thread."""
+        if self._kernel is not None:
+            unlisten(self._kernel, self._listens_to)
 
 
 def _publisher(comm: Any) -> Publish:
@@ -82,6 +103,7 @@ class Hub:
         self.sent = 0
         self._outbox = Outbox()
         self._told: dict[str, tuple[str, dict[str, Any]]] = {}
+        self._haste = Haste()
         self._over = False
         self._sent_at = 0.0
         self._scheduled = False
@@ -111,6 +133,7 @@ class Hub:
 
     def close(self) -> None:
         """End all views; from any thread."""
+        self.widget.unlisten()
         self.widget.close()
         io().soon(self._end)
 
@@ -129,6 +152,7 @@ class Hub:
     def _deliver(self, messages: list[tuple[object, bytes]]) -> None:
         if self.closed:
             return
+        self._haste.touch()
         for head, payload in messages:
             self.desk.received(head, payload)
             if isinstance(head, dict) and head.get("t") == "open":
@@ -195,6 +219,7 @@ class Hub:
     def _end(self) -> None:
         if not self._over:
             self._over = True
+            self.widget.unlisten()
             self._outbox.clear()
             self._told.clear()
             self.desk.close()

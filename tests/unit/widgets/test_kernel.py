@@ -68,11 +68,12 @@ class Kernel:
                 continue
         return found
 
-    def say(self, model: str, *heads: dict[str, Any]) -> None:
+    def say(self, model: str, *heads: dict[str, Any], channel: str = "shell") -> str:
         """As a view in a page does."""
         content = {"method": "custom", "content": {"v": 1, "m": heads}}
         message = self.client.session.msg("comm_msg", {"comm_id": model, "data": content})
-        self.client.shell_channel.send(message)
+        getattr(self.client, f"{channel}_channel").send(message)
+        return str(message["header"]["msg_id"])
 
     def heads(self) -> list[dict[str, Any]]:
         """What views were told."""
@@ -132,11 +133,11 @@ def test_a_cell_shows_a_view_and_its_twin_once(agent: ScriptedAgent, kernel: Ker
     assert len(kernel.of("display_data", cell)) == 2
 
 
-def test_bytes_come_and_it_freezes_while_another_cell_is_busy(
-    agent: ScriptedAgent, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def readers(agent: ScriptedAgent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for views, which say how much from where it begins."""
+
     def reader_open(message: Any) -> Any:
-        """As for views, which say how much from where it begins."""
         body = message.body
         head = agent.processes[body["process"]].streams[body["stream"]].head
         ScriptedAgent._reader_open(agent, message)
@@ -144,6 +145,12 @@ def test_bytes_come_and_it_freezes_while_another_cell_is_busy(
         return {"offset": 0, "head": head}, None
 
     monkeypatch.setattr(agent, "_reader_open", reader_open)
+
+
+@pytest.mark.usefixtures("readers")
+def test_bytes_come_and_it_freezes_while_another_cell_is_busy(
+    agent: ScriptedAgent, kernel: Kernel
+) -> None:
     cell, process = spawned(agent, kernel)
     kernel.run("from tfnz_notebook.widgets.hub import hub; h = hub()")
     answer = kernel.run("print(h.model_id)")
@@ -181,3 +188,49 @@ def test_without_a_page_there_is_no_widget(agent: ScriptedAgent, kernel: Kernel)
     (update,) = kernel.of("update_display_data", after)
     assert "later" in update["content"]["data"]["text/plain"]
     assert update["content"]["transient"] == shown["content"]["transient"]
+
+
+@pytest.mark.usefixtures("readers")
+def test_without_subshells_the_control_channel_is_heard_in_a_busy_cell(
+    agent: ScriptedAgent, kernel: Kernel
+) -> None:
+    """With what the kernel offers denied; tests/browser has the ipykernel that offers nothing."""
+    answer = kernel.run(
+        "h = hub(); print(h.widget.control, 'process_control' in vars(h._comm.kernel))"
+    )
+    assert kernel.of("stream", answer)[0]["content"]["text"] == "False False\n"
+    kernel.run(
+        "from tfnz_notebook.widgets import control\n"
+        "offers, control.SUBSHELLS = control.SUBSHELLS, 'no such feature'\n"
+        "h.close(); h = hub()"
+    )
+    answer = kernel.run("print(h.model_id)")
+    model = kernel.until(lambda: kernel.of("stream", answer))[0]["content"]["text"].strip()
+    opened = [each["content"] for each in kernel.of("comm_open")]
+    (state,) = [each["data"]["state"] for each in opened if each["comm_id"] == model]
+    assert state["control"] is True
+
+    _, process = spawned(agent, kernel)
+    view = "c" * 16
+    mine = lambda kind: [  # noqa: E731
+        each for each in kernel.heads() if each["t"] == kind and each["view"] == view
+    ]
+    busy = kernel.run("print('busy', flush=True)\nwhile p.returncode is None: pass", wait=False)
+    kernel.until(lambda: kernel.of("stream", busy))
+    opening = {"t": "open", "view": view, "subject": f"process:{process}", "mode": "tail"}
+    said = kernel.say(model, opening, channel="control")
+    kernel.until(lambda: mine("opened"))
+    agent.write(process, b"under way\n")
+    kernel.until(lambda: mine("data"))
+    # what is not ours is answered as ever, in order, after ours
+    asked = kernel.client.session.msg("kernel_info_request", {})
+    kernel.client.control_channel.send(asked)
+    reply = kernel.client.control_channel.get_msg(timeout=30)
+    assert reply["msg_type"] == "kernel_info_reply"
+    kernel.until(lambda: kernel.idle(asked["header"]["msg_id"]))
+    assert not kernel.of("status", said), "a page would take the kernel for idle"
+    assert not kernel.idle(busy)
+    agent.end(process, 0)
+    kernel.until(lambda: kernel.idle(busy))
+    answer = kernel.run("control.SUBSHELLS = offers; h.close(); print(vars(h._comm.kernel).keys())")
+    assert "process_control" not in kernel.of("stream", answer)[0]["content"]["text"]

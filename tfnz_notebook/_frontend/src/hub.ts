@@ -1,8 +1,8 @@
 // The page's end of the view protocol (VIEWS.md): one channel a view, over whichever carrier works. What a view sees of
 // it; how it is done is in channel/connection.ts.
 import type { HubModel, Ticket } from "./channel/carriers.js";
-import { Connection, newView } from "./channel/connection.js";
-import type { Head } from "./channel/frames.js";
+import { Connection } from "./channel/connection.js";
+import { type Head, newId as newView } from "./channel/frames.js";
 import type { FromView } from "./protocol.js";
 
 export { newView };
@@ -57,8 +57,8 @@ export interface Channel {
   send<T extends Said>(t: T, fields?: FromView[T]): void;
   /** Input, in order, acknowledged, in pieces the agent takes. */
   stdin(bytes: Uint8Array): void;
-  /** The view has dealt with a stream's bytes up to this offset: lets `window` more come. Cheap: call it often. */
-  credit(stream: number, upto: number): void;
+  /** The view has dealt with a stream's bytes up to this offset: lets `window` more come (default: as before). Cheap. */
+  credit(stream: number, upto: number, window?: number): void;
   close(): void;
 }
 

@@ -8,6 +8,7 @@ import { type Channel, type HubModel, type StreamStart, type Ticket, connect, ne
 import { grip } from "./shell/grip.js";
 import { FOCUS_IN, FOCUS_OUT } from "./shell/guard.js";
 import { LEAVE, keys, leave } from "./shell/keys.js";
+import { Pace } from "./shell/pace.js";
 import { watch } from "./shell/palette.js";
 import { Peers } from "./shell/peers.js";
 import { Beginning } from "./shell/replay.js";
@@ -18,8 +19,6 @@ import { Status, button, element } from "./status.js";
 import { hideTwin, themed, useStyle } from "./theme.js";
 import { type ProcessInfo, duration, ending } from "./words.js";
 
-/** Bytes on their way to the screen: what Control-C has to wait for, besides what the agent holds. */
-const WINDOW = 256 * 1024;
 /** Of the log, so much is replayed. */
 const KEEP = 256 * 1024;
 const ROWS = 24;
@@ -55,6 +54,7 @@ class Shell {
   #channel: Channel | undefined;
   #rows: number;
   #info: ProcessInfo | undefined;
+  readonly #pace = new Pace();
   #parsed = 0; // bytes that the terminal has taken in: an absolute offset
   #replayEnd = 0;
   #replaying = true;
@@ -154,7 +154,7 @@ class Shell {
       hub: this.hub,
       subject: this.model.get("subject"),
       direct: this.model.get("direct") as Ticket | null,
-      openBody: () => ({ mode: "all", window: WINDOW, keep: KEEP, ...this.#opening() }),
+      openBody: () => ({ mode: "all", window: this.#pace.window, keep: KEEP, ...this.#opening() }),
       handlers: {
         opened: (info, streams, again) => this.#opened(info, streams, again),
         data: (stream, offset, bytes, left) => stream === STREAM && this.#data(offset, bytes, left),
@@ -162,7 +162,10 @@ class Shell {
         state: (info) => this.#heard(info),
         error: (text) => this.#status.say(text),
         closed: (_reason, text) => this.#closed(text),
-        carrier: (kind) => this.#status.carried(kind),
+        carrier: (kind) => {
+          this.#status.carried(kind);
+          if (kind !== "none") this.#pace.path = kind;
+        },
       },
     });
   }
@@ -243,7 +246,8 @@ class Shell {
     terminal.write(shown ?? "", () => {
       this.#parsed = end;
       this.#count();
-      this.#channel?.credit(STREAM, end);
+      this.#pace.took(bytes.length);
+      this.#channel?.credit(STREAM, end, this.#pace.window);
       if (last) this.#replayed();
       this.#check();
     });

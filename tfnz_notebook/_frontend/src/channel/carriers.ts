@@ -1,6 +1,6 @@
 // The two ways to a desk: the comm of the hub model (shared by all views of a page), a websocket of the view's own.
 // Both carry heads and payloads and know nothing of what they mean; hub.ts does.
-import { type Head, pack, unpack } from "./frames.js";
+import { type Head, newId, pack, unpack } from "./frames.js";
 import { VERSION } from "../protocol.js";
 
 /** What hub.ts is told by a line. After `dead` nothing follows. */
@@ -23,7 +23,19 @@ export interface HubModel {
   on(event: string, callback: (...args: any[]) => void): unknown;
   off?(event: string, callback?: (...args: any[]) => void): unknown;
   comm_live?: boolean;
+  get?(name: string): unknown;
+  model_id?: string;
+  /** JupyterLab's and Notebook's, beneath what ipywidgets makes of them. */
+  comm?: { jsServicesComm?: { isDisposed: boolean } };
+  widget_manager?: { kernel?: Kernel | null };
   [extra: symbol]: unknown;
+}
+
+/** The part of JupyterLab's IKernelConnection that is used here. */
+export interface Kernel {
+  clientId: string;
+  username: string;
+  sendControlMessage?(message: unknown, expectReply: boolean): { dispose(): void };
 }
 
 export interface Ticket {
@@ -95,6 +107,30 @@ function bytes(part: DataView | ArrayBuffer): Uint8Array {
     : new Uint8Array(part);
 }
 
+/** Over the control channel where the kernel listens there, for it would not hear us in a cell (widgets/control.py). */
+function transmit(model: HubModel, content: unknown, buffers: Uint8Array[]): void {
+  const kernel = model.widget_manager?.kernel;
+  // A comm that is disposed of throws in model.send: its kernel is gone, or is another one by now.
+  if (!model.get?.("control") || !kernel?.sendControlMessage || model.comm?.jsServicesComm?.isDisposed !== false) {
+    model.send(content, {}, buffers);
+    return;
+  }
+  const header = {
+    msg_id: newId(),
+    msg_type: "comm_msg",
+    session: kernel.clientId,
+    username: kernel.username,
+    date: new Date().toISOString(),
+    version: "5.3",
+  };
+  const data = { method: "custom", content };
+  const message = {
+    header, buffers, channel: "control", content: { comm_id: model.model_id, data }, metadata: {}, parent_header: {},
+  };
+  // Nothing answers, not even with a status, that JupyterLab would wait for.
+  kernel.sendControlMessage(message, false).dispose();
+}
+
 /** All that was said in one turn of the page's loop goes as one comm message. */
 function post(model: HubModel, made: Switchboard, head: Head, payload: Uint8Array | undefined): void {
   made.outbox.push([head, payload]);
@@ -106,7 +142,7 @@ function post(model: HubModel, made: Switchboard, head: Head, payload: Uint8Arra
     const m = waiting.map(([said, part]) => (part ? { ...said, b: buffers.push(part) - 1 } : said));
     try {
       if (model.comm_live === false) throw new Error("the comm is closed");
-      model.send({ v: VERSION, m }, {}, buffers);
+      transmit(model, { v: VERSION, m }, buffers);
     } catch {
       died(made); // the kernel was restarted, or its connection disposed of
     }

@@ -9,7 +9,7 @@
 import type { CarrierKind, Channel, ConnectOptions, Said } from "../hub.js";
 import type { FromView } from "../protocol.js";
 import { type Ends, type Line, type Ticket, onWake, openComm, openDirect, viewsUrl } from "./carriers.js";
-import type { Head } from "./frames.js";
+import { type Head, newId } from "./frames.js";
 import { type Flight, Input, aboard } from "./input.js";
 import { Positions } from "./positions.js";
 
@@ -22,11 +22,6 @@ const TRIES_ON_A_GAP = 4;
 
 /** Shared by all views of the page: when a websocket last could not be opened. */
 const memory = ((globalThis as any)[Symbol.for("tfnz.direct")] ??= { failed: -Infinity }) as { failed: number };
-
-/** 32 hexadecimal digits; not randomUUID, which plain http pages do not have. */
-export function newView(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
 
 /** One attempt at one carrier. */
 interface Lane {
@@ -42,7 +37,7 @@ interface Lane {
 const NOBODY = "neither the kernel nor the Jupyter server answers";
 
 export class Connection implements Channel {
-  readonly view = newView();
+  readonly view = newId();
   private current: Lane | null = null;
   private next: Lane | null = null;
   private retiring: Lane | null = null;
@@ -432,7 +427,8 @@ export class Connection implements Channel {
     lane.line.send({ t, view: this.view, ...fields });
   }
 
-  credit(stream: number, upto: number): void {
+  credit(stream: number, upto: number, window = this.window): void {
+    this.window = window;
     if (this.over || this.window <= 0) return;
     this.positions.dealt(stream, upto);
     if (this.lapsed) {

@@ -28,3 +28,8 @@ export function unpack(frame: ArrayBuffer): [Head, Uint8Array] {
   }
   return [head as Head, new Uint8Array(frame, 4 + size)];
 }
+
+/** 32 hexadecimal digits; not randomUUID, which plain http pages do not have. */
+export function newId(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

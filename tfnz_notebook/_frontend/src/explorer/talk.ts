@@ -1,7 +1,7 @@
 // A view's end of the protocol for subjects that have a state and no bytes: hub.ts is for those that have. It speaks
 // over the kernel's comm alone, as what cards show lives in the kernel.
 import { type HubModel, type Line, onWake, openComm } from "../channel/carriers.js";
-import type { Head } from "../channel/frames.js";
+import { type Head, newId } from "../channel/frames.js";
 
 export interface Told {
   /** The whole state; `first` after each opening. */
@@ -19,8 +19,7 @@ const HERE_MS = 60_000;
 
 /** Opens the subject until it is closed: anew when the desk dropped it, or the comm lives again. */
 export class Talk {
-  // Not randomUUID, which plain http pages do not have.
-  readonly #view = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  readonly #view = newId();
   readonly #unwake: () => void;
   readonly #hub: HubModel;
   readonly #subject: string;

@@ -1,0 +1,87 @@
+"""Debian's Chromium, driven by playwright."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, ViewportSize, sync_playwright
+
+EXECUTABLE = os.environ.get("TFNZ_TEST_CHROMIUM", "/usr/bin/chromium")
+FLAGS = [
+    "--no-sandbox",  # tests may run as root, in a container that forbids namespaces
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+SIZE: ViewportSize = {"width": 1280, "height": 900}
+#: Deadlines are for a machine that has its two cores for this; one that has not may multiply them.
+PATIENCE = float(os.environ.get("TFNZ_TEST_PATIENCE", "1"))
+STEP_MS = 20_000 * PATIENCE
+
+#: Said by the front-ends themselves, with or without us.
+NOISE = (
+    "favicon",
+    "Failed to load resource",  # 404s of settings and workspaces that are not there yet
+    "Failed to fetch",  # ERR_NETWORK_CHANGED: a container's interface came or went
+    "ResizeObserver loop",
+    "/tfnz/views",  # the browser says so itself when a server has no direct path
+    "(reading 'schema')",  # Notebook 7.6's own, as its settings load
+    "Service Worker",
+    "service worker",
+)
+
+
+@contextmanager
+def chromium() -> Iterator[BrowserContext]:
+    """A browser with a fresh profile, whose pages share what it has cached."""
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=EXECUTABLE, headless=True, args=FLAGS)
+        try:
+            context = browser.new_context(
+                viewport=SIZE, permissions=["clipboard-read", "clipboard-write"]
+            )
+            context.set_default_timeout(STEP_MS)
+            yield context
+        finally:
+            browser.close()
+
+
+class Watch:
+    """What goes wrong in a page: uncaught errors, and what views and Lab log as errors."""
+
+    def __init__(self, page: Page) -> None:
+        self.errors: list[str] = []
+        self.console: list[str] = []
+        page.on("pageerror", lambda error: self._uncaught(error))
+        page.on("console", self._said)
+        # Leaving a notebook that was not saved asks; a test that leaves means it.
+        page.on("dialog", lambda dialog: dialog.accept())
+
+    def broken_off(self) -> bool:
+        """Whether Chromium gave up loading because the machine's network changed."""
+        return any("ERR_NETWORK_CHANGED" in each for each in self.console)
+
+    def forget(self) -> None:
+        """What went wrong so far was no fault of the page's."""
+        self.console.clear()
+        self.errors.clear()
+
+    def _uncaught(self, error: Exception) -> None:
+        text = f"{error}\n{getattr(error, 'stack', '')}"
+        if not any(noise in text for noise in NOISE):
+            self.errors.append(f"uncaught: {text}")
+
+    def _said(self, message: ConsoleMessage) -> None:
+        self.console.append(f"{message.type}: {message.text}")
+        if message.type == "error" and not any(noise in message.text for noise in NOISE):
+            self.errors.append(f"console: {message.text}")
+
+
+def picture(page: Page, path: Path, *, whole: bool = False) -> None:
+    """Keep what is seen."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=path, full_page=whole)

@@ -1,0 +1,143 @@
+"""Output is hostile: live, frozen, exported, it is text and does nothing."""
+
+import json
+
+import pytest
+from browser.cells import spawn
+from browser.conftest import Open
+from browser.notebook_page import NotebookPage
+from browser.views import Card, Output, Shell
+from nbconvert import HTMLExporter
+from playwright.sync_api import BrowserContext, Page
+
+MARKUP = (
+    "<script>window.pwned = 1</script>",
+    "<img src=x onerror='window.pwned = 2'>",
+    '"><svg onload="window.pwned = 3">',
+    "</pre></div></textarea><iframe srcdoc='<script>top.pwned=4</script>'></iframe>",
+    "data:text/html,<script>window.pwned = 5</script>",
+    "<a href='javascript:window.pwned=6'>click</a>",
+    "<style>body {display: none}</style>",
+)
+SEQUENCES = (
+    "\x1b]8;;data:text/html,<script>alert(1)</script>\x07link\x1b]8;;\x07",
+    "\x1b]8;;javascript:window.pwned=7\x1b\\again\x1b]8;;\x1b\\",
+    "\x1b]52;c;cHduZWQ=\x07",  # writes "pwned" to the clipboard, in terminals that let it
+    "\x1b]0;pwned title\x07\x1b]2;pwned\x07",
+    "\x1b]1337;File=name=cHduZWQ=;inline=1:AAAA\x07",
+    '\x1b[20t\x1b[21t\x1bP$q"p\x1b\\',
+    "\u202egnp.exe\u202c",
+)
+SCRIPT = "\n".join((*MARKUP, *SEQUENCES, "the end"))
+
+
+def cell(*, seconds: int, tty: bool) -> str:
+    """Writes it all to both streams, and stays for a while."""
+    command = f"cat /tmp/hostile; cat /tmp/hostile >&2; sleep {seconds}"
+    return (
+        f"box.put('/tmp/hostile', {SCRIPT!r}.encode())\n"
+        f"process = box.spawn_process({command!r}, tty={tty})\n"
+        "process"
+    )
+
+
+BOX = spawn()
+# Names that a container chooses for itself, or that somebody gave it.
+NAMED = (
+    "evil = location.best_node().spawn_container('debian', sleep=True,\n"
+    "    tag='<img src=x onerror=window.pwned=8>',\n"
+    "    env=[('X', '</script><script>window.pwned=9</script>')])\n"
+    "evil.wait_until_ready()\n"
+    "evil.spawn_process(\"sleep 300 # <img src=x onerror='window.pwned=10'> \\x1b]0;t\\x07\")\n"
+    "evil"
+)
+
+
+def inert(page: Page, *, title: str = "pwned") -> None:
+    """Nothing that was written has become more than text."""
+    assert page.evaluate("window.pwned") is None
+    assert title not in page.title()
+    assert page.evaluate("navigator.clipboard.readText()") == "mine"
+    for bad in (
+        "a[href^='data:text'], a[href^='javascript']",
+        "img[src='x']",
+        "svg[onload]",
+        "iframe[srcdoc]",
+    ):
+        assert page.locator(bad).count() == 0, bad
+
+
+def clipboard(page: NotebookPage) -> None:
+    page.page.evaluate("navigator.clipboard.writeText('mine')")
+
+
+@pytest.mark.places("notebook-new-direct")
+def test_hostile_output_is_text_in_the_live_views(notebook: Open) -> None:
+    page = notebook(BOX, cell(seconds=300, tty=False), cell(seconds=300, tty=True), NAMED, "%tf_ps")
+    clipboard(page)
+    page.run(0)
+    page.run(1)
+    output = Output(page, 1).wait()
+    output.wait_text("the end")
+    assert MARKUP[0] in output.text() and MARKUP[1] in output.text()
+    assert "link" in output.text() and "again" in output.text()
+    inert(page.page)
+    page.picture("output")
+    page.run(2)
+    terminal = Shell(page, 2).wait()
+    terminal.wait_text("the end")
+    assert MARKUP[0] in terminal.text()
+    terminal.root.get_by_text("again").last.click(force=True)
+    inert(page.page)
+    page.picture("terminal")
+    page.run(3)
+    Card(page, 3).wait().wait_text("<img src=x onerror")
+    page.run(4)
+    Card(page, 4).wait().wait_text("<img src=x onerror")
+    inert(page.page)
+    page.picture("names")
+
+
+def test_hostile_output_is_text_when_frozen_and_exported(
+    notebook: Open, browser: BrowserContext
+) -> None:
+    page = notebook(BOX, cell(seconds=1, tty=False), cell(seconds=1, tty=True), NAMED)
+    clipboard(page)
+    page.run_all()
+
+    def frozen() -> bool:
+        both = [page.kept(1), page.kept(2)]
+        return all(both) and "widget-view" not in json.dumps(both)
+
+    page.until(frozen, 30, "both are frozen")
+    for number in (1, 2):
+        page.wait_text(number, "the end")
+        page.wait_text(number, "<script>")
+    inert(page.page)
+    page.picture("frozen")
+    page.save()
+    page.reload()  # trusted, so the front-end takes the HTML as it is
+    for number in (1, 2):
+        page.wait_text(number, "the end")
+    inert(page.page)
+
+    kept = page.save()
+    html, _ = HTMLExporter().from_notebook_node(kept)
+    shown = browser.new_page()
+    try:
+        # an origin of its own, as a page on the disk or on somebody's web site has
+        shown.route("**/*", lambda route: route.abort())
+        shown.route(
+            "http://127.0.0.1/exported",
+            lambda route: route.fulfill(body=html, content_type="text/html; charset=utf-8"),
+        )
+        shown.goto("http://127.0.0.1/exported")
+        shown.evaluate("navigator.clipboard.writeText('mine')")
+        text = shown.locator("body").inner_text()
+        assert MARKUP[1] in text and "the end" in text
+        inert(shown, title="pwned title")
+        # nothing of the process is in it but as text: no escape sequence either
+        assert "\x1b" not in json.dumps(kept.cells[1].outputs).replace("\\u001b", "\x1b")
+        assert "\u202e" not in html
+    finally:
+        shown.close()

@@ -1,0 +1,397 @@
+"""The terminal's view alone in a browser: what a process may do to it, and how views share one."""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser.chromium import Watch
+from integration import polling
+from playwright.sync_api import BrowserContext, Page, Route
+
+PAGE = Path(__file__).with_name("shell_page.html")
+#: The clipboard is for secure pages only.
+ADDRESS = "https://tfnz.test/"
+
+#: What programs ask a terminal: each is answered as if it had been typed.
+QUESTIONS = {
+    "DA1": "\x1b[c",
+    "DA2": "\x1b[>c",
+    "status": "\x1b[5n",
+    "cursor": "\x1b[6n",
+    "cursor, DEC": "\x1b[?6n",
+    "mode": "\x1b[?2004$p",
+    "mode, ANSI": "\x1b[4$p",
+    "colour": "\x1b]4;1;?\x07",
+    "foreground": "\x1b]10;?\x07",
+    "background": "\x1b]11;?\x1b\\",
+    "cursor's colour": "\x1b]12;?\x07",
+}
+#: What would reach out of it, or put the process's own words into its stdin.
+HOSTILE = {
+    "title": "\x1b]0;echo owned\x07\x1b]2;echo owned\x07",
+    "report title": "\x1b]2;echo owned\x07\x1b[21t",
+    "report icon's title": "\x1b[20t",
+    "window": "".join(
+        f"\x1b[{each}t" for each in ("3;0;0", "4;9;9", "8;9;9", "9;1", *range(11, 20))
+    ),
+    "clipboard": "\x1b]52;c;ZWNobyBvd25lZA==\x07\x1b]52;c;?\x07",
+    "link": "\x1b]8;;javascript:alert(1)\x07click\x1b]8;;\x07",
+    "DECRQSS": '\x1bP$q"p\x1b\\\x1bP$qm\x1b\\\x1bP$qr\x1b\\',
+    "XTGETTCAP": "\x1bP+q544e\x1b\\",
+    "picture": "\x1b]1337;File=inline=1:R0lGODlhAQABAAAAACw=\x07",
+    "sixel": "\x1bPq#0;2;0;0;0#0~~@@vv@@~~@@~~$\x1b\\",
+    "notice": "\x1b]9;owned\x07\x1b]777;notify;owned;owned\x07",
+    "markup": "<img src=x onerror=alert(1)><script>alert(1)</script>",
+    "answerback": "\x05",
+}
+
+
+@pytest.fixture
+def opened(browser: BrowserContext) -> Iterator[Callable[[], Page]]:
+    """Opens pages without any view."""
+    code = (resources.files("tfnz_notebook.widgets") / "static" / "shell.js").read_text("utf-8")
+
+    def serve(route: Route) -> None:
+        if route.request.url.endswith(".js"):
+            route.fulfill(body=code, content_type="text/javascript")
+        else:
+            route.fulfill(body=PAGE.read_text("utf-8"), content_type="text/html")
+
+    browser.route(f"{ADDRESS}**", serve)
+    made: list[tuple[Page, Watch]] = []
+
+    def open_page() -> Page:
+        page = browser.new_page()
+        made.append((page, Watch(page)))
+        page.set_viewport_size({"width": 900, "height": 700})
+        page.goto(ADDRESS)
+        page.wait_for_function("window.ready")
+        return page
+
+    yield open_page
+    for page, _ in made:
+        page.close()
+    browser.unroute(f"{ADDRESS}**")
+    assert [error for _, watch in made for error in watch.errors] == []
+
+
+@pytest.fixture
+def page(opened: Callable[[], Page]) -> Page:
+    return opened()
+
+
+def until(ask: Callable[[], object]) -> None:
+    polling.until(ask, 15, "what the test waits for")
+
+
+def show(page: Page, log: str = "", *, start: int = 0, where: str = "one", name: str = "k") -> None:
+    """Draw a view of the kernel ``name``, made with this log if it is new."""
+    page.evaluate(
+        """([log, start, where, name]) => {
+          window[name] ??= new Kernel(log, start);
+          window[`end_${where}`] = show(where, window[name]);
+        }""",
+        [log, start, where, name],
+    )
+    page.wait_for_function(f"{name}.of('open').length > 0")
+
+
+def write(page: Page, text: str, name: str = "k") -> None:
+    page.evaluate(f"text => {name}.write(text)", text)
+
+
+def rows(page: Page, where: str = "one") -> str:
+    found = page.locator(f"#{where} .xterm-rows > div").all_inner_texts()
+    return "\n".join(row.replace("\xa0", " ").rstrip() for row in found).rstrip("\n")
+
+
+def wait_rows(page: Page, what: str, where: str = "one") -> None:
+    until(lambda: re.search(what, rows(page, where), re.MULTILINE))
+
+
+def stdin(page: Page, name: str = "k") -> str:
+    return str(page.evaluate(f"{name}.stdin()"))
+
+
+def of(page: Page, kind: str, name: str = "k") -> list[dict[str, Any]]:
+    return list(page.evaluate(f"{name}.of('{kind}')"))
+
+
+def settled(page: Page, where: str = "one", name: str = "k") -> None:
+    """All that was written has been taken in: its terminal has drawn a word of our own."""
+    word = f"settled-{time.monotonic_ns()}"
+    write(page, f"\x1b[0m\r\n{word}\r\n", name)
+    wait_rows(page, word, where)
+
+
+# --- what it says when it opens ------------------------------------------------------------------
+
+
+def test_it_opens_with_its_true_size_and_says_when_that_changes(page: Page) -> None:
+    show(page, "hello\r\n")
+    (head,) = of(page, "open")
+    assert (head["mode"], head["rows"]) == ("all", 24)
+    wait_rows(page, "hello")
+    # as many columns as fit, and the characters fill them
+    write(page, "x" * head["columns"] + "|")
+    wait_rows(page, r"^\|$")
+    page.evaluate("document.getElementById('one').style.width = '400px'")
+    until(lambda: of(page, "resize"))
+    last = of(page, "resize")[-1]
+    assert last["rows"] == 24 and abs(last["columns"] - head["columns"] * 4 / 7) < 6
+    grip = page.locator("#one .tfnz-shell-grip")
+    grip.focus()
+    page.keyboard.press("ArrowDown")
+    until(lambda: of(page, "resize")[-1]["rows"] == 25)
+
+
+def test_a_view_without_room_asks_for_nothing_until_it_has_some(page: Page) -> None:
+    page.evaluate("document.getElementById('one').parentElement.style.display = 'none'")
+    page.evaluate("window.k = new Kernel('hello'); void show('one', k)")
+    page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
+    assert of(page, "open") == []
+    page.evaluate("document.getElementById('one').parentElement.style.display = ''")
+    wait_rows(page, "hello")
+    assert of(page, "open")[0]["columns"] > 60
+
+
+# --- questions, and hostile sequences ------------------------------------------------------------
+
+
+def test_questions_are_answered_live_and_not_in_a_replay(page: Page) -> None:
+    show(page, "".join(QUESTIONS.values()) + "after")
+    wait_rows(page, "after")
+    settled(page)
+    assert stdin(page) == ""
+    for name, question in QUESTIONS.items():
+        before = len(stdin(page))
+        write(page, question)
+        until(lambda before=before: len(stdin(page)) > before)
+        assert stdin(page)[before:].startswith("\x1b"), name
+
+
+def test_focus_is_not_reported_for_a_replay_and_is_for_a_change(page: Page) -> None:
+    show(page, "\x1b[?1004hready\r\n")
+    wait_rows(page, "ready")
+    assert stdin(page) == ""
+    page.locator("#one .xterm-screen").click()
+    until(lambda: stdin(page) == "\x1b[I")
+    page.keyboard.press("Control+Alt+Escape")
+    until(lambda: stdin(page) == "\x1b[I\x1b[O")
+
+
+@pytest.mark.parametrize("live", [True, False], ids=["live", "replayed"])
+def test_hostile_sequences_do_nothing(page: Page, live: bool) -> None:
+    page.evaluate("navigator.clipboard.writeText('mine')")
+    title, size = page.title(), page.viewport_size
+    show(page, "" if live else "\r\n".join(HOSTILE.values()))
+    if live:
+        page.locator("#one .xterm-screen").click()
+    for name, sequence in HOSTILE.items():
+        if live:
+            write(page, sequence)
+        settled(page)
+        assert stdin(page) == "", name
+        assert (page.title(), page.viewport_size, page.url) == (title, size, ADDRESS), name
+    assert page.evaluate("navigator.clipboard.readText()") == "mine"
+    inside = page.locator("#one")
+    assert inside.locator("a, img, script, iframe, canvas").count() == 0
+    assert "javascript:" not in inside.inner_html()
+    assert "echo owned" not in rows(page)
+    write(page, f"\x1b[2J\x1b[H{HOSTILE['markup']}")
+    wait_rows(page, r"^<img src=x onerror=alert\(1\)><script>")  # as text
+
+
+def test_a_link_is_text(page: Page) -> None:
+    show(page, "\x1b]8;;javascript:alert(1)\x07click me\x1b]8;;\x07\r\n")
+    wait_rows(page, "click me")
+    page.locator("#one .xterm-screen").hover(position={"x": 20, "y": 8})
+    page.locator("#one .xterm-screen").click(position={"x": 20, "y": 8})
+    settled(page)
+    word = page.locator("#one .xterm-rows span", has_text="click me").first
+    assert "underline" not in word.evaluate("e => getComputedStyle(e).textDecorationLine")
+    assert word.evaluate("e => getComputedStyle(e).cursor") != "pointer"
+
+
+# --- replay --------------------------------------------------------------------------------------
+
+
+def test_a_log_that_begins_in_the_middle_is_shown_from_its_first_line_break(page: Page) -> None:
+    log = "漢" + "\x1b[1;31mred and cut\r\n" + "\x1b[mfirst whole line\r\nsecond"
+    start = 1  # inside the character
+    show(page, log, start=start)
+    wait_rows(page, "second")
+    assert rows(page).splitlines()[:2] == ["first whole line", "second"]
+
+
+def test_a_full_screen_program_is_made_to_draw_again_after_a_replay(page: Page) -> None:
+    show(page, "\x1b[?1049h\x1b[2J\x1b[Hold picture")
+    wait_rows(page, "old picture")
+    until(lambda: len(of(page, "resize")) == 2)
+    sizes = [each["rows"] for each in of(page, "resize")]
+    assert sizes == [23, 24]
+
+
+def test_a_shell_is_left_alone_after_a_replay(page: Page) -> None:
+    show(page, "$ ls\r\na b c\r\n$ ")
+    wait_rows(page, r"\$ *$")
+    settled(page)
+    assert of(page, "resize") == []
+
+
+# --- keys ----------------------------------------------------------------------------------------
+
+
+def test_keys_reach_the_process_and_nothing_else(page: Page) -> None:
+    page.evaluate(
+        """() => {
+          window.leaked = [];
+          for (const type of ['keydown', 'keypress', 'keyup', 'paste', 'copy']) {
+            document.addEventListener(type, event => leaked.push(`${type} ${event.key}`));
+          }
+        }"""
+    )
+    show(page)
+    page.locator("#one .xterm-screen").click()
+    for key in (
+        *("a", "Escape", "Control+c", "Control+s", "Shift+Enter", "Tab", "Shift+Tab", "ArrowUp"),
+        *("Control+Enter", "Backspace", "Alt+x", "F5"),
+    ):
+        page.keyboard.press(key)
+    page.keyboard.insert_text("é")
+    expected = "a\x1b\x03\x13\r\t\x1b[Z\x1b[A\r\x7f\x1bx\x1b[15~é"
+    until(lambda: stdin(page) == expected)
+    page.evaluate("navigator.clipboard.writeText('one\\ntwo')")
+    page.keyboard.press("Control+Shift+V")
+    until(lambda: stdin(page) == f"{expected}one\rtwo")
+    assert page.evaluate("leaked") == []
+    assert page.evaluate("document.activeElement.tagName") == "TEXTAREA"
+    assert "leaves the terminal" in page.locator("#one .tfnz-status").inner_text()
+
+    page.keyboard.press("Control+Alt+Escape")
+    assert page.evaluate("document.activeElement.className") == "jp-Cell"
+    page.keyboard.press("x")
+    assert page.evaluate("leaked.length") > 0
+    assert stdin(page) == f"{expected}one\rtwo"
+
+
+def test_copying_takes_the_selection_and_control_c_never_does(page: Page) -> None:
+    page.evaluate("navigator.clipboard.writeText('mine')")
+    show(page, "some words")
+    wait_rows(page, "some words")
+    page.locator("#one .xterm-screen").dblclick(position={"x": 12, "y": 8})
+    page.keyboard.press("Control+c")
+    until(lambda: stdin(page) == "\x03")
+    assert page.evaluate("navigator.clipboard.readText()") == "mine"
+    page.locator("#one .xterm-screen").dblclick(position={"x": 12, "y": 8})
+    page.keyboard.press("Control+Shift+C")
+    until(lambda: page.evaluate("navigator.clipboard.readText()") == "some")
+    assert stdin(page) == "\x03"
+
+
+def test_a_paste_is_bracketed_when_the_program_wants_that(page: Page) -> None:
+    show(page)
+    write(page, "\x1b[?2004h")
+    settled(page)
+    page.locator("#one .xterm-screen").click()
+    lines = "\n".join(f"line {number}" for number in range(5000))
+    page.evaluate("text => navigator.clipboard.writeText(text)", lines)
+    page.keyboard.press("Control+Shift+V")
+    until(lambda: stdin(page).endswith("\x1b[201~"))
+    assert stdin(page) == f"\x1b[200~{lines}\x1b[201~".replace("\n", "\r")
+
+
+# --- several views -------------------------------------------------------------------------------
+
+
+def test_of_two_views_the_one_turned_to_sets_the_size_and_answers(page: Page) -> None:
+    show(page)
+    first = of(page, "open")[0]
+    show(page, where="two")
+    until(lambda: len(of(page, "open")) == 2)
+    second = of(page, "open")[1]
+    assert "rows" not in second, "a second view takes no size away"
+    write(page, "x" * first["columns"] + "|\r\n")
+    wait_rows(page, r"^\|$")
+    wait_rows(page, r"^\|$", "two")  # exactly that size, though it has less room
+    write(page, "\x1b[c")
+    until(lambda: stdin(page))
+    settled(page, "two")
+    assert [each["view"] for each in of(page, "stdin")] == [first["view"]]
+
+    page.locator("#two .xterm-screen").click()
+    until(lambda: of(page, "resize"))
+    told = of(page, "resize")[-1]
+    assert told["view"] == second["view"] and told["columns"] < first["columns"]
+    write(page, "\r\n" + "y" * told["columns"] + "|\r\n")
+    wait_rows(page, r"^y+\n\|$")
+    write(page, "\x1b[c")
+    until(lambda: len(of(page, "stdin")) == 2)
+    settled(page)
+    assert of(page, "stdin")[1]["view"] == second["view"]
+
+    page.evaluate("end_two()")  # closed: who is left has it
+    until(lambda: of(page, "resize")[-1]["view"] == first["view"])
+    assert of(page, "resize")[-1]["columns"] == first["columns"]
+
+
+def test_two_pages_agree_as_two_views_of_a_page_do(opened: Callable[[], Page]) -> None:
+    one, two = opened(), opened()
+    show(one)
+    show(two)
+    # Should the second not have heard of the first in time, the first has the last word.
+    until(lambda: one.evaluate("k.info.columns") == of(one, "open")[0]["columns"])
+    two.bring_to_front()
+    two.locator("#one .xterm-screen").click()
+    until(lambda: of(two, "resize"))
+    write(one, "\x1b[c")
+    settled(one)
+    assert stdin(one) == ""
+    two.close()
+    write(one, "\x1b[c")
+    until(lambda: stdin(one))
+
+
+# --- flow and end --------------------------------------------------------------------------------
+
+
+def test_credit_follows_what_was_taken_in(page: Page) -> None:
+    line = "0123456789abcdef" * 4 + "\r\n"
+    show(page, line * 40_000)  # 2.6 MB, five times the window
+    wait_rows(page, "abcdef")
+    page.wait_for_function("[...k.views.values()][0].at === k.log.length")
+    window = of(page, "open")[0]["window"]
+    given = [each["upto"] for each in of(page, "credit")]
+    assert given == sorted(given) and given[-1] <= page.evaluate("k.log.length") + window
+    write(page, "the end")
+    wait_rows(page, "the end")
+
+
+def test_the_end_is_shown_after_all_output_and_input_is_over(page: Page) -> None:
+    show(page, "bye\r\n")
+    wait_rows(page, "bye")
+    page.evaluate("k.state({state: 'ended', returncode: 3, ran: 65, out: k.log.length + 6})")
+    assert "exit 3" not in rows(page)
+    write(page, "last\r\n")
+    wait_rows(page, r"^last\nexit 3 . 1 min 05 s$")
+    page.locator("#one .xterm-screen").click()
+    page.keyboard.type("ls\n")
+    settled(page)
+    assert stdin(page) == ""
+    assert "exit 3" in page.locator("#one .tfnz-status").inner_text()
+
+
+def test_dark_and_light_are_followed_live(page: Page) -> None:
+    show(page, "word")
+    wait_rows(page, "word")
+    seen = "document.querySelector('#one .xterm-scrollable-element')"
+    ground = f"getComputedStyle({seen}).backgroundColor"
+    light = page.evaluate(ground)
+    page.evaluate("document.body.setAttribute('data-jp-theme-light', 'false')")
+    until(lambda: page.evaluate(ground) != light)
+    page.evaluate("document.body.setAttribute('data-jp-theme-light', 'true')")
+    until(lambda: page.evaluate(ground) == light)

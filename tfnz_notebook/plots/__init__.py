@@ -1,0 +1,131 @@
+r"""Numbers that processes print, as plots: parsers, plots, and how processes get them.
+
+::
+
+    from tfnz_notebook.plots import vmstat, csv, regex
+
+    process = container.spawn_process('vmstat 1')
+    plot = process.plot(vmstat, columns='us,sy')    # shows itself, live, as a cell's last line
+    plot.data                                       # a DataFrame, where pandas is installed
+    ping.plot(regex(r'time=(?P<ms>[\d.]+)'))
+    worker.plot(lambda line: {'queue': len(line)})
+    container.stats().plot()
+
+A parser is given as it is (``vmstat``), made (``csv(delimiter=';')``), by name (``'csv'``), as a
+compiled regular expression, or as a function of a line that returns numbers by column, one number,
+or None. Without one, the command's name and its first lines tell. Importing this module gives
+``Process`` and ``Stats`` their ``plot``; the extension (``%load_ext tfnz_notebook``) does it too.
+It needs no notebook: in a script ``plot.wait().picture()`` is a PNG.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from tfnz_notebook._link import arguments
+from tfnz_notebook._link.arguments import StreamName
+from tfnz_notebook.container import Container, Stats
+from tfnz_notebook.errors import Misuse
+from tfnz_notebook.plots.choice import Choice, names
+from tfnz_notebook.plots.feed import SAMPLED, Log, feed, sample
+from tfnz_notebook.plots.model import Plot
+from tfnz_notebook.plots.parsers import PARSERS, Given, Parser, Row, make
+from tfnz_notebook.plots.parsers import Csv as csv  # noqa: N813  # as the tool is written
+from tfnz_notebook.plots.parsers import Iostat as iostat  # noqa: N813
+from tfnz_notebook.plots.parsers import Jsonl as jsonl  # noqa: N813
+from tfnz_notebook.plots.parsers import Keyvalue as keyvalue  # noqa: N813
+from tfnz_notebook.plots.parsers import Regex as regex  # noqa: N813
+from tfnz_notebook.plots.parsers import Top as top  # noqa: N813
+from tfnz_notebook.plots.parsers import Vmstat as vmstat  # noqa: N813
+from tfnz_notebook.process import Process
+
+__all__ = [
+    "PARSERS",
+    "Parser",
+    "Plot",
+    "Row",
+    "csv",
+    "iostat",
+    "jsonl",
+    "keyvalue",
+    "plot",
+    "regex",
+    "stats_plot",
+    "top",
+    "vmstat",
+]
+
+
+def plot(
+    process: Process,
+    parser: Given = None,
+    columns: str | Iterable[str] | None = None,
+    window: float | str | None = None,
+    *,
+    x: str = "time",
+    title: str | None = None,
+    stream: StreamName = "stdout",
+) -> Plot:
+    """Plot what a process prints, from its first byte on; also ``process.plot(...)``.
+
+    :param parser: see :mod:`tfnz_notebook.plots`; None finds out.
+    :param columns: those shown, ``'us,sy'`` or names or patterns; None: the parser's usual ones.
+    :param window: seconds shown, or ``'all'``; None: 60.
+    :param x: ``'time'`` (when a line came, or what the parser reads in it), ``'row'``, or a column.
+    :param title: instead of the command.
+
+    Lines written before are spread evenly from the process's start to now: a log has no times.
+    Raises Misuse for a parser or a column that there is not.
+    """
+    arguments.stream("plot", stream)
+    if not x:
+        raise Misuse(f"Cannot plot over {x!r}: x is 'time', 'row' or a column's name.")
+    made = make(parser, process.command)
+    choice = Choice(names(columns), made.closed, made.preferred)
+    if x not in ("time", "row"):
+        Choice([x], made.closed)
+    shown = process.command if title is None else title
+    new = Plot._create(shown, choice, made.unit, window=window, x=x)  # noqa: SLF001  # its parent
+    feed(new, Log(new, process, made, stream).follow())
+    return new
+
+
+def stats_plot(
+    container: Container,
+    columns: str | Sequence[str] | None = None,
+    window: float | str | None = None,
+    *,
+    every: float = 1.0,
+    title: str | None = None,
+) -> Plot:
+    """Plot what a container uses; also ``container.stats().plot(...)``.
+
+    Columns: ``cpu`` (percent of one core), ``memory`` and ``pids``, and bytes per second ``read``,
+    ``written``, ``received``, ``sent``; by default the first two. The guest is asked ``every`` so
+    many seconds until the container ends or :meth:`Plot.stop`; no tool is needed in the image.
+    """
+    seconds = arguments.number("plot", "every", every, 0.05, 3600.0, whole=False)
+    choice = Choice(names(columns), frozenset(SAMPLED), lambda _columns: ("cpu", "memory"))
+    shown = container.name or container.tag or container.image if title is None else title
+    new = Plot._create(shown, choice, SAMPLED.__getitem__, window=window)  # noqa: SLF001  # its parent
+    feed(new, sample(new, container, seconds))
+    return new
+
+
+def _of_a_sample(
+    self: Stats,
+    columns: str | Sequence[str] | None = None,
+    window: float | str | None = None,
+    *,
+    every: float = 1.0,
+    title: str | None = None,
+) -> Plot:
+    """Plot what the container of this sample uses from now on: :func:`stats_plot`."""
+    if self.container is None:
+        raise Misuse("Cannot plot: this sample is of no container. Use container.stats().plot().")
+    return stats_plot(self.container, columns, window, every=every, title=title)
+
+
+# The object model imports nothing that draws: who asks for plots, by this import, adds them.
+Process.plot = plot  # type: ignore[attr-defined]
+Stats.plot = _of_a_sample  # type: ignore[attr-defined]
