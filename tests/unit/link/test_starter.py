@@ -28,7 +28,7 @@ listener = socket.socket(socket.AF_UNIX)
 listener.bind(path)
 listener.listen()
 print(json.dumps({"where": where, "socket": f"ipc://{path}", "pid": os.getpid()}), flush=True)
-while not os.path.exists(os.path.join(runtime, "stop")):
+while os.path.exists(path) and not os.path.exists(os.path.join(runtime, "stop")):
     time.sleep(0.02)
 """
 
