@@ -265,6 +265,7 @@ class NotebookPage:
             "name => window.jupyterapp.commands.execute('apputils:change-theme', {theme: name})",
             f"JupyterLab {'Dark' if on else 'Light'}",
         )
+        self.page.locator("#jupyterlab-splash").wait_for(state="detached")
         light = "false" if on else "true"
         self.page.wait_for_function(f"document.body.dataset.jpThemeLight === '{light}'")
 

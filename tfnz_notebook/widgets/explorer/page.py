@@ -25,7 +25,7 @@ class Html(str):
 
 _LINE: Final = "1px solid rgba(128,128,128,.35)"
 _BOX: Final = (
-    f"border:{_LINE};border-radius:4px;padding:6px 10px;overflow-x:auto;"
+    f"border:{_LINE};border-radius:4px;padding:6px 10px;max-width:1000px;overflow-x:auto;"
     "font-family:system-ui,sans-serif;font-size:13px;line-height:1.45"
 )
 _TABLE: Final = "border-collapse:collapse;font-size:13px;line-height:1.45;margin:4px 0"

@@ -36,6 +36,8 @@ interface Lane {
 
 const NOBODY = "neither the kernel nor the Jupyter server answers";
 
+const counted = (bytes: number): string => `${bytes} byte${bytes === 1 ? "" : "s"}`;
+
 export class Connection implements Channel {
   readonly view = newId();
   private current: Lane | null = null;
@@ -450,7 +452,7 @@ export class Connection implements Channel {
     const reachable = this.current ?? this.next ?? this.told === null;
     if (!reachable || !this.input.put(bytes)) {
       const why = reachable ? "the process does not read as fast" : NOBODY;
-      this.o.handlers.error?.(`Cannot send ${bytes.length} bytes of input: ${why}.`, "stdin");
+      this.o.handlers.error?.(`Cannot send ${counted(bytes.length)} of input: ${why}.`, "stdin");
       return;
     }
     this.pump();
@@ -486,7 +488,7 @@ export class Connection implements Channel {
       this.o.handlers.error?.(`Cannot send ${t}: ${NOBODY}.`, t);
     }
     if (this.input.empty) return;
-    this.o.handlers.error?.(`Cannot send ${this.input.size} bytes of input: ${NOBODY}.`, "stdin");
+    this.o.handlers.error?.(`Cannot send ${counted(this.input.size)} of input: ${NOBODY}.`, "stdin");
     this.input.drop();
   }
 
