@@ -32,13 +32,8 @@ def test_a_shell_is_typed_into_and_ends(notebook: Open) -> None:
 
     # a narrower page: the program is told
     page.page.set_viewport_size({"width": 900, "height": 900})
-    terminal.enter("clear")
-
-    def narrower() -> bool:
-        terminal.enter("stty size", r"^\d+ \d+$")
-        return int(re.findall(r"^\d+ (\d+)$", terminal.text(), re.MULTILINE)[-1]) < int(columns)
-
-    page.until(narrower, 10, terminal.text)
+    asks = f"until [ $(stty size | cut -d' ' -f2) -lt {columns} ]; do sleep 0.1; done"
+    terminal.enter(f"{asks}; echo nar''rower", "^narrower$")
     page.picture("typed")
     terminal.enter("exit 3")
     page.wait_text(1, "exit 3")  # live, or frozen already
