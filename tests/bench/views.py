@@ -112,7 +112,7 @@ def flood(stage: Stage) -> list[Case]:
         for _ in range(stage.rounds(3, 1)):
             page.run(1, 300)
             values["nobody looks"].append(float(page.text(1).split()[-1]))
-            with Peak(page.kernel_pid()) as peak:
+            with Peak(page.server.kernel_pid(page.name)) as peak:
                 page.run(2)
                 page.until(lambda: "the end" in page.text(2), 300, "all of it was written")
             page.wait_text(2, "exit 0")
@@ -140,7 +140,7 @@ def twenty_views(stage: Stage) -> Case:
         for number in range(1, VIEWS + 1):
             page.run(number)
         Output(page, VIEWS).wait().wait_text("a line")
-        kernel = psutil.Process(page.kernel_pid())
+        kernel = psutil.Process(page.server.kernel_pid(page.name))
         browser = [
             each
             for each in psutil.Process(os.getpid()).children(recursive=True)
@@ -215,4 +215,4 @@ def paint(stage: Stage) -> list[Case]:
 
 def _output(cell: int) -> str:
     """The selector of a cell's first output; a notebook's cells are numbered from 0 in its page."""
-    return f".jp-Cell[data-windowed-list-index='{cell}'] .jp-OutputArea-child"
+    return f'.jp-Cell[data-windowed-list-index="{cell}"] .jp-OutputArea-child'
