@@ -9,7 +9,7 @@ export interface Painter {
 }
 
 const SHARE = 4;
-const GAP_MS = 100; // lines are read, not watched: each frame is a raster of all that scrolled
+const GAP_MS = 66;
 const BUDGET_MS = 12;
 const LEAST_MS = 2;
 
