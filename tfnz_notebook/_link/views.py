@@ -25,9 +25,8 @@ Send = Callable[[Head, bytes | None], None]
 class View:
     """One view, open at a desk. Made by the desk."""
 
-    def __init__(self, desk: Desk, ident: str, subject: str, source: Source) -> None:
+    def __init__(self, desk: Desk, ident: str, source: Source) -> None:
         self.id = ident
-        self.subject = subject
         self._source = source
         self._desk = desk
         self.open = True
@@ -64,24 +63,18 @@ class Desk:
         self.views: dict[str, View] = {}
         self._sources: dict[str, Source] = {}
         self._early: dict[str, dict[str, Head]] = {}
-        self._expected: dict[str, Callable[[Head], None]] = {}
 
     # -- subjects
 
     def register(self, subject: str, source: Source) -> None:
         """Have views find it; those that came early open now."""
         self._sources[subject] = source
-        self._expected.pop(subject, None)
         for ident, head in self._early.pop(subject, {}).items():
             self._open(ident, head, source)
 
     def forget(self, subject: str) -> None:
         """Let views find it no more; those that are open stay."""
         self._sources.pop(subject, None)
-
-    def expect(self, subject: str, told: Callable[[Head], None]) -> None:
-        """Have ``told`` called with the first ``open`` that comes for a subject not made yet."""
-        self._expected[subject] = told
 
     # -- what pages say
 
@@ -130,9 +123,6 @@ class Desk:
         if subject not in self._early:
             asyncio.get_running_loop().call_later(PATIENCE, self._nobody, subject)
         self._early.setdefault(subject, {})[ident] = head
-        told = self._expected.pop(subject, None)
-        if told is not None:
-            told(head)
 
     def _nobody(self, subject: str) -> None:
         for ident in self._early.pop(subject, {}):
@@ -140,7 +130,7 @@ class Desk:
             self.send({"t": "closed", "view": ident, "reason": "unknown", "text": text}, None)
 
     def _open(self, ident: str, head: Head, source: Source) -> None:
-        view = self.views[ident] = View(self, ident, head["subject"], source)
+        view = self.views[ident] = View(self, ident, source)
         source.opened(view, head)
 
     # -- ends
@@ -158,4 +148,3 @@ class Desk:
         for view in list(self.views.values()):
             view.drop(reason, text)
         self._early.clear()
-        self._expected.clear()

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tfnz_notebook._link.thread import wait
 from tfnz_notebook.container import Container
-from tfnz_notebook.errors import TfnzError
 from tfnz_notebook.location import Location
-from tfnz_notebook.magics.waiting import background
+from tfnz_notebook.magics.waiting import background, removed_after
 from tfnz_notebook.process import Process
 from tfnz_notebook.tunnel import Tunnel
 
@@ -98,16 +97,7 @@ class Pictures:
 
     def remove_after(self, process: Process, container: Container) -> None:
         """Destroy it once the process has ended, and what it said is part of the notebook."""
-
-        async def remove() -> None:
-            try:
-                await process.aio.wait()
-            except TfnzError:
-                pass  # gone already, with its container or its agent
-            await self._kept(container.id)
-            await container.aio.destroy()
-
-        background(remove())
+        background(removed_after(process, container, self._kept))
 
     def plot(self, plot: Plot) -> None:
         """Drawn live."""

@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from tfnz_notebook.container import Container
-from tfnz_notebook.errors import TfnzError
 from tfnz_notebook.location import Location
 from tfnz_notebook.magics.here import called
 from tfnz_notebook.magics.text import Printer, clean, size
-from tfnz_notebook.magics.waiting import background
+from tfnz_notebook.magics.waiting import background, removed_after
 from tfnz_notebook.process import Process
 from tfnz_notebook.tunnel import Tunnel
 
@@ -99,15 +98,7 @@ class Terminal:
 
     def remove_after(self, process: Process, container: Container) -> None:
         """Destroy the container once the process has ended and is printed."""
-
-        async def remove() -> None:
-            try:
-                await process.aio.wait()
-            except TfnzError:
-                pass  # gone already, with its container or its agent
-            await container.aio.destroy()
-
-        background(remove())
+        background(removed_after(process, container))
 
     def plot(self, plot: Plot) -> None:
         """It is drawn in notebooks."""

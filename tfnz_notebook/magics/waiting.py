@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from types import FrameType, TracebackType
 from typing import Any, Final, Self
 
 from tfnz_notebook._link.thread import io
+from tfnz_notebook.container import Container
 from tfnz_notebook.errors import ProcessFailed, ProcessGone, TfnzError, WaitTimeout
 from tfnz_notebook.magics.text import clean
 from tfnz_notebook.process import Process
@@ -34,6 +35,21 @@ def background(coroutine: Coroutine[Any, Any, object]) -> None:
             pass
 
     asyncio.run_coroutine_threadsafe(run(), io().loop)
+
+
+async def removed_after(
+    process: Process,
+    container: Container,
+    kept: Callable[[str], Coroutine[Any, Any, None]] | None = None,
+) -> None:
+    """Destroy the container once its process has ended and, by ``kept``, what is shown of it."""
+    try:
+        await process.aio.wait()
+    except TfnzError:
+        pass  # gone already, with its container or its agent
+    if kept is not None:
+        await kept(container.id)
+    await container.aio.destroy()
 
 
 class Interrupts:
