@@ -16,9 +16,14 @@ const CHANNEL = "tfnz-shell";
  * its own: what they share is here. */
 interface Here {
   page: number;
+  opened: number;
   views: Set<(told: Told) => void>;
 }
-const here = ((globalThis as any)[Symbol.for("tfnz.shells")] ??= { page: Math.random(), views: new Set() }) as Here;
+const here = ((globalThis as any)[Symbol.for("tfnz.shells")] ??= {
+  page: Math.random(),
+  opened: 0,
+  views: new Set(),
+}) as Here;
 
 const before = (one: Rank, other: Rank): boolean =>
   one.focused !== other.focused ? one.focused > other.focused : one.opened < other.opened;
@@ -45,8 +50,10 @@ export class Peers {
     this.#view = view;
     this.#changed = changed;
     this.#joined = joined;
-    // Date.now() is the same clock in all pages; the fraction tells apart what is drawn in one millisecond.
-    this.#rank = { focused: 0, opened: Date.now() + Math.random() };
+    // Date.now() is the same clock in all pages; the page's fraction tells apart what two pages open in one millisecond,
+    // and what one page opens in it keeps its order.
+    here.opened = Math.max(Date.now() + here.page, here.opened + 0.001);
+    this.#rank = { focused: 0, opened: here.opened };
     const hear = (told: Told): void => this.#heard(told);
     here.views.add(hear);
     if (typeof BroadcastChannel !== "undefined") this.#channel = new BroadcastChannel(CHANNEL);
