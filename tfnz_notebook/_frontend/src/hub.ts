@@ -49,6 +49,8 @@ export interface ConnectOptions {
 export interface Channel {
   readonly view: string;
   readonly carrier: CarrierKind;
+  /** Nothing comes any more until `reopen`: nobody looks. Not while input is on its way. */
+  rest(): void;
   /** Opens anew on the current carrier, from where the view is. */
   reopen(): void;
   /** A ticket for the direct path, of a process that came after its view. */

@@ -1,8 +1,8 @@
 // The output view: a process's stdout and stderr as text that grows, its state, and what can be done with it.
 //
 // Bytes wait in a queue until the page draws its next frame; one frame parses them, touches the page once and only then
-// gives credit for more. A view that is out of sight, or whose reader has scrolled up and filled the scrollback, gives
-// none: then the desk skips ahead (mode `tail`) and nobody is held back.
+// gives credit for more. A view whose reader has scrolled up and filled the scrollback gives none: then the desk skips
+// ahead (mode `tail`) and nobody is held back. A view that is out of sight rests, and costs nobody anything.
 import { type Channel, type HubModel, type Ticket, connect } from "./hub.js";
 import sheet from "./output.css";
 import { type Painter, ask, forget } from "./output/paint.js";
@@ -176,11 +176,15 @@ class Output implements Painter {
   private sighted(seen: boolean): void {
     clearTimeout(this.unseen);
     if (seen) {
+      if (!this.seen) this.channel.reopen();
       this.seen = true;
       this.follow.restore();
       this.schedule();
     } else {
-      this.unseen = setTimeout(() => (this.seen = false), UNSEEN_MS);
+      this.unseen = setTimeout(() => {
+        this.seen = false;
+        this.channel.rest();
+      }, UNSEEN_MS);
     }
   }
 

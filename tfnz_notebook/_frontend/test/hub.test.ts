@@ -436,6 +436,51 @@ test("a view closed as slow opens again when it has caught up", async () => {
   assert.equal(seen.left, 0);
 });
 
+test("a view at rest is sent nothing, and misses nothing", async () => {
+  for (const direct of [null, TICKET]) {
+    const seen = new Seen({ direct });
+    await until(() => seen.log.includes("opened"), "opened");
+    process.out("one ");
+    await until(() => seen.out.endsWith("one "), "the first word");
+    const before = seen.out.length;
+    seen.channel.rest();
+    await pass();
+    process.out("two ");
+    await pump();
+    await pass(60_000);
+    assert.equal(seen.out.length, before);
+    assert.equal(hub.desk.open.size, 0);
+    seen.channel.reopen();
+    await until(() => seen.out.endsWith("one two "), "what it slept through");
+    assert.equal(seen.left, 0);
+    seen.channel.close();
+  }
+});
+
+test("a view whose carrier died while it was at rest finds another", async () => {
+  const seen = new Seen();
+  await until(() => seen.log.includes("opened"), "opened");
+  seen.channel.rest();
+  server.live?.end(1006);
+  process.out("late");
+  await pass(60_000);
+  assert.equal(seen.out, "");
+  seen.channel.reopen();
+  await until(() => seen.out === "late", "the comm's");
+  seen.channel.close();
+});
+
+test("a view does not rest while input is on its way", async () => {
+  process.acks = false;
+  const seen = new Seen({ direct: null });
+  await until(() => seen.log.includes("opened"), "opened");
+  seen.channel.stdin(new TextEncoder().encode("typed"));
+  await pass();
+  seen.channel.rest();
+  process.out("x");
+  await until(() => seen.out === "x", "an answer");
+});
+
 test("a kernel without its link is asked again, more and more rarely", async () => {
   const seen = new Seen({ direct: null });
   await pass();

@@ -57,6 +57,7 @@ export class Connection implements Channel {
   private refused = false; // this ticket, by the server
   private forgotten = false; // by the kernel
   private lapsed = false; // closed as slow: opens again with the next credit
+  private resting = false; // closed by its view: opens again when that asks
   private failures = 0;
   private relinks = 0;
   private over = false;
@@ -100,7 +101,7 @@ export class Connection implements Channel {
 
   /** Puts a websocket on trial; false where there can be none. */
   private tryDirect(): boolean {
-    if (this.over || this.next || !this.o.direct || !this.directPossible) return false;
+    if (this.over || this.resting || this.next || !this.o.direct || !this.directPossible) return false;
     const lane = this.lane((ends) =>
       openDirect(this.o.direct as Ticket, {
         ...ends,
@@ -244,11 +245,25 @@ export class Connection implements Channel {
     this.mode = String(body["mode"] ?? "");
     this.window = Number(body["window"] ?? 0);
     lane.awaiting = true;
+    if (this.resting) return;
     lane.line.send({ t: "open", view: this.view, subject: this.o.subject, ...this.positions.from, ...body });
   }
 
+  rest(): void {
+    const lane = this.current;
+    if (this.over || this.resting || !lane || lane.awaiting || this.next || this.retiring) return;
+    if (lane.unacked.size > 0 || !this.input.empty) return; // its acknowledgement would not be heard
+    this.resting = lane.awaiting = true;
+    this.say(lane, "close");
+  }
+
   reopen(): void {
-    if (this.over || !this.current) return;
+    const rested = this.resting;
+    this.resting = false;
+    if (this.over || !this.current) {
+      if (rested && !this.over) this.fallBack(); // its carrier died meanwhile
+      return;
+    }
     this.lapsed = false;
     this.lost(this.current);
     this.open(this.current);
