@@ -1,12 +1,14 @@
-"""Executes a notebook for real, writes it as HTML, and prints what its cells said.
+"""Executes notebooks for real.
 
-python .ci/run_notebook.py NOTEBOOK OUTPUT_DIRECTORY
+python .ci/run_notebook.py NOTEBOOK DIRECTORY   prints what its cells said, writes it there as HTML
+python .ci/run_notebook.py --save NOTEBOOK...   puts the outputs into the notebooks themselves
 """
 
 import re
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
@@ -17,6 +19,30 @@ from traitlets.config import Config
 CELL_SECONDS = 120
 LINES_SHOWN = 12
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+#: All that a saved notebook says of its kernel: the rest is of the machine it was saved on.
+KERNEL = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+
+
+def execute(notebook: nbformat.NotebookNode, folder: Path) -> CellExecutionError | None:
+    """Run it from top to bottom; what a cell raised, if one did."""
+    client = NotebookClient(
+        notebook,
+        kernel_name="python3",
+        # Other users of this machine could read plain TCP on loopback; the kernel warns of that.
+        config=Config({"KernelManager": {"transport_encryption": "auto"}}),
+        timeout=CELL_SECONDS,
+        record_timing=False,
+        coalesce_streams=True,
+        resources={"metadata": {"path": folder}},
+    )
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        return error
+    return None
 
 
 def output_text(output: nbformat.NotebookNode) -> str:
@@ -45,25 +71,38 @@ def print_cell(cell: nbformat.NotebookNode) -> None:
     print()
 
 
-def run(path: Path, out: Path) -> bool:
-    """Execute, print, save; False when a cell raised."""
-    notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(
-        notebook,
-        kernel_name="python3",
-        # Other users of this machine could read plain TCP on loopback; the kernel warns of that.
-        config=Config({"KernelManager": {"transport_encryption": "auto"}}),
-        timeout=CELL_SECONDS,
-        resources={"metadata": {"path": path.parent}},
-    )
-    started = time.monotonic()
-    failed = None
-    try:
-        client.execute()
-    except CellExecutionError as error:
-        failed = error
-    seconds = time.monotonic() - started
+def shows(output: nbformat.NotebookNode) -> bool:
+    """Whether there is anything in it for a reader.
 
+    A view that froze leaves an empty output behind; stderr is where we say what is slow here now.
+    """
+    if output.get("name") == "stderr":
+        return False
+    data: dict[str, Any] = output.get("data", {"text/plain": "something"})
+    return any(data.values())
+
+
+def tidied(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """It as it is saved: what differs from run to run for no reader's good is left out."""
+    notebook.metadata = nbformat.from_dict(KERNEL)
+    for cell in notebook.cells:
+        cell.metadata = nbformat.from_dict(
+            {key: value for key, value in cell.metadata.items() if key == "tags"}
+        )
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if shows(output)]
+            for output in cell.outputs:
+                if "text" in output:  # a terminal's line ends are of no use here
+                    output.text = output.text.replace("\r\n", "\n")
+    return notebook
+
+
+def run(path: Path, out: Path) -> bool:
+    """Execute, print, write as HTML; False when a cell raised."""
+    notebook = nbformat.read(path, as_version=4)
+    started = time.monotonic()
+    failed = execute(notebook, path.parent)
+    seconds = time.monotonic() - started
     for cell in notebook.cells:
         if cell.cell_type == "code" and (cell.outputs or cell.execution_count):
             print_cell(cell)
@@ -76,5 +115,23 @@ def run(path: Path, out: Path) -> bool:
     return failed is None
 
 
+def save(path: Path) -> bool:
+    """Execute it and keep the outputs in it; as it was, when a cell raised."""
+    notebook = nbformat.read(path, as_version=4)
+    started = time.monotonic()
+    failed = execute(notebook, path.parent)
+    seconds = time.monotonic() - started
+    if failed is None:
+        nbformat.write(tidied(notebook), path)
+    else:
+        print(failed)
+    print(f"{path.name}: {'FAILED' if failed else 'saved'} after {seconds:.1f} s")
+    return failed is None
+
+
 if __name__ == "__main__":
-    sys.exit(0 if run(Path(sys.argv[1]), Path(sys.argv[2])) else 1)
+    if sys.argv[1] == "--save":
+        done = [save(Path(name)) for name in sys.argv[2:]]
+    else:
+        done = [run(Path(sys.argv[1]), Path(sys.argv[2]))]
+    sys.exit(0 if all(done) else 1)

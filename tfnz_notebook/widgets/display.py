@@ -138,7 +138,9 @@ class Shown:
             spec = {"version_major": 2, "version_minor": 0, "model_id": self.live.model_id}
             view: dict[str, Any] = {"text/plain": picture.text, _VIEW: spec}
             self._output = publish.Output(view)
-        self._twin = publish.Output(self._still.data(self.key))
+        # Where there is no view, the twin has none to hide.
+        self._mark = self.key if self.live is not None else ""
+        self._twin = publish.Output(self._still.data(self._mark))
         if self.live is None:
             _unwatched.append(self)
         _all[self.key] = self
@@ -193,7 +195,7 @@ class Shown:
         if still is None or still == self._still or self.frozen:
             return False
         self._still = still
-        data = still.data(self.key)
+        data = still.data(self._mark)
         self._twin.update(data)
         self._tell({"twin": data})
         return True
@@ -210,7 +212,7 @@ class Shown:
         self._still = await self._take(final=True) or self._still
         self.frozen = True
         if self._output is None:
-            self._twin.update(self._still.data(self.key))
+            self._twin.update(self._still.data())
         else:  # the twin first, while it is hidden still
             self._twin.update(EMPTY)
             self._output.update(self._still.data())

@@ -103,8 +103,11 @@ def weave(
     return found
 
 
-def plain(found: Sequence[Row], above: int = 0, status: str = "") -> str:
-    """The last of it as text, with what it stands under and how it ended."""
+def plain(found: Sequence[Row], above: int = 0, status: str = "", *, gone: int = 0) -> str:
+    """The last of it as text, with what it stands under and how it ended.
+
+    ``above``: bytes before ``found``; ``gone`` of them are not in the log any more.
+    """
     kept: list[str] = []
     size = 0
     for row in reversed(found[-TEXT_LINES:]):
@@ -113,7 +116,7 @@ def plain(found: Sequence[Row], above: int = 0, status: str = "") -> str:
             break
         kept.append("".join(span.text for span in row.spans)[:TEXT_SIZE])
     above += sum(row.size for row in found[: len(found) - len(kept)])
-    head = [f"[{_above(above)}]"] if above else []
+    head = [f"[{_above(above, gone)}]"] if above else []
     return "\n".join([*head, *reversed(kept), *([f"[{status}]"] if status else [])])
 
 
@@ -124,6 +127,7 @@ def markup(
     *,
     title: str = "",
     tall: int = ROWS,
+    gone: int = 0,
 ) -> str:
     """The last of it as HTML, with its status line; ``tall``: lines seen without scrolling."""
     kept: list[Row] = []
@@ -141,7 +145,7 @@ def markup(
     if above:
         parts.append(
             f'<div style="padding:1px 8px;border-bottom:1px dashed {LINE};color:{DIM};'
-            f'font-size:11px;line-height:1.5">{html.escape(_above(above))}</div>'
+            f'font-size:11px;line-height:1.5">{html.escape(_above(above, gone))}</div>'
         )
     if kept:
         blocks = "".join(
@@ -198,7 +202,10 @@ def _text(text: str) -> str:
     return html.escape(visible(text))
 
 
-def _above(size: int) -> str:
+def _above(size: int, gone: int) -> str:
+    if gone:
+        lost = f"the first {amount(gone)} of it dropped"
+        return f"{amount(size)} above, {lost}: process.log() has the rest"
     return f"{amount(size)} above: process.log() has all of it"
 
 
@@ -235,6 +242,8 @@ def _span(span: Span) -> str:
 def css(style: Style) -> str:
     """A style as CSS declarations; nothing in it comes from output but numbers."""
     fg, bg = colour(style.fg), colour(style.bg)
+    if style.fg == 0 and bg:  # the grey that is black on both grounds is none on a colour
+        fg = "#000"
     if style.inverse:
         fg, bg = bg or "var(--jp-layout-color1,#fff)", fg or "var(--jp-content-font-color1,#555)"
     rules = [f"color:{fg}"] if fg else []

@@ -279,6 +279,8 @@ def test_no_page_no_widget_and_everything_by_the_end_of_the_cell(kernel: Kernel)
     shown = [show(first), show(second)]
     assert [set(each) for each in outputs(kernel)] == [{"text/plain", "text/html"}] * 2
     assert hubs._hub is None and shown[0].live is None
+    # No view stands above them: what hides one would hide what the cell printed before.
+    assert not any("tfnz-static" in each["text/html"] for each in outputs(kernel))
     second.said = "two"
     first.end()
     (hook,) = kernel.hooks

@@ -137,6 +137,16 @@ def test_a_cell_stays_small() -> None:
         assert "MB above: process.log() has all of it" in text
 
 
+def test_what_the_log_dropped_is_said() -> None:
+    rows = frozen.rows([(1, b"the last\n")])
+    for found in (
+        frozen.plain(rows, 12_300_000, gone=3_100_000),
+        frozen.markup(rows, 12_300_000, gone=3_100_000),
+    ):
+        said = "12.3 MB above, the first 3.1 MB of it dropped: process.log() has the rest"
+        assert said in found
+
+
 def test_all_of_a_short_output_is_there() -> None:
     rows = frozen.rows([(1, b"one\n\ntwo\n")])
     assert frozen.plain(rows, 0, "exit 0") == "one\n\ntwo\n[exit 0]"
@@ -154,6 +164,8 @@ def test_no_output_is_a_status_line_alone() -> None:
     [
         (PLAIN, ""),
         (Style(fg=1), f"color:{frozen.PALETTE[1]}"),
+        (Style(fg=0), f"color:{frozen.PALETTE[0]}"),
+        (Style(fg=0, bg=2), f"color:#000;background:{frozen.PALETTE[2]}"),
         (Style(fg=16), "color:#000000"),
         (Style(fg=231), "color:#ffffff"),
         (Style(fg=110), "color:#87afd7"),

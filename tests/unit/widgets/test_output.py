@@ -61,6 +61,23 @@ def test_its_end(agent: ScriptedAgent, process: Process) -> None:
     assert "exit 3" in picture.text
 
 
+def test_what_was_dropped_of_a_tail_is_said(agent: ScriptedAgent, process: Process) -> None:
+    agent.processes[process.id].streams[1].base = 2_000_000
+    write(agent, process, b"line\n" * 100_000)
+    found = still(process_picture(process))
+    assert "2.5 MB above, the first 2.0 MB of it dropped" in found.text.partition("\n")[0]
+
+
+def test_the_first_still_is_short_and_the_next_has_what_fits(
+    agent: ScriptedAgent, process: Process
+) -> None:
+    write(agent, process, b"".join(b"line %d\n" % n for n in range(2000)))
+    picture = process_picture(process)
+    first, second = still(picture), still(picture)
+    assert "line 1999" in first.html and "line 1999" in second.html
+    assert "line 1000\n" not in first.html and "line 1000\n" in second.html
+
+
 def test_only_the_tail_of_much(agent: ScriptedAgent, process: Process) -> None:
     write(agent, process, b"".join(b"line %d\n" % n for n in range(100_000)))
     found = still(process_picture(process))

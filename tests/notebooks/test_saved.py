@@ -1,0 +1,119 @@
+"""The saved notebooks as those see them who got them by mail: in Lab without a kernel, as HTML."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from browser.chromium import PATIENCE, chromium, picture
+from browser.notebook_page import PANEL, NotebookPage
+from browser.servers import Server
+from integration.world import World
+from nbconvert import HTMLExporter
+from nbformat.sign import NotebookNotary
+from notebooks.shown import NOTEBOOKS, PICTURES, ROOT, SHOWN
+from playwright.sync_api import BrowserContext, Locator
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120 * PATIENCE)]
+
+KEPT = ROOT / "build" / "browser"
+#: Tall enough for the longest: what is not in view, Lab does not draw.
+TALL = 6000
+# In a new tab, as a double click does, but that no kernel is started for it. The answer, a widget
+# with all that hangs on it, stays there: to bring it here would take ten seconds.
+OPEN = """path => {
+  const kernelPreference = {shouldStart: false, canStart: false};
+  window.jupyterapp.commands.execute('docmanager:open', {path, kernelPreference});
+}"""
+ARRIVED = f"path => ({PANEL})?.context.path === path && ({PANEL}).context.isReady"
+TRUSTED = f"""({PANEL}).content.widgets.every(
+  each => each.model.type !== 'code' || each.model.trusted
+)"""
+CELLS = ".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook .jp-Cell"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[BrowserContext]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def lab(
+    tmp_path_factory: pytest.TempPathFactory, browser: BrowserContext
+) -> Iterator[NotebookPage]:
+    """A JupyterLab whose user has never seen these notebooks; one page of it."""
+    world = World()
+    server = Server("lab", tmp_path_factory.mktemp("saved"), world.environment(), direct=True)
+    server.write("empty.ipynb", [""])
+    page = NotebookPage(browser, server, "empty.ipynb", KEPT / "saved")
+    try:
+        page.page.set_viewport_size({"width": 1100, "height": TALL})
+        yield page.open(kernel=False)
+    finally:
+        page.close()
+        server.close()
+        world.close()
+
+
+def check(stem: str, cells: dict[str, Locator]) -> None:
+    """That the text and the pictures of each cell are seen in it."""
+    for ident, phrases in SHOWN[stem].items():
+        text = " ".join(cells[ident].inner_text().split())
+        missing = [each for each in phrases if " ".join(each.split()) not in text]
+        assert not missing, f"{ident} does not show {missing}; it shows {text[-600:]!r}"
+    for (of, ident), number in PICTURES.items():
+        if of == stem:
+            shown = cells[ident].locator("img")
+            widths = shown.evaluate_all("all => all.map(each => each.naturalWidth)")
+            assert len(widths) == number and min(widths) > 300
+
+
+def outputs(saved: nbformat.NotebookNode, cells: Locator) -> dict[str, Locator]:
+    """What is beneath each cell of code."""
+    return {
+        cell.id: cells.nth(number).locator(".jp-Cell-outputWrapper")
+        for number, cell in enumerate(saved.cells)
+        if cell.cell_type == "code"
+    }
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("trusted", [True, False], ids=["trusted", "untrusted"])
+def test_lab_shows_a_saved_notebook_without_a_kernel(
+    path: Path, trusted: bool, lab: NotebookPage
+) -> None:
+    saved = nbformat.read(path, as_version=4)
+    what = "trusted" if trusted else "untrusted"
+    name = f"{path.stem}-{what}.ipynb"
+    if trusted:
+        NotebookNotary(data_dir=str(lab.server.home / "data")).sign(saved)
+    else:
+        saved.cells[0].source += "\n"  # another text: no signature fits it
+    nbformat.write(saved, lab.server.files / name)
+    page = lab.page
+    page.evaluate(OPEN, name)
+    try:
+        page.wait_for_function(ARRIVED, arg=name)
+        shown = outputs(saved, page.locator(CELLS))
+        shown[next(reversed(SHOWN[path.stem]))].wait_for()
+        lab.picture(f"{path.stem}-{what}")
+        check(path.stem, shown)
+        assert page.evaluate(TRUSTED) is trusted
+        assert not lab.server.sessions(name), "nothing runs"
+    finally:
+        page.evaluate(f"({PANEL})?.dispose()")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_nbconvert_shows_a_saved_notebook(path: Path, browser: BrowserContext) -> None:
+    saved = nbformat.read(path, as_version=4)
+    html, _ = HTMLExporter().from_notebook_node(saved)
+    page = browser.new_page()
+    try:
+        page.route("**/*", lambda route: route.abort())  # nothing from the network
+        page.set_content(html)
+        check(path.stem, outputs(saved, page.locator(".jp-Cell")))
+        picture(page, KEPT / f"saved-{path.stem}-html.png", whole=True)
+    finally:
+        page.close()
