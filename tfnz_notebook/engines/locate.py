@@ -8,7 +8,6 @@ A set variable is an order: nothing else is tried then.
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import socket
 from collections.abc import Mapping
@@ -18,7 +17,6 @@ from tfnz_notebook.engines.endpoint import Endpoint, parse
 
 DOCKER_SYSTEM = "/var/run/docker.sock"
 PODMAN_SYSTEM = "/run/podman/podman.sock"
-_DOCKER_PACKAGES = {"apt-get": "docker.io", "dnf": "moby-engine"}
 
 
 def docker(environ: Mapping[str, str] = os.environ) -> list[Endpoint]:
@@ -65,18 +63,23 @@ def answers(endpoint: Endpoint, patience: float = 2.0) -> bool:
         return False
 
 
-def install_hint(name: str = "podman") -> str:
-    """What to install on this system, in its own package manager's words."""
-    if platform.system() == "Darwin":
-        return f"brew install {name}" + (", then podman machine init --now" * (name == "podman"))
-    for tool, command in (
-        ("apt-get", "sudo apt-get install"),
-        ("dnf", "sudo dnf install"),
-        ("zypper", "sudo zypper install"),
-        ("pacman", "sudo pacman -S"),
-        ("apk", "sudo apk add"),
+def silent(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Why engines that seem to be there do not answer, a sentence each: refused, not running."""
+    from tfnz_notebook.engines.http import forbidden
+
+    causes = []
+    for name, variable, found in (
+        ("podman", "CONTAINER_HOST", podman(environ)),
+        ("docker", "DOCKER_HOST", docker(environ)),
     ):
-        if shutil.which(tool):
-            package = _DOCKER_PACKAGES.get(tool, "docker") if name == "docker" else name
-            return f"{command} {package}"
-    return f"{name}, with your system's package manager"
+        for endpoint in found:
+            path = endpoint.path
+            if path is not None and Path(path).exists() and not os.access(path, os.W_OK):
+                causes.append(forbidden(path, name))
+            elif environ.get(variable):
+                causes.append(f"Nothing answers at {endpoint.address}, which {variable} names.")
+            else:
+                causes.append(f"Nothing answers at {endpoint.address}: start {name}.")
+    if not docker(environ) and shutil.which("dockerd", path=environ.get("PATH")):
+        causes.append("Docker is installed, and its daemon does not run: start it.")
+    return causes

@@ -17,6 +17,8 @@ from typing import Any
 
 from tfnz_notebook.errors import Misuse
 
+__all__ = ["register", "unregister"]
+
 
 def register(ip: Any) -> None:
     """Give an IPython shell the magics and their completion; again: nothing happens."""

@@ -114,8 +114,17 @@ class Completer:
         typed = at.word.text
         offered = [*at.options] if typed.startswith("-") else self._sources.of(at.kind, at)
         raw = found[2][at.word.start :]
-        fitting = dict.fromkeys(each for each in offered if each.startswith(typed))
+        fitting = dict.fromkeys(each for each in offered if each.startswith(typed) and _fit(each))
         return raw, [_quoted(each) for each in fitting]
+
+
+def _fit(text: str) -> bool:
+    """Whether it may be typed for the user.
+
+    IPython fills in ``$name`` and runs ``{expression}``, quoted or not, and a container names its
+    files as it likes; a newline would end the magic and begin a line of Python.
+    """
+    return text.isprintable() and not re.search(r"[{}$]", text)
 
 
 def _quoted(text: str) -> str:

@@ -79,8 +79,21 @@ def _parser() -> Parser:
     parser.add("-u", "--user", metavar="USER", help="name or uid, or either with :group")
     parser.add("-w", "--workdir", metavar="DIR", help="working directory")
     parser.add("--network", metavar="NAME", help="none, host, or the engine's own")
+    parser.add(
+        "--cap-add",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a Linux capability, as in SYS_PTRACE",
+    )
     parser.add("--node", metavar="NAME", kind="node", help="where; default: the freest")
-    parser.add("--pull", default="missing", kind="pull", metavar="missing|always|never")
+    parser.add(
+        "--pull",
+        default="missing",
+        kind="pull",
+        metavar="missing|always|never",
+        help="whether to ask the registry",
+    )
     parser.add("--rm", action="store_true", help="destroy it when its main process ends")
     parser.add("-d", "--detach", action="store_true", help="do not wait until it runs")
     # Of the cell's process; the line magic's command is the container's main process.
@@ -192,6 +205,7 @@ def _spawn(
         user=asked.user,
         workdir=asked.workdir,
         network=asked.network,
+        capabilities=asked.cap_add or None,
         pull=asked.pull,
     )
 

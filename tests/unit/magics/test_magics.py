@@ -97,7 +97,8 @@ def test_spawning_as_docker_run(
     shell.run("port = 1024")
     line = (
         "--name db -e A=1 -e FROM_HERE -v data:/data:ro -v /srv:/srv --cpu 0.5 -m 512m "
-        f"-f {tmp_path}/page.html:/www/ -u nobody -w /tmp --network none debian sleep 1000"
+        f"-f {tmp_path}/page.html:/www/ -u nobody -w /tmp --network none "
+        "--cap-add SYS_PTRACE --cap-add kill debian sleep 1000"
     )
     made = shell.run(f"%tf_spawn {line}")
     assert isinstance(made, Container)
@@ -108,6 +109,7 @@ def test_spawning_as_docker_run(
     assert agent.named("volume.create")[-1].body["name"] == "data"
     assert (told["cpu"], told["memory"]) == (0.5, 512 << 20)
     assert (told["user"], told["workdir"], told["network"]) == ("nobody", "/tmp", "none")
+    assert told["capabilities"] == ["SYS_PTRACE", "KILL"]
     assert told["command"] == ["sleep", "1000"]
     assert b"/www/page.html" in (agent.named("container.spawn")[-1].payload or b"")
 

@@ -1,0 +1,75 @@
+"""What a person is told who waits for something slow the first time: an agent, a pull.
+
+One line on stderr, once the wait has become long; nothing in scripts, whose output is their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Final
+
+#: Seconds after which somebody wonders.
+LATE: Final = 1.5
+_EVERY: Final = 0.5
+
+
+def notebook() -> bool:
+    """Whether we are in a kernel."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return getattr(shell, "kernel", None) is not None
+
+
+@contextmanager
+def told(text: str) -> Iterator[None]:
+    """Say so if what is inside takes long, to a person at a prompt or in a notebook."""
+    if not (notebook() or hasattr(sys, "ps1")):
+        yield
+        return
+    timer = threading.Timer(LATE, _write, (f"{text}\n",))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+@asynccontextmanager
+async def moving(line: Callable[[], str]) -> AsyncIterator[None]:
+    """One line that moves as long as what is inside takes, in a notebook; '' says nothing."""
+    if not notebook():
+        yield
+        return
+    task = asyncio.ensure_future(_move(line))
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+async def _move(line: Callable[[], str]) -> None:
+    await asyncio.sleep(LATE)
+    said, width = "", 0
+    try:
+        while True:
+            text = "".join(c for c in line() if c.isprintable())[:100]
+            if text and text != said:
+                said, width = text, max(width, len(text))
+                _write(f"\r{text:<{width}}")
+            await asyncio.sleep(_EVERY)
+    finally:
+        if said:
+            _write("\n")
+
+
+def _write(text: str) -> None:
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):
+        pass  # closed, or none
