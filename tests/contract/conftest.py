@@ -66,7 +66,7 @@ class Place:
 
     def directories(self) -> list[Path]:
         """What containers have on this machine."""
-        return [*self.runtime.glob("guests/*"), *self.runtime.glob("host/*")]
+        return [*self.runtime.glob("guests/*/*"), *self.runtime.glob("host/*")]
 
     @property
     def contained(self) -> bool:

@@ -288,6 +288,8 @@ async def test_has_an_address(place: Place, box: str) -> None:
         {"read_only": True},
         {"hostname": "x"},
         {"user": "nobody"},
+        {"capabilities": ("KILL",)},
+        {"new_privileges": True},
     ],
 )
 async def test_host_refuses_what_it_cannot(place: Place, wish: dict[str, object]) -> None:

@@ -224,3 +224,20 @@ def _state(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2][:3]
     except OSError:
         return "Z"
+
+
+@pytest.mark.only(("docker+socket", "podman+socket"))
+async def test_sockets_of_containers_that_are_gone_are_swept(place: Place, box: str) -> None:
+    """What an agent leaves that is killed while it makes a container, or removes one."""
+    (kept,) = place.directories()
+    lost = kept.parent / "lost"
+    lost.mkdir(mode=0o700)
+    (lost / "guest.sock").touch()
+    fresh = await place.second(owner="somebody-else")
+    await fresh.sweep(set())
+    assert set(place.directories()) == {kept, lost}, "each owner has a directory"
+    fresh = await place.second()
+    await fresh.sweep({kept.name})
+    assert place.directories() == [kept]
+    async with talking(fresh, box) as talk:
+        assert (await talk.run("echo", "still here"))[1] == b"still here\n"

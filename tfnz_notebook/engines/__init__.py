@@ -64,16 +64,17 @@ def create(where: str | None, *, runtime: Path, guest: Path, owner: str) -> Engi
 
 def usual() -> str:
     """The first of Podman and Docker that is there: 'podman', 'docker', or NoEngine."""
-    from tfnz_notebook.engines import locate
+    from tfnz_notebook.engines import locate, system
 
     if any(map(locate.answers, locate.podman())) or locate.podman_binary():
         return "podman"
     if any(map(locate.answers, locate.docker())):
         return "docker"
+    causes = locate.silent()
     raise NoEngine(
         "Cannot find a container engine: neither Podman nor Docker answers, and there is no podman "
-        f"command. Install one ({locate.install_hint()}), or use Location('host'), which runs "
-        "processes on this machine without any container."
+        f"command. {' '.join([*causes, system.look().advice()])} "
+        "'python -m tfnz_notebook doctor' looks closer."
     )
 
 

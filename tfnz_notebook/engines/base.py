@@ -12,7 +12,7 @@ not answer, ``ImageMissing``, ``ImageNameInvalid``, ``ContainerFailed``, ``Conta
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -81,6 +81,8 @@ class ContainerSpec:
     ``files`` are written before the first process starts: absolute path to content; parents are
     made, mode 0644, owner root. ``network``: ``None`` is the engine's default (NAT to the world),
     ``'none'``, ``'host'`` or a network's name. ``memory`` in bytes, ``cpu`` in cores.
+    ``capabilities`` (as ``'NET_ADMIN'``) come on top of the engine's own few;
+    ``new_privileges`` lets processes gain some by setuid programs.
     """
 
     id: str
@@ -100,6 +102,8 @@ class ContainerSpec:
     pids: int = 4096
     network: str | None = None
     read_only: bool = False
+    capabilities: tuple[str, ...] = ()
+    new_privileges: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
     node: str | None = None
 
@@ -227,12 +231,33 @@ class Engine(ABC):
         """What it does now."""
 
     @abstractmethod
+    async def isolate(
+        self, ref: str, sources: Collection[str] = (), targets: Collection[str] = ()
+    ) -> None:
+        """Keep a running container apart from every other one, but for these.
+
+        ``sources`` may connect to it, it may connect to ``targets``: refs, and those that do not
+        run are passed over. Each call tells all of it; connections to what is not named any more
+        end. Wanted after each start of a container that was made without a ``network``. Where
+        containers cannot be kept apart (:meth:`about`, ``isolation``) it does nothing, and raises
+        EngineError or Misuse if something is to be allowed. Raises ContainerGone when it does not
+        run, EngineError when it could not be fenced off.
+        """
+
+    @abstractmethod
     async def logs(self, ref: str, tail: int = 100) -> bytes:
         """The last lines of stdout and stderr, for error messages."""
 
     @abstractmethod
     async def find(self, labels: Mapping[str, str]) -> list[Found]:
         """Every container, in any state, that carries all these labels."""
+
+    async def sweep(self, kept: Collection[str]) -> None:  # noqa: B027  # most keep nothing
+        """Delete what this machine holds of containers of ours other than ``kept``, by their id.
+
+        For a fresh agent, before it makes the first one: an earlier one may have been killed
+        between a container's removal and the end of what belonged to it.
+        """
 
     @abstractmethod
     async def connect(self, ref: str, received: Received, closed: Closed) -> Stream:

@@ -13,8 +13,7 @@ import contextlib
 import json
 import math
 import os
-import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -23,14 +22,16 @@ from tfnz_notebook.engines import docker_answers as answers
 from tfnz_notebook.engines import (
     docker_calls,
     docker_exec,
+    docker_isolation,
+    docker_nodes,
     docker_probe,
     docker_pull,
     docker_volumes,
     guest_socket,
     locate,
-    machine,
     names,
     pids,
+    system,
 )
 from tfnz_notebook.engines import docker_create as shape
 from tfnz_notebook.engines.base import (
@@ -89,6 +90,7 @@ class DockerEngine(Engine):
         self._endpoints = endpoints
         self._environ = environ
         self._runtime = runtime
+        self._sockets = guest_socket.folder(runtime, owner)
         self._guest = guest
         self._client: Client | None = None
         self._service: PodmanService | None = None
@@ -123,11 +125,7 @@ class DockerEngine(Engine):
         if client is None and self.name == "podman" and self._endpoints is None:
             client, service = await serve(self._runtime, self._environ)
         if client is None:
-            raise NoEngine(
-                why
-                or f"Cannot find {self.name}: nothing listens at its usual places. Install it "
-                f"({locate.install_hint(self.name)}), start it, or use Location('host')."
-            )
+            raise NoEngine(why or system.missing(self.name))
         self._service = service
         self.facts = await docker_probe.probe(client, self._asked)
         self._client = client
@@ -143,17 +141,7 @@ class DockerEngine(Engine):
         return {**self.facts.about(), "service": "ours" if self._service else "the system's"}
 
     async def nodes(self) -> list[NodeInfo]:
-        labels = {"engine": "podman" if self.facts.podman else "docker"}
-        if not self.client.endpoint.local:
-            info = answers.mapping((await self._ok("GET", "/info", "look at the engine")).json())
-            cpus, memory = int(info.get("NCPU") or 1), int(info.get("MemTotal") or 0)
-            # Docker tells neither load nor free memory: all of it, then.
-            name, running = str(info.get("Name") or self.name), info.get("ContainersRunning")
-            return [NodeInfo(name, cpus, float(cpus), memory, memory, int(running or 0), labels)]
-        listed = (await self._ok("GET", "/containers/json", "list the containers")).json()
-        cpus, (memory, free) = os.cpu_count() or 1, machine.memory()
-        name = platform.node() or self.name
-        return [NodeInfo(name, cpus, machine.cpu_free(cpus), memory, free, len(listed), labels)]
+        return await docker_nodes.nodes(self.client, podman=self.facts.podman)
 
     # -- images -------------------------------------------------------------------------------
 
@@ -249,7 +237,10 @@ class DockerEngine(Engine):
             raise Misuse(
                 f"Cannot name a container {container!r}: letters and digits. Choose another."
             )
-        return self._runtime / "guests" / container
+        return self._sockets / container
+
+    async def sweep(self, kept: Collection[str]) -> None:
+        guest_socket.sweep(self._sockets, kept)
 
     async def start(self, ref: str) -> None:
         real = self._ref(ref)
@@ -259,8 +250,7 @@ class DockerEngine(Engine):
             return
         if answer.status == 404 and "no such container" in answer.message.lower():
             raise docker_exec.gone(ref)
-        said = answer.message
-        own = pids.hard_limits(os.getpid())
+        said, own = answer.message, pids.hard_limits(os.getpid())
         if "rlimit" in said.lower() and made is not None and self.facts.quirks.ulimits != own:
             # The probe could not see the service (a remote one, or one that systemd listens for).
             # It can be asked for no more than it has; ours is the best guess at that.
@@ -321,6 +311,12 @@ class DockerEngine(Engine):
             return None
         docker_calls.check(answer, "look at the container")
         return answers.mapping(answer.json())
+
+    async def isolate(
+        self, ref: str, sources: Collection[str] = (), targets: Collection[str] = ()
+    ) -> None:
+        isolation = self.facts.isolation
+        await docker_isolation.isolate(isolation, self._inspect, ref, sources, targets)
 
     async def logs(self, ref: str, tail: int = 100) -> bytes:
         answer = await self.client.request(

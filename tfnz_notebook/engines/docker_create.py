@@ -70,7 +70,8 @@ def environment(env: Mapping[str, str]) -> list[str]:
     for key, value in env.items():
         if not all(isinstance(part, str) for part in (key, value)):
             raise Misuse(
-                f"Cannot set {key!r} to {value!r}: names and values are strings. Use str()."
+                f"Cannot set {key!r} to a {type(value).__name__}: names and values are strings. "
+                "Use str()."
             )
         if not key or "=" in key or "\0" in key + value:
             raise Misuse(
@@ -106,7 +107,7 @@ def body(
         "AutoRemove": False,
         "Init": False,
         "Privileged": False,
-        "SecurityOpt": ["no-new-privileges"],
+        "SecurityOpt": [] if spec.new_privileges else ["no-new-privileges"],
         "PidsLimit": spec.pids,
         "ReadonlyRootfs": spec.read_only,
         "RestartPolicy": {"Name": "no"},
@@ -116,6 +117,8 @@ def body(
     if spec.memory is not None:
         # Swap counts within the same limit: a container that swaps is a notebook that hangs.
         host["Memory"] = host["MemorySwap"] = spec.memory
+    if spec.capabilities:
+        host["CapAdd"] = list(spec.capabilities)
     if spec.network is not None:
         host["NetworkMode"] = spec.network
     if quirks.ulimits is not None:

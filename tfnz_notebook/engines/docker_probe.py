@@ -5,6 +5,7 @@
   on, no user-namespace remapping. Then the guest is reached over its socket, else by exec.
 - Whether it may raise resource limits. Podman asks for a million files, which fails at start
   where the service lacks CAP_SYS_RESOURCE; its own hard limits are then asked for explicitly.
+- Whether we can keep its containers apart (:mod:`docker_isolation`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from typing import Any, Final, Literal
 
 from tfnz_notebook.engines import docker_answers as answers
 from tfnz_notebook.engines import docker_create as shape
-from tfnz_notebook.engines import guest_socket, pids
+from tfnz_notebook.engines import docker_isolation, guest_socket, pids
+from tfnz_notebook.engines.docker_isolation import Isolation
 from tfnz_notebook.engines.endpoint import Endpoint
 from tfnz_notebook.engines.http import Client
 from tfnz_notebook.errors import EngineGone, NoEngine
@@ -45,6 +47,7 @@ class Facts:
     default_registry: str = ""
     transport: Transport = "exec"
     quirks: shape.Quirks = field(default_factory=shape.Quirks)
+    isolation: Isolation = field(default_factory=Isolation)
 
     def about(self) -> dict[str, str]:
         """The same for people."""
@@ -57,6 +60,7 @@ class Facts:
             "rootless": str(self.rootless).lower(),
             "transport": self.transport,
             "limits": "explicit" if self.quirks.ulimits else "the engine's",
+            "isolation": str(self.isolation),
         }
         return {key: value for key, value in said.items() if value}
 
@@ -118,6 +122,9 @@ async def probe(client: Client, asked: Transport | None) -> Facts:
             ulimits=_limits(client.peer) if podman else None,
             selinux=client.endpoint.local and selinux(),
         ),
+        isolation=await docker_isolation.find_out(
+            owner, separate=podman and rootless and _of_a_user(client.peer)
+        ),
     )
 
 
@@ -152,6 +159,14 @@ def _limits(service: int) -> tuple[int, int] | None:
     if not service or os.geteuid() != 0 or pids.capable(service, _CAP_SYS_RESOURCE) is not False:
         return None
     return pids.hard_limits(service)
+
+
+def _of_a_user(service: int) -> bool:
+    """It runs as somebody who is not root. A socket does not tell: it can be given away."""
+    try:
+        return Path(f"/proc/{service}").stat().st_uid != 0
+    except OSError:
+        return False
 
 
 def socket_directory(said: Mapping[str, Any]) -> Path | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from tfnz_notebook.engines import docker_create as shape
@@ -55,6 +55,8 @@ class _Container:
     log: bytearray = field(default_factory=bytearray)
     guest: FakeGuest | None = None
     exit_code: int | None = None
+    #: Who may connect to it, to whom it may (refs); None: not fenced off since its start.
+    fence: tuple[frozenset[str], frozenset[str]] | None = None
 
 
 @dataclass(slots=True)
@@ -62,7 +64,9 @@ class World:
     """What an engine holds; it outlives the agent's connection to it."""
 
     containers: dict[str, _Container] = field(default_factory=dict)
+    """What was created and not removed, by the engine's id."""
     volumes: dict[str, dict[str, str]] = field(default_factory=dict)
+    """The labels of the volumes, by name."""
     images: dict[str, Image] = field(
         default_factory=lambda: {
             name: Image(id=f"sha256:{name}", command=command)
@@ -75,15 +79,18 @@ class World:
             )
         }
     )
-    #: Images that a pull would bring.
+    """The images that are here, by name."""
     registry: dict[str, Image] = field(default_factory=dict)
+    """Images that a pull would bring."""
     made: int = 0
+    """How many containers were ever created."""
 
 
 class FakeEngine(Engine):
     """Containers as Python objects. ``programs`` adds commands that containers can run."""
 
     name = "fake"
+    """What the agent calls it."""
 
     def __init__(
         self,
@@ -93,11 +100,14 @@ class FakeEngine(Engine):
         programs: Mapping[str, Main] | None = None,
     ) -> None:
         self.owner = owner
+        """The value of the owner's label on what it makes."""
         self.world = world or World()
+        """What it holds."""
         self.programs: dict[str, Main] = {**PROGRAMS, **(programs or {})}
+        """The commands there are, by name."""
         self._open = False
-        #: Set by tests: every call fails as if the engine had stopped.
         self.down = False
+        """Set by tests: every call fails as if the engine had stopped."""
 
     async def open(self) -> None:
         if self.down:
@@ -116,7 +126,7 @@ class FakeEngine(Engine):
             raise EngineGone("Cannot go on with the engine in memory: it is down. Start it again.")
 
     def about(self) -> Mapping[str, str]:
-        return {"engine": "fake", "version": "1"}
+        return {"engine": "fake", "version": "1", "isolation": "fence (in memory)"}
 
     async def nodes(self) -> list[NodeInfo]:
         await self._call()
@@ -207,6 +217,7 @@ class FakeEngine(Engine):
         arguments = shape.guest_command(spec, image)
         argv = arguments[arguments.index("--") + 1 :] if "--" in arguments else []
         held.exit_code = None
+        held.fence = None
         held.guest = FakeGuest(
             argv=argv,
             env={**image.env, **spec.env},
@@ -252,6 +263,20 @@ class FakeEngine(Engine):
         if held.guest.exited:
             return State("exited", exit_code=held.exit_code)
         return State("running", ip="192.0.2.1")
+
+    async def isolate(
+        self, ref: str, sources: Collection[str] = (), targets: Collection[str] = ()
+    ) -> None:
+        await self._call()
+        held = self._container(ref)
+        if self._state(held).status != "running":
+            raise ContainerGone(f"Cannot isolate {ref!r}: it is not running. Spawn another.")
+        held.fence = (frozenset(sources), frozenset(targets))
+
+    def connects(self, source: str, target: str) -> bool:
+        """Whether a connection from one container to another would be let through."""
+        one, other = (self.world.containers[ref].fence for ref in (source, target))
+        return (one is None or target in one[1]) and (other is None or source in other[0])
 
     async def logs(self, ref: str, tail: int = 100) -> bytes:
         await self._call()

@@ -20,11 +20,17 @@ class Program(Protocol):
     """What a program sees of the process it runs in."""
 
     argv: list[str]
+    """Its name and its arguments."""
     env: dict[str, str]
+    """Its environment."""
     cwd: str
+    """Its working directory."""
     user: str
+    """Whom it runs as, as it was given; empty for root."""
     pid: int
+    """Its process id."""
     on_signal: Callable[[int], None] | None
+    """Called with the number of each signal, instead of being cancelled by it."""
 
     @property
     def files(self) -> Mapping[str, bytes]:
@@ -109,7 +115,7 @@ async def _yes(p: Program) -> int:
 
 async def _sh(p: Program) -> int:
     """``sh -c '…'``: the smallest shell that tests need. Without ``-c``: a line at a time."""
-    if p.argv[1:2] == ["-c"]:
+    if p.argv[1:2] == ["-c"] and not p.argv[2].endswith(" -l"):  # which a login shell's does
         return (await _line(p, p.argv[2]))[0]
     code, ended, rest = 0, False, b""
     while not ended and (data := await p.read()):

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import shutil
 import socket
 import stat
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Final
 
@@ -48,6 +49,21 @@ def drop_directory(path: Path) -> None:
     """Remove it with what the container left there; links are removed, never followed."""
     assert shutil.rmtree.avoids_symlink_attacks or sys.platform == "win32"
     shutil.rmtree(path, ignore_errors=True)
+
+
+def folder(runtime: Path, owner: str) -> Path:
+    """Where the directories of this owner's containers are. Short, for whoever binds a path."""
+    return runtime / "guests" / hashlib.sha256(owner.encode()).hexdigest()[:12]
+
+
+def sweep(folder: Path, kept: Collection[str]) -> None:
+    """Drop the directories in ``folder`` but for those of the containers ``kept``.
+
+    An agent that was killed may leave one whose container was not made yet, or not any more.
+    """
+    for path in folder.glob("*"):
+        if path.name not in kept:
+            drop_directory(path)
 
 
 def ours(path: Path) -> bool:

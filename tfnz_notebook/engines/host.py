@@ -20,16 +20,14 @@ import contextlib
 import ctypes
 import os
 import platform
-import pwd
-import re
 import signal
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Final
 
 from tfnz_notebook.engines import docker_create as shape
-from tfnz_notebook.engines import guest_socket, host_state, machine, pids
+from tfnz_notebook.engines import guest_socket, host_state, host_wishes, machine, pids
 from tfnz_notebook.engines.base import (
     LABEL_CONTAINER,
     LABEL_OWNER,
@@ -48,7 +46,6 @@ from tfnz_notebook.engines.base import (
 from tfnz_notebook.engines.host_state import Record
 from tfnz_notebook.errors import ContainerFailed, ContainerGone, Misuse, NoEngine, VolumeError
 
-_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
 #: A log beyond the first is cut to the second, in bytes.
 _LOG_MOST: Final = 16 << 20
 _LOG_KEPT: Final = 8 << 20
@@ -107,9 +104,7 @@ class HostEngine(Engine):
             "engine": "host",
             "version": platform.release(),
             "isolation": "none",
-            "user": pwd.getpwuid(os.geteuid()).pw_name
-            if _named(os.geteuid())
-            else str(os.geteuid()),
+            "user": host_wishes.own_name(),
         }
 
     async def nodes(self) -> list[NodeInfo]:
@@ -145,7 +140,7 @@ class HostEngine(Engine):
 
     async def create(self, spec: ContainerSpec, image: Image) -> str:
         del image  # there is only one
-        self._refuse(spec)
+        host_wishes.refuse(spec)
         home = self._home / spec.id
         root = home / "root"
         socket_path = home / "run" / guest_socket.NAME
@@ -184,39 +179,8 @@ class HostEngine(Engine):
             raise
         return spec.id
 
-    def _refuse(self, spec: ContainerSpec) -> None:
-        """Misuse for what needs a container."""
-        if not _ID.fullmatch(spec.id):
-            raise Misuse(
-                f"Cannot name a container {spec.id!r}: letters, digits, '-'. Choose another."
-            )
-        wanted = {
-            "cpu": spec.cpu is not None,
-            "memory": spec.memory is not None,
-            "network": spec.network not in (None, "host"),
-            "read_only": spec.read_only,
-            "hostname": spec.hostname is not None,
-        }
-        for name, asked in wanted.items():
-            if asked:
-                raise Misuse(
-                    f"Cannot honour {name}= on the host: there is no container that could have it. "
-                    "Leave it out, or use Location('podman') or Location('docker')."
-                )
-        if spec.mounts:
-            raise VolumeError(
-                "Cannot mount volumes on the host: there is no container to mount them in. "
-                "Processes see the whole machine: use the directory itself."
-            )
-        if spec.user and spec.user not in _me():
-            # Root could, but another user cannot enter the agent's private directories.
-            raise Misuse(
-                f"Cannot run as {spec.user!r} on the host: it runs as this user alone. "
-                "Leave user= out, or use Location('podman')."
-            )
-
     def _record(self, ref: str) -> Record:
-        record = host_state.read(self._home / ref) if _ID.fullmatch(ref) else None
+        record = host_state.read(self._home / ref) if host_wishes.ID.fullmatch(ref) else None
         if record is None or record.labels.get(LABEL_OWNER) != self.owner:
             raise ContainerGone(
                 f"Cannot use the container {ref!r}: it is not there. Spawn another."
@@ -298,6 +262,16 @@ class HostEngine(Engine):
         except ContainerGone:
             return State("gone")
 
+    async def isolate(
+        self, ref: str, sources: Collection[str] = (), targets: Collection[str] = ()
+    ) -> None:
+        self._record(ref)
+        if sources or targets:
+            raise Misuse(
+                "Cannot allow a connection on the host: its processes share the machine's network. "
+                "Connect to 127.0.0.1, or use Location('podman')."
+            )
+
     def _state(self, record: Record) -> State:
         if not record.pid:
             return State("created")
@@ -365,24 +339,6 @@ def _directory(path: str) -> Path:
             "Make it first."
         )
     return Path(path)
-
-
-def _named(uid: int) -> bool:
-    try:
-        pwd.getpwuid(uid)
-    except KeyError:
-        return False
-    return True
-
-
-def _me() -> set[str]:
-    """The ways to name the user that we are."""
-    uid = os.geteuid()
-    return {
-        str(uid),
-        f"{uid}:{os.getegid()}",
-        *([pwd.getpwuid(uid).pw_name] if _named(uid) else []),
-    }
 
 
 def _trim(log: int) -> None:

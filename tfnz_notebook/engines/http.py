@@ -94,6 +94,21 @@ class Streamed:
         return Response(self.status, self.headers, bytes(body))
 
 
+def forbidden(path: str, name: str) -> str:
+    """What to say of a socket that we may not open."""
+    try:
+        status = Path(path).stat()
+        group = grp.getgrgid(status.st_gid).gr_name if status.st_mode & 0o020 else ""
+    except (OSError, KeyError):
+        group = ""
+    remedy = (
+        f"Join the group {group!r} (sudo usermod -aG {group} $USER, then log in again)"
+        if group and group != "root"
+        else "Run as the user who owns it, or use a rootless engine of your own"
+    )
+    return f"Cannot open the socket {path!r} of {name}: permission denied. {remedy}."
+
+
 class Client:
     """Requests to one endpoint. ``name`` ('docker', 'podman') is for messages."""
 
@@ -214,7 +229,7 @@ class Client:
                 opening = loop.create_connection(Wire, where.host, where.port, ssl=where.tls)
             _, wire = await asyncio.wait_for(opening, _CONNECT_TIMEOUT)
         except PermissionError as error:
-            raise NoEngine(self._forbidden()) from error
+            raise NoEngine(forbidden(where.path or "", self.name)) from error
         except ssl.SSLError as error:
             raise NoEngine(
                 f"Cannot reach {self.name} at {where.address}: TLS failed ({error}). "
@@ -232,20 +247,6 @@ class Client:
         if not self.peer and where.path is not None and wire.transport is not None:
             self.peer = _peer(wire.transport)
         return wire
-
-    def _forbidden(self) -> str:
-        path = self.endpoint.path or ""
-        try:
-            status = Path(path).stat()
-            group = grp.getgrgid(status.st_gid).gr_name if status.st_mode & 0o020 else ""
-        except (OSError, KeyError):
-            group = ""
-        remedy = (
-            f"Join the group {group!r} (sudo usermod -aG {group} $USER, then log in again)"
-            if group and group != "root"
-            else "Run as the user who owns it, or use a rootless engine of your own"
-        )
-        return f"Cannot open the socket {path!r} of {self.name}: permission denied. {remedy}."
 
     def _lost(self, cause: str) -> LocationError:
         where = f"{self.name} at {self.endpoint.address}"

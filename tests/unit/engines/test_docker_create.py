@@ -76,6 +76,13 @@ def test_guest_is_root_and_unprivileged() -> None:
     assert "Ulimits" not in host
 
 
+def test_more_for_who_asks() -> None:
+    host = made(capabilities=("NET_ADMIN", "KILL"), new_privileges=True)["HostConfig"]
+    assert host["CapAdd"] == ["NET_ADMIN", "KILL"]
+    assert host["SecurityOpt"] == []
+    assert host["Privileged"] is False
+
+
 def test_limits() -> None:
     host = made(cpu=0.5, memory=1 << 26, pids=7, network="none", read_only=True)["HostConfig"]
     assert host["NanoCpus"] == 500_000_000

@@ -1,0 +1,244 @@
+"""A fence around one container: packet rules in its own network namespace, put there from outside.
+
+Containers of an engine share a bridge, on which all reach each other. A network for each would
+part them, and takes the engine 100 ms and more; the rules below take a few, and know directions.
+They hold because a container has no NET_ADMIN: one that asked for it can change its own fence,
+and no other's. All of them are set at once (``iptables-restore``), so that putting up a fence
+again, or another one in its place, leaves no gap. Not held back are packets that root in a
+container makes by hand (NET_RAW, which engines give it so that ping works): they may carry
+another's address.
+
+Seen from the container, in this order:
+
+========================  ====================================  ==================================
+from, to                  in                                    out
+========================  ====================================  ==================================
+itself (lo)               yes                                   yes
+who may connect to it     yes                                   answers
+to whom it may connect    answers                               yes
+the gateway               yes: the engine's machine             yes: names, that machine's ports
+the rest of its networks  no                                    refused
+other engines' networks   no                                    refused
+the world                 answers, no new TCP connection        yes
+========================  ====================================  ==================================
+
+"Answers" come after the refusals of its own networks, so that what is not allowed any more ends,
+connections that are open included.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import subprocess
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
+from pathlib import Path
+from typing import Any, Final
+
+from tfnz_notebook.errors import EngineError
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+#: Which of them work is up to the kernel. The legacy one first: its rules count at once, while
+#: nf_tables has every change wait for the other processors (3 ms against 15).
+_TOOLS: Final = ("iptables-legacy", "iptables", "iptables-nft")
+#: Where a user's PATH does not look, and an engine's does.
+_PATH: Final = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
+#: The tools' lock is one for all namespaces, and engines hold it often: each has its own here.
+_ENVIRON: Final = {"PATH": _PATH, "XTABLES_LOCKFILE": "/proc/self/ns/net", "LC_ALL": "C"}
+_PATIENCE: Final = 10.0
+#: Of setns(2) and unshare(2).
+_NEWNET: Final = 0x40000000
+#: Bridges that Docker, Podman and nerdctl make, by their names.
+_BRIDGES: Final = re.compile(r"docker\d+|br-[0-9a-f]{12}|(cni-)?podman\d+|nerdctl\d+")
+_ALWAYS: Final[dict[int, tuple[Network, ...]]] = {
+    # To many at once: other containers are among them. IPv6 has an address on each link by itself.
+    4: (ip_network("224.0.0.0/4"), ip_network("255.255.255.255/32")),
+    6: (ip_network("fe80::/10"), ip_network("ff00::/8")),
+}
+#: Neighbour discovery, without which IPv6 finds nobody, the gateway neither (ICMPv6 types).
+_DISCOVERY: Final = (133, 134, 135, 136)
+_ANSWERS: Final = "-m conntrack --ctstate ESTABLISHED,RELATED"
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """How a container is connected: its addresses, the networks they are of, their gateways."""
+
+    addresses: tuple[Address, ...] = ()
+    networks: tuple[Network, ...] = ()
+    gateways: tuple[Address, ...] = ()
+
+
+def rules(
+    version: int,
+    own: Attached,
+    sources: Iterable[Address] = (),
+    targets: Iterable[Address] = (),
+    others: Iterable[Network] = (),
+) -> str:
+    """What ``iptables-restore`` (version 4) or ``ip6tables-restore`` (6) reads."""
+    into, out = ["-i lo -j ACCEPT"], ["-o lo -j ACCEPT"]
+    if version == 6:
+        found = [f"-p icmpv6 --icmpv6-type {kind} -j ACCEPT" for kind in _DISCOVERY]
+        into, out = into + found, out + found
+    for each in _of(version, sources):
+        into.append(f"-s {each} -j ACCEPT")
+        out.append(f"-d {each} {_ANSWERS} -j ACCEPT")
+    for each in _of(version, targets):
+        into.append(f"-s {each} {_ANSWERS} -j ACCEPT")
+        out.append(f"-d {each} -j ACCEPT")
+    for each in _of(version, own.gateways):
+        into.append(f"-s {each} -j ACCEPT")
+        out.append(f"-d {each} -j ACCEPT")
+    near = _of(version, [*own.networks, *others, *_ALWAYS[version]])
+    into += [f"-s {each} -j DROP" for each in near]
+    for each in near:
+        # A reset and not only "unreachable": it ends a connection that is open, at once.
+        out += [f"-d {each} -p tcp -j REJECT --reject-with tcp-reset", f"-d {each} -j REJECT"]
+    # No connection from elsewhere; but answers to what was asked before the fence was there.
+    into += [f"{_ANSWERS} -j ACCEPT", "-p tcp --syn -j DROP"]
+    return "\n".join(
+        [
+            "*filter",
+            ":INPUT ACCEPT [0:0]",
+            ":OUTPUT ACCEPT [0:0]",
+            *(f"-A INPUT {rule}" for rule in into),
+            *(f"-A OUTPUT {rule}" for rule in out),
+            "COMMIT\n",
+        ]
+    )
+
+
+def _of(version: int, given: Iterable[Any]) -> list[Any]:
+    return [each for each in given if each.version == version]
+
+
+def bridges(table: str) -> list[Network]:
+    """The IPv4 networks on engines' bridges of this machine, from /proc/net/route."""
+    found: list[Network] = []
+    for line in table.splitlines()[1:]:
+        name, destination, _gateway, _flags, _, _, _, mask, *_ = line.split()
+        if _BRIDGES.fullmatch(name):
+            # The kernel prints them as the machine's own integers; Linux on x86-64 and arm64.
+            octets = [bytes.fromhex(each)[::-1] for each in (destination, mask)]
+            address, netmask = (IPv4Address(each) for each in octets)
+            found.append(ip_network(f"{address}/{netmask}"))
+    return found
+
+
+def others() -> list[Network]:
+    """:func:`bridges` of this machine, now."""
+    return bridges(Path("/proc/net/route").read_text())
+
+
+# -- doing it --------------------------------------------------------------------------------------
+
+
+def versions() -> tuple[int, ...]:
+    """The IP versions that this machine's kernel has."""
+    return (4, 6) if Path("/proc/net/if_inet6").exists() else (4,)
+
+
+def tool() -> tuple[str, str]:
+    """(the first iptables that works with this kernel, ''), or ('', why there is none). Blocks.
+
+    It is tried with rules as they will be, in a network namespace that is thrown away.
+    """
+    near: list[Address] = [ip_address("192.0.2.1"), ip_address("2001:db8::1")]
+    lan = Attached(networks=tuple(ip_network(each) for each in near), gateways=tuple(near))
+    why = ""
+    for name in _TOOLS:
+        made = {version: rules(version, lan, near, near) for version in versions()}
+        try:
+            inside(None, partial(restore, name, made)).result()
+        except (EngineError, OSError) as error:
+            why = str(error) if isinstance(error, EngineError) else why or str(error)
+        else:
+            return name, ""
+    return "", why
+
+
+def inside(namespace: int | None, work: Callable[[], None]) -> Future[None]:
+    """Do something in a network namespace (open under that number), or in one of its own.
+
+    In a thread that ends with it: the kernel gives each thread a network namespace, and what the
+    thread starts is there too. So no ``nsenter`` is needed, which takes as long as the rest.
+    """
+    done: Future[None] = Future()
+    done.set_running_or_notify_cancel()  # it is seen through, whoever still waits for it
+
+    def run() -> None:
+        try:
+            libc = ctypes.CDLL(None, use_errno=True)
+            if libc.unshare(_NEWNET) if namespace is None else libc.setns(namespace, _NEWNET):
+                cause = os.strerror(ctypes.get_errno())
+                raise EngineError(f"a network namespace cannot be entered: {cause}")  # noqa: TRY301
+            work()
+            done.set_result(None)
+        except BaseException as error:  # noqa: BLE001 - it belongs to who waits
+            done.set_exception(error)
+
+    threading.Thread(target=run, name="fence", daemon=True).start()
+    return done
+
+
+def put_up(name: str, own: Attached, come: Iterable[Address], go: Iterable[Address]) -> None:
+    """Fence off the container whose network namespace this thread is in. Raises EngineError."""
+    given = (list(come), list(go), others())
+    made = {4: rules(4, own, *given)}
+    if 6 in versions() and (_of(6, own.addresses) or not _no_ipv6()):
+        made[6] = rules(6, own, *given)
+    restore(name, made)
+
+
+def _no_ipv6() -> bool:
+    """Where a network has no IPv6, a container still has an address on the link: take it away.
+
+    Only other containers could reach it there. As Docker does; loopback keeps its own (::1). It
+    takes no process, as rules do. False where this machine's /proc/sys is not for writing.
+    """
+    try:
+        for each in Path("/proc/sys/net/ipv6/conf").iterdir():
+            switch = each / "disable_ipv6"
+            if each.name not in ("all", "default", "lo") and switch.read_text() != "1\n":
+                switch.write_text("1")
+    except OSError:
+        return False
+    return True
+
+
+def restore(name: str, made: Mapping[int, str]) -> None:
+    """Set the rules of each IP version in this thread's network namespace."""
+    for version, text in made.items():
+        command = f"{name.replace('ip', 'ip6', 1) if version == 6 else name}-restore"
+        try:
+            done = subprocess.run(
+                [command, "--wait", "10"],
+                input=text.encode(),
+                capture_output=True,
+                env=_ENVIRON,
+                timeout=_PATIENCE,
+                check=False,
+            )
+        except FileNotFoundError:
+            raise EngineError(f"{command} is not there") from None
+        except subprocess.TimeoutExpired:
+            raise EngineError(f"{command} does not come to an end") from None
+        if done.returncode:
+            said = done.stderr.decode(errors="replace").strip().splitlines()
+            raise EngineError(f"{command}: {said[0] if said else done.returncode}")
