@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,3 +28,24 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
         report.outcome = "failed"
         report.longrepr = f"Cannot pass: a skipped test proves nothing here. {reason}"
     return report
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say what tests measured, and how many bytes of numbered lines they have checked.
+
+    Properties of reports, because those come here from the workers of a parallel run, too.
+    """
+    told = [
+        pair
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if getattr(report, "when", "") == "teardown"
+        for pair in report.user_properties
+    ]
+    size = sum(value for name, value in told if name == "bytes checked")
+    lines = [value for name, value in told if name == "measured"]
+    if size or lines:
+        terminalreporter.section("measured")
+        for line in lines:
+            terminalreporter.write_line(line)
+        terminalreporter.write_line(f"{size / (1 << 30):.2f} GiB of lines checked and found right")

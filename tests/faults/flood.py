@@ -1,0 +1,95 @@
+"""100 processes at full speed for a minute, and `yes` into views that nobody reads."""
+
+import time
+from dataclasses import dataclass
+
+from faults.check import Stream
+from faults.processes import MIB, Sampled, peak
+from faults.scene import Scene, command
+from integration.page import Page, PageView
+from integration.polling import until
+
+from tfnz_notebook.process import Process
+
+SECONDS = 60
+WRITERS = 100
+#: Of those, so many keep all their output: they are held back when their quota is full.
+KEPT = 20
+#: Bytes that the agent keeps of one stream.
+QUOTA = 8 * MIB
+
+
+@dataclass
+class Flooded:
+    """What one engine's agent did meanwhile."""
+
+    where: str
+    written: int
+    most: int
+    growth: int
+    answered: float
+
+
+def flood(scene: Scene) -> Flooded:
+    """Run it; every output is looked at afterwards. Raises what is wrong."""
+    box = scene.box(scene.locations[0], pids=1000)
+    pid = scene.agent
+    processes = [
+        box.spawn_process(command(n, seconds=SECONDS, code=n), retain="all" if n < KEPT else "tail")
+        for n in range(WRITERS)
+    ]
+    piped, terminal = box.spawn_process("yes", retain="tail"), box.spawn_process("yes", tty=True)
+    views = [_unread(piped, mode="tail"), _unread(terminal, mode="all")]
+    answered = 0.0
+    with Sampled(pid) as sampled:
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end:
+            began = time.monotonic()
+            assert box.run_process("echo still").stdout == b"still\n"
+            answered = max(answered, time.monotonic() - began)
+            until(lambda began=began: time.monotonic() > began + 1, 5, "a second is over")
+    for view, upto in zip(views, (1 << 20, 1 << 20), strict=True):
+        assert view.offset.get(1, 0) <= upto, "no more than it gave credit for"
+    _end_of_yes(piped, terminal)
+    written = sum(_check(process, n) for n, process in enumerate(processes))
+    assert scene.agent == pid, "it is the same agent"
+    most = max(*sampled.series, peak(pid))
+    box.destroy()
+    return Flooded(scene.where, written, most, sampled.growth(), answered)
+
+
+def _unread(process: Process, mode: str) -> PageView:
+    view = Page(process).open(mode=mode, window=10_000)
+    view.window = None
+    return view
+
+
+def _end_of_yes(piped: Process, terminal: Process) -> None:
+    assert terminal.signal("INT") == 1
+    assert terminal.wait(30) == -2, "Ctrl-C ends what a view held back"
+    assert terminal.stdout.replace(b"\r\n", b"y").strip(b"y") in (b"", b"\r")
+    piped.destroy(grace=0)
+    assert piped.returncode == -9
+    kept = piped.stdout
+    assert len(kept) >= QUOTA // 4
+    assert kept.replace(b"y\n", b"").strip(b"y\n") == b""
+
+
+def _check(process: Process, number: int) -> int:
+    """Look at all that is kept of it; how many bytes it has written."""
+    if number < KEPT:
+        process.destroy(grace=0)
+        assert process.returncode == -9, "it was held back: 'all' is kept, and there is no room"
+    else:
+        assert process.wait(120) == number
+    kept = process.log()
+    written = int(process._info["out"])
+    stream = Stream(number, start=written - len(kept))
+    stream.feed(kept)
+    if number < KEPT:
+        assert len(kept) == written > QUOTA
+        stream.partial()
+    else:
+        assert QUOTA // 4 <= len(kept) <= 2 * QUOTA
+        stream.complete()
+    return written

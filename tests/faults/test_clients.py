@@ -1,0 +1,55 @@
+"""Who connects and says nothing, or greets and never reads: nobody else notices."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import msgpack
+import pytest
+import zmq
+from faults.check import Stream
+from faults.processes import MIB, descriptors, memory
+from faults.scene import Scene, command, read
+from integration.polling import until
+
+pytestmark = pytest.mark.faults
+
+
+@contextmanager
+def silent(path: str) -> Iterator[socket.socket]:
+    """A connection that says nothing."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(path)
+        yield sock
+
+
+def test_silent_and_deaf_clients(scene: Scene) -> None:
+    box = scene.box()
+    address = str(scene.world.runtime / f"{scene.where}.sock")
+    (guest,) = scene.world.runtime.glob(f"guests/*/{box.id}/guest.sock")
+    before, began = descriptors(scene.agent), memory(scene.agent)
+    stream = Stream(1)
+    process = box.spawn_process(command(1, blocks=3000, rate=40e6, code=3))
+    with ExitStack() as stack:
+        for _ in range(100):
+            stack.enter_context(silent(address))
+        context = stack.enter_context(zmq.Context())
+        for deaf in range(20):
+            dealer = stack.enter_context(context.socket(zmq.DEALER))
+            dealer.linger, dealer.rcvhwm = 0, 1
+            dealer.connect(f"ipc://{address}")
+            if deaf < 10:
+                continue  # this one only connects
+            hello = {"version": 1, "version_min": 1, "client": f"deaf{deaf}"}
+            dealer.send(msgpack.packb([0, 1, "hello", hello]))
+            for number in range(2, 500):  # and asks, and never takes an answer
+                dealer.send(msgpack.packb([0, number, "container.list", {}]))
+        read(process, stream)
+        # The newest connection of a guest wins. One that is silent costs a pause.
+        stack.enter_context(silent(str(guest)))
+        assert box.run_process("echo here", timeout=60).stdout == b"here\n"
+    assert process.wait(30) == 3
+    stream.complete()
+    assert memory(scene.agent) - began < 64 * MIB
+    until(lambda: descriptors(scene.agent) <= before + 8, 30, "they are forgotten")
+    box.destroy()

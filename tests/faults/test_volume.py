@@ -1,0 +1,42 @@
+"""Gibibytes, read as they come, all engines at once: the plain case, and most of the bytes."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+from faults.check import Stream
+from faults.processes import MIB, peak
+from faults.scene import Scene, at_once, command, read
+
+pytestmark = [pytest.mark.faults, pytest.mark.together, pytest.mark.slow]
+WRITERS = 4
+#: Of 64 KiB.
+BLOCKS = 14_000
+
+
+@pytest.mark.timeout(400)
+def test_gibibytes_of_lines(scenes: list[Scene], measured: Callable[[str], None]) -> None:
+    for scene in scenes:
+        scene.location()
+
+    def on_one(scene: Scene) -> None:
+        box = scene.box(scene.locations[0])
+        began = time.monotonic()
+
+        def one(number: int) -> None:
+            process = box.spawn_process(command(number, blocks=BLOCKS, code=number))
+            stream = Stream(number)
+            read(process, stream)
+            assert process.wait(60) == number
+            stream.complete()
+
+        at_once(one, range(WRITERS))
+        size = WRITERS * BLOCKS * 65536 / 1e6
+        measured(
+            f"{scene.where}: {size / (time.monotonic() - began):.0f} MB/s through {WRITERS} "
+            f"streams, checked; agent at most {peak(scene.agent) / MIB:.0f} MiB"
+        )
+        assert peak(scene.agent) < 200 * MIB
+        box.destroy()
+
+    at_once(on_one, scenes)
