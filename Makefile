@@ -11,12 +11,15 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 # A safe path keeps the source tree off sys.path: what the tests import is the wheel in .venv, or nothing.
 PYTEST := PYTHONSAFEPATH=1 $(BIN)/python -m pytest
+# Most tests wait most of the time. A file stays together: its tests share what they started.
+SPREAD := -n 3 --dist loadfile
 SOURCES := $(sort $(shell find tfnz_notebook jupyter-config -name node_modules -prune -o -type f -not -name '*.pyc' -not -path '*/bin/*' -not -path '*/static/*' -print 2>/dev/null))
 FRONTEND := tfnz_notebook/_frontend
 MODULES := $(FRONTEND)/node_modules/.package-lock.json
 ARGS ?=
+SECONDS ?= 3600
 
-.PHONY: FORCE help system wheel demo lab test lint types frontend unit guest-test guest-checks contract browser bench lock clean
+.PHONY: FORCE help system wheel dist demo lab test lint types frontend unit guest-test guest-checks contract browser bench soak docs pictures notebooks lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -64,7 +67,7 @@ wheel: build/.wheel ## build the wheel and install it in .venv
 # --- to see it -------------------------------------------------------------------------------------------------------
 
 demo: build/.wheel ## run the first notebook on a real engine, print what happened, keep it as HTML
-	@.ci/with-engines $(BIN)/python .ci/run_notebook.py notebooks/01-first-container.ipynb build/demo
+	@TFNZ_IMAGES=nginx .ci/with-engines $(BIN)/python .ci/run_notebook.py notebooks/01-first-container.ipynb build/demo
 
 lab: build/.wheel ## open JupyterLab on the notebooks, reachable from this machine alone
 	@root=$$(if [ "$$(id -u)" -eq 0 ]; then echo --allow-root; fi)
@@ -73,11 +76,12 @@ lab: build/.wheel ## open JupyterLab on the notebooks, reachable from this machi
 # --- to prove it -----------------------------------------------------------------------------------------------------
 
 test: lint types frontend guest-checks build/.old-kernel ## everything; the last line is pytest's
-	@.ci/with-engines env $(PYTEST) tests $(ARGS)
+	@export TFNZ_TEST_PATIENCE=$${TFNZ_TEST_PATIENCE:-2}
+	.ci/with-engines env $(PYTEST) $(SPREAD) tests $(ARGS)
 
 lint: $(VENV)/.made ## ruff and shellcheck
 	@$(BIN)/ruff check .
-	$(BIN)/shellcheck --external-sources .ci/services .ci/images .ci/setup-system .ci/with-engines .ci/check-wheel .ci/end-run .ci/clean .ci/lock .ci/bench .ci/run .ci/old-kernel
+	$(BIN)/shellcheck --external-sources .ci/services .ci/images .ci/postgres-entrypoint .ci/setup-system .ci/with-engines .ci/check-wheel .ci/end-run .ci/clean .ci/lock .ci/bench .ci/run .ci/old-kernel .ci/dist
 
 types: $(VENV)/.made ## mypy, strict, the whole package
 	@$(BIN)/mypy
@@ -110,9 +114,28 @@ browser: build/.old-kernel ## the views in Chromium, as a person uses them; pict
 bench: build/.wheel ## a table of medians beside docker-py, the command lines and subprocess
 	@.ci/with-engines .ci/bench $(BIN)/python $(ARGS)
 
+soak: build/.wheel ## an hour of mixed work in which nothing may grow; SECONDS=600 for less
+	@TFNZ_IMAGES=busybox TFNZ_SOAK=$(SECONDS) .ci/with-engines env $(PYTEST) tests/faults/test_soak.py $(ARGS)
+
+# --- to read it ------------------------------------------------------------------------------------------------------
+
+docs: build/.wheel ## the API reference of the docstrings, in build/docs
+	@PYTHONSAFEPATH=1 $(BIN)/python .ci/reference.py build/docs
+
+pictures: build/.wheel ## take the README's pictures again, of JupyterLab in Chromium
+	@.ci/with-engines $(BIN)/python .ci/pictures.py docs/pictures
+
+notebooks: build/.wheel ## run the notebooks and save them with what they show
+	@.ci/with-engines $(BIN)/python -P .ci/run_notebook.py --save notebooks/*.ipynb
+
+# --- to give it away -------------------------------------------------------------------------------------------------
+
+dist: $(VENV)/.made $(MODULES) ## wheel and source distribution in dist/, built twice, looked at, installed, tried
+	@.ci/dist $(BIN)/python
+
 # --- to keep it ------------------------------------------------------------------------------------------------------
 
-lock: pyproject.toml ## pin the newest stable releases in tests/requirements.txt
+lock: pyproject.toml ## pin the newest stable releases in tests/*.txt
 	@.ci/lock $(PYTHON)
 
 clean: ## end every container, service and agent that was started here; delete .venv and build

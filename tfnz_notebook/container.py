@@ -13,6 +13,7 @@ from tfnz_notebook._link import arguments
 from tfnz_notebook._link.arguments import StreamName
 from tfnz_notebook._link.portal import Block, Twin, face
 from tfnz_notebook._wire.link import MAX_CHUNK
+from tfnz_notebook.errors import Misuse
 from tfnz_notebook.process import Process
 
 if TYPE_CHECKING:
@@ -24,15 +25,25 @@ __all__ = ["Container", "ContainerAio", "Entry", "Stats"]
 
 class _Sample(NamedTuple):
     time: float
+    """When it was taken: seconds since the epoch."""
     cpu: float | None
+    """Percent of one core, since the sample before."""
     cpu_seconds: float | None
+    """Seconds of CPU since it started."""
     memory: int | None
+    """Bytes in use."""
     memory_limit: int | None
+    """Bytes that it may use."""
     pids: int | None
+    """Processes and threads."""
     read: int | None
+    """Bytes read from disks."""
     written: int | None
+    """Bytes written to disks."""
     received: int | None
+    """Bytes that came over its network."""
     sent: int | None
+    """Bytes that went over its network."""
 
 
 class Stats(_Sample):
@@ -43,8 +54,8 @@ class Stats(_Sample):
     ``tfnz_notebook.plots``, ``stats().plot()`` plots those that follow.
     """
 
-    #: Whose it is; not part of the tuple.
     container: Container | None = None
+    """Whose it is; not part of the tuple."""
 
 
 class Container(Block, Processes, Files, Ports):
@@ -128,7 +139,7 @@ class Container(Block, Processes, Files, Ports):
 
     @face
     async def stdin(self, data: bytes) -> None:
-        """Write to the main process's stdin (20ft)."""
+        """Write bytes to the main process's stdin (20ft). Raises ProcessGone once it has ended."""
         payload = arguments.stdin(data)
         self._check("write to stdin")
         for start in range(0, len(payload), MAX_CHUNK):
@@ -151,7 +162,7 @@ class Container(Block, Processes, Files, Ports):
 
     @face
     async def stats(self) -> Stats:
-        """What it uses now."""
+        """What it uses now, as its guest sees it (20ft); no tool is needed in the image."""
         self._check("sample the container")
         reply = await self._link.request("container.stats", {"container": self._id})
         told = reply.body.get("sample") or {}
@@ -175,6 +186,38 @@ class Container(Block, Processes, Files, Ports):
         await self._running("get the address")
         reply = await self._link.request("container.info", {"container": self._id})
         return str(reply.body["info"].get("ip") or "")
+
+    @face
+    async def allow_connection_from(self, container: Container) -> None:
+        """Let another container of this location connect to this one, on any port (20ft).
+
+        Containers reach no other until this says so; it is one way, and both must run. ``ip()`` is
+        where to connect to. It outlasts a reboot, and ends with either container. Raises Misuse
+        for this very container, one of another location, and those with a ``network`` of their
+        own; EngineError where containers are not kept apart (``location.about``).
+        """
+        await self._neighbour("container.allow", "allow a connection", container)
+
+    @face
+    async def disallow_connection_from(self, container: Container) -> None:
+        """Take back what :meth:`allow_connection_from` allowed (20ft). Misuse if it did not.
+
+        Connections that are open end as well: with a reset, when the next byte is sent.
+        """
+        await self._neighbour("container.disallow", "disallow connections", container)
+
+    async def _neighbour(self, operation: str, doing: str, other: Container) -> None:
+        if not isinstance(other, Container):
+            raise Misuse(f"Cannot {doing}: {other!r} is no container. Give one.")
+        if other._id == self._id:
+            raise Misuse(f"Cannot {doing} from a container to itself: it always may.")
+        if other._location is not self._location:
+            raise Misuse(
+                f"Cannot {doing}: {other._called} is of another location. Spawn both in one."
+            )
+        await self._running(doing)
+        await other._running(doing)
+        await self._link.request(operation, {"container": self._id, "other": other._id})
 
     @face
     async def reboot(self, reset_filesystem: bool = False) -> Container:

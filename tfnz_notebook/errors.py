@@ -27,7 +27,7 @@
     │   ├── PortClosed                nothing listens there (log's tail inside)
     │   └── TunnelGone                also ValueError
     ├── VolumeError
-    ├── QuotaFull                     an output spool or a limit of the agent is full
+    ├── QuotaFull                     an output or a file too large for one piece
     ├── WaitTimeout                   also TimeoutError
     ├── Misuse                        wrong type or value of an argument; also ValueError
     └── ProtocolError                 the other side said something that is not in PROTOCOL.md
@@ -39,15 +39,46 @@ details) and is raised again as the same class; see :func:`from_wire`.
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Final
+
+HIDDEN: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
+)
+"""What a terminal may obey, what turns or hides the text around it, what no encoding can write:
+controls but tab and newline, format characters, half a surrogate pair."""
+ESCAPES: Final = re.compile(
+    r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"
+    r"|\x1b[PX^_][^\x1b]*(?:\x1b\\)?"
+    r"|\x1b\[[0-?]*[ -/]*[@-~]?"
+    r"|\x1b[ -/]*[0-~]?"
+)
+"""Sequences that a terminal obeys, whole: OSC; DCS, SOS, PM and APC; CSI; the short ones."""
+
+
+def harmless(text: str) -> str:
+    """Text that can only be text: each hidden character as Python escapes it."""
+    return HIDDEN.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def last_words(log: bytes) -> str:
+    """The end of an output as text to quote: without colours, and harmless."""
+    text = ESCAPES.sub("", log.decode("utf-8", "replace").replace("\r\n", "\n"))
+    return harmless(text).strip()
 
 
 class TfnzError(Exception):
-    """Root of the tree. ``details`` holds plain data for programs (may be empty)."""
+    """Root of the tree. ``details`` holds plain data for programs (may be empty).
+
+    Messages are shown as they are, by tracebacks and logs, and quote what containers say and are
+    called: so they are :func:`harmless`.
+    """
 
     def __init__(self, message: str = "", **details: Any) -> None:
-        super().__init__(message)
+        super().__init__(harmless(message))
         self.details: dict[str, Any] = details
+        """What programs may want to know; which keys, the classes say."""
 
 
 class LocationError(TfnzError):
@@ -95,7 +126,7 @@ class ContainerFailed(ContainerError):
 
 
 class ContainerGone(ContainerError, ValueError):
-    """It was destroyed or has exited."""
+    """It was destroyed, or has exited: nothing can be done in it any more."""
 
 
 class OutOfMemory(ContainerError):
@@ -111,15 +142,17 @@ class SpawnFailed(ProcessError, ValueError):
 
 
 class CommandNotFound(SpawnFailed):
-    """As a shell's 127."""
+    """There is no such command."""
 
     returncode = 127
+    """What a shell says then."""
 
 
 class CommandNotExecutable(SpawnFailed):
-    """As a shell's 126."""
+    """The command is there, and cannot be executed."""
 
     returncode = 126
+    """What a shell says then."""
 
 
 class ProcessGone(ProcessError, ValueError):
@@ -151,7 +184,7 @@ class VolumeError(TfnzError, ValueError):
 
 
 class QuotaFull(TfnzError):
-    """A limit of the agent is reached."""
+    """An output or a file is over 1 GiB, which is the most that is read in one piece."""
 
 
 class WaitTimeout(TfnzError, TimeoutError):

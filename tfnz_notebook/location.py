@@ -1,10 +1,11 @@
-"""Where containers run: the entrance to everything else.
+r"""Where containers run: the entrance to everything else.
 
-::
+``Location()`` finds Podman or Docker; the one of these examples needs neither::
 
-    location = Location()                      # Podman or Docker of this machine
-    node = location.best_node()
-    container = node.spawn_container('nginx')
+    >>> with Location('fake') as location:
+    ...     container = location.best_node().spawn_container('debian', sleep=True)
+    ...     container.run_process('echo hello').stdout
+    b'hello\n'
 """
 
 from __future__ import annotations
@@ -26,13 +27,15 @@ from tfnz_notebook._link.dispatch import Lane
 from tfnz_notebook._link.follow import Data, callback
 from tfnz_notebook._link.link import Link
 from tfnz_notebook._link.portal import Block, Twin, face
-from tfnz_notebook._link.spec import container_spec
+from tfnz_notebook._link.spec import RUN_OPTIONS, container_spec
 from tfnz_notebook._link.starter import place
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import ContainerGone, Misuse, TfnzError, VolumeError
 from tfnz_notebook.node import Node
 from tfnz_notebook.process import Completed
 from tfnz_notebook.volume import Volume
+
+__all__ = ["Location", "LocationAio"]
 
 #: Seconds that the end of the interpreter waits for the session to end.
 EXIT_TIMEOUT: Final = 10.0
@@ -49,7 +52,9 @@ class Location(Block):
     :param session: a name makes the session durable: its containers stay until they are destroyed
         (or ``ttl`` seconds after the last kernel left), and ``Location(session=...)`` finds them
         again, their processes and all output included. Without a name the session ends with
-        :meth:`disconnect`, with this process, or two minutes after it vanished.
+        :meth:`disconnect`, with this process, or two minutes after it vanished; its containers
+        are destroyed then, and what runs in them. :attr:`on_disconnect` says which it is. When the
+        *agent* dies or is upgraded, nothing ends in either: the next one takes over.
     :param callbacks: where users' callbacks run. ``'loop'``: on the loop that runs in the calling
         thread (a notebook's main loop); ``'thread'``: on a dispatcher thread. None: on the loop
         if one runs, else on the thread.
@@ -109,13 +114,23 @@ class Location(Block):
 
     @property
     def about(self) -> dict[str, Any]:
-        """What the agent says of its engine, for people."""
+        """What the agent says of itself and its engine, for people: versions, sockets, limits."""
         return dict(self._link.about)
 
     @property
     def connected(self) -> bool:
         """False once disconnected."""
         return not self._link.over
+
+    @property
+    def reachable(self) -> bool:
+        """False while the connection to the agent is broken; it is mended by itself."""
+        return self._link.up
+
+    @property
+    def on_disconnect(self) -> Literal["keep", "destroy"]:
+        """What becomes of containers when the session's last kernel goes: see ``session``."""
+        return "keep" if self._link.durable else "destroy"
 
     @property
     def aio(self) -> LocationAio:
@@ -178,7 +193,7 @@ class Location(Block):
 
     @face
     async def nodes(self) -> list[Node]:
-        """The machines of this location."""
+        """The machines of this location; Podman, Docker and host have one."""
         return [Node._create(self, info) for info in await self._node_infos()]
 
     @face
@@ -230,8 +245,9 @@ class Location(Block):
         if data is not None or ended is not None:
             container._follow_main(data, ended)
         self._containers[ident] = container
+        container._asked = {"container": ident, "spec": spec}, payload
         try:
-            await self._link.request("container.spawn", {"container": ident, "spec": spec}, payload)
+            await self._link.request("container.spawn", *container._asked)
         except BaseException as error:
             self._container_over(container)
             if isinstance(error, asyncio.CancelledError) and not self._link.over:
@@ -281,11 +297,11 @@ class Location(Block):
 
         ``options`` as for ``spawn_container``, the others as for ``run_process``.
         """
-        unknown = sorted(set(options) - _RUN_OPTIONS)
+        unknown = sorted(set(options) - RUN_OPTIONS)
         if unknown:
             raise Misuse(
                 f"Cannot run: {', '.join(map(repr, unknown))} is no option of spawn_container. "
-                f"There are {', '.join(sorted(_RUN_OPTIONS))}."
+                f"There are {', '.join(sorted(RUN_OPTIONS))}."
             )
         container = await self._spawn_container(None, image, {**options, "sleep": True})
         try:
@@ -317,7 +333,7 @@ class Location(Block):
 
     @face
     async def all_volumes(self) -> list[Volume]:
-        """This user's volumes (20ft)."""
+        """This user's volumes (20ft), those of other sessions included."""
         return [Volume._create(self, name) for name in await self._volume_names()]
 
     @face
@@ -342,7 +358,7 @@ class Location(Block):
 
     @face
     async def images(self) -> list[str]:
-        """Names, with tags, of the images that are here."""
+        """Names, with tags, of the images that are here, and need not be pulled."""
         self._check("list images")
         names: list[str] = (await self._link.request("images", {})).body["images"]
         return names
@@ -367,14 +383,6 @@ class Location(Block):
 
 class LocationAio(Twin, Location):
     """A location whose methods are awaitable."""
-
-
-_RUN_OPTIONS: Final = frozenset(
-    {
-        *("env", "volumes", "pre_boot_files", "tag", "name", "cpu", "memory", "pids", "user"),
-        *("workdir", "hostname", "network", "labels", "pull", "read_only"),
-    }
-)
 
 
 @atexit.register

@@ -15,9 +15,12 @@ if TYPE_CHECKING:
     from tfnz_notebook.location import Location
     from tfnz_notebook.volume import Volume
 
+__all__ = ["Mounts", "Node", "NodeAio"]
+
 Mounts = Iterable[
     "tuple[Volume | str | Path, str] | tuple[Volume | str | Path, str, Literal['ro', 'rw']]"
 ]
+"""What ``volumes=`` takes: (a volume or a path of the engine's machine, mount point[, 'ro'])."""
 
 
 class Node(metaclass=Closed):
@@ -41,7 +44,7 @@ class Node(metaclass=Closed):
 
     @property
     def labels(self) -> dict[str, str]:
-        """What the engine says of it."""
+        """What the engine says of it, by name, as ``{'engine': 'podman'}``."""
         return dict(self._info.get("labels") or {})
 
     @property
@@ -87,8 +90,19 @@ class Node(metaclass=Closed):
         pull: Literal["missing", "always", "never"] = "missing",
         read_only: bool = False,
         entrypoint: Command | None = None,
+        capabilities: Iterable[str] | None = None,
+        new_privileges: bool = False,
     ) -> Container:
-        """Spawn a container on this node (20ft); returns at once, see ``wait_until_ready``.
+        r"""Spawn a container on this node (20ft); returns at once, see ``wait_until_ready``.
+
+        Something like ``docker run``, and what it made is an object::
+
+            >>> web = node.spawn_container('debian', env={'GREETING': 'hello'}, sleep=True)
+            >>> web.wait_until_ready().state
+            'running'
+            >>> b'GREETING=hello' in web.run_process('env').stdout
+            True
+            >>> node.destroy_container(web)
 
         :param image: a name as Docker's: ``'nginx'``, ``'debian:12'``.
         :param env: variables, as a dict or a list of (name, value).
@@ -99,11 +113,22 @@ class Node(metaclass=Closed):
         :param stdout_callback: called with (container, bytes) of the main process's stdout.
         :param termination_callback: called with (container) or (container, returncode).
         :param tag: a name of your own to find it by; ``name`` is the engine's.
-        :param cpu: cores, may be a fraction. :param memory: bytes, or as in ``'512m'``.
-        :param pids: limit of processes. :param user: name, uid, or either with ``:group``.
-        :param network: None (to the world, not to other containers), ``'none'``, ``'host'``.
+        :param cpu: cores, may be a fraction.
+        :param memory: bytes, or as in ``'512m'``.
+        :param pids: limit of processes.
+        :param user: name, uid, or either with a group, ``'daemon:www-data'``.
+        :param workdir: where its processes begin, default the image's.
+        :param hostname: what it believes to be called.
+        :param network: None (to the world, not to other containers, see
+            ``allow_connection_from``), ``'none'``, ``'host'``, or a network's name: who asks for
+            one reaches, and is reached by, whatever is there.
+        :param labels: for the engine, beside our own.
         :param pull: ``'missing'``, ``'always'`` or ``'never'``.
+        :param read_only: its root file system cannot be written.
         :param entrypoint: instead of the image's, an argv or one word.
+        :param capabilities: Linux capabilities on top of the engine's few, as ``['SYS_PTRACE']``.
+            With ``'NET_ADMIN'`` it can take down the fence that keeps it from others.
+        :param new_privileges: let its processes gain some by setuid programs, as sudo and ping.
 
         Raises Misuse, ImageNameInvalid, FileError for bad arguments; ImageMissing and
         ContainerFailed come out of what waits for the container.

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tfnz_notebook._link import arguments, echo, thread
 from tfnz_notebook._link.changes import Changes
-from tfnz_notebook._link.follow import Data, Follower, callbacks, termination
+from tfnz_notebook._link.follow import Data, Follower, termination
 from tfnz_notebook._link.pieces import Lines, Pieces
-from tfnz_notebook._link.portal import Closed, Twin, face
-from tfnz_notebook._link.reader import MAX_BYTES, read
+from tfnz_notebook._link.portal import Twin, face
+from tfnz_notebook._link.reader import read
+from tfnz_notebook._process import Log
 from tfnz_notebook._wire.guest import Target
 from tfnz_notebook._wire.link import MAX_CHUNK
 from tfnz_notebook.errors import ContainerGone, Misuse, ProcessGone, WaitTimeout
@@ -26,16 +27,30 @@ class Completed(NamedTuple):
     """What a process that ran to its end left: bytes, bytes, and its code as in ``Process``."""
 
     stdout: bytes
+    """All that it wrote there."""
     stderr: bytes
+    """All that it wrote there."""
     returncode: int
+    """Its exit code, or minus the signal that ended it."""
 
 
-class Process(metaclass=Closed):
-    """A process that :meth:`Container.spawn_process` or :meth:`Container.spawn_shell` started.
+class Process(Log):
+    r"""A process that :meth:`Container.spawn_process` or :meth:`Container.spawn_shell` started.
 
     Its output is a log with byte offsets that the agent keeps: any number of readers, each from
     where it likes, and again after a kernel restart. ``await process`` is
     :meth:`wait_until_complete`; ``for chunk in process`` and ``async for`` follow its stdout.
+    A conversation, and what is left of it::
+
+        >>> shell = container.spawn_process('sh')
+        >>> shell.stdin(b'echo one\n', return_reply=True)
+        b'one\n'
+        >>> shell.stdin(b'echo two; exit 3\n')
+        >>> shell.wait(), shell.log(offset=4)
+        (3, b'two\n')
+        >>> endless = container.spawn_process(['sleep', '1000'])
+        >>> endless.signal('INT'), endless.wait()
+        (1, -2)
     """
 
     _comes_from = "Use container.spawn_process()."
@@ -106,19 +121,6 @@ class Process(metaclass=Closed):
         return float(self._info.get("seconds") or 0.0)
 
     @property
-    def stdout(self) -> bytes:
-        """All it wrote to stdout so far (or what its ``retain`` kept). Blocks for one answer.
-
-        Raises QuotaFull over 1 GiB: read that in pieces, with :meth:`log` or by iterating.
-        """
-        return self.log()
-
-    @property
-    def stderr(self) -> bytes:
-        """As :attr:`stdout`, of stderr; empty with a terminal."""
-        return self.log(stream="stderr")
-
-    @property
     def aio(self) -> ProcessAio:
         """The same process with awaitable methods."""
         return ProcessAio._see(self)
@@ -127,6 +129,8 @@ class Process(metaclass=Closed):
         state = f"pid {self.pid}" if self.pid else "starting"
         if self.returncode is not None:
             state = f"ended with {self.returncode}"
+        elif self.stalled:
+            state = f"cannot write on: {self.stalled}"
         text = self._text if len(self._text) <= 60 else self._text[:57] + "..."
         return f"<Process {text!r}: {state}, in {self._container._called}>"
 
@@ -168,14 +172,14 @@ class Process(metaclass=Closed):
         subject: object,
         data: dict[int, Data | None],
         function: Callable[..., object] | None,
-        offset: int = 0,
+        offsets: dict[int, int] | None = None,
     ) -> Follower | None:
         if function is None and not any(data.values()):
             return None
         lane = self._container._location._lane()
         ended = termination(function, subject)
         follower = Follower(
-            self._link, lane, self._id, subject, data, ended, self._changes, offset=offset
+            self._link, lane, self._id, subject, data, ended, self._changes, offsets
         )
         self._followers.append(follower)
         return follower
@@ -235,83 +239,6 @@ class Process(metaclass=Closed):
             self._complete = output
         return self._complete
 
-    # -- its log
-
-    @face
-    async def log(
-        self, offset: int = 0, stream: arguments.StreamName = "stdout", *, limit: int | None = None
-    ) -> bytes:
-        """What it wrote from byte ``offset`` on, up to now, at most ``limit`` bytes.
-
-        Bytes older than ``retain='tail'`` keeps are left out. Raises QuotaFull over 1 GiB.
-        """
-        doing = "read the log"
-        number = arguments.stream(doing, stream)
-        start = int(arguments.number(doing, "offset", offset, 0, 1 << 61))
-        if limit is not None:
-            limit = int(arguments.number(doing, "limit", limit, 0, MAX_BYTES))
-        if number == 1 and self._complete is not None and self._unreachable():
-            return self._complete[start:][:limit]
-        self._link.check(doing)
-        request = {"process": self._id, "stream": number, "offset": start, "limit": 0}
-        reply = await self._link.request("log.read", request)
-        end = int(reply.body["head"])
-        start = max(start, int(reply.body.get("base") or 0))
-        return await read(
-            self._link, self._id, number, start, end if limit is None else min(end, start + limit)
-        )
-
-    def _unreachable(self) -> bool:
-        """Whether the log went with its container; else descendants may have written on."""
-        return self._link.over or self._container.state == "destroyed"
-
-    def lines(self, offset: int = 0, stream: arguments.StreamName = "stdout") -> Lines:
-        """Follow a stream line by line: bytes, without the line's end; ``for`` or ``async for``.
-
-        Begins at byte ``offset``, ends when the stream has. Lines over 1 MiB may come in pieces.
-        """
-        return Lines(self.chunks(offset, stream), b"\r\n" if self._tty else b"\n")
-
-    def chunks(self, offset: int = 0, stream: arguments.StreamName = "stdout") -> Pieces:
-        """Follow a stream in pieces as they come: bytes; ``for`` or ``async for``."""
-        doing = "read the log"
-        number = arguments.stream(doing, stream)
-        start = int(arguments.number(doing, "offset", offset, 0))
-        self._link.check(doing)
-        return Pieces(self._link, self._id, number, start)
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self.chunks()
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self.chunks()
-
-    @face
-    async def attach(
-        self,
-        data_callback: Data | None = None,
-        termination_callback: Callable[..., object] | None = None,
-        stderr_callback: Data | None = None,
-        *,
-        offset: int = 0,
-    ) -> Process:
-        """Have callbacks follow it as those of ``spawn_process`` do, from byte ``offset`` on.
-
-        For processes that another kernel started; 0 replays everything.
-        """
-        doing = "attach"
-        callbacks(doing, data_callback, termination_callback, stderr_callback)
-        start = int(arguments.number(doing, "offset", offset, 0, 1 << 61))
-        self._link.check(doing)
-        streams = {1: data_callback, 2: stderr_callback}
-        follower = self._follow(self, streams, termination_callback, start)
-        if follower is not None:
-            for reader in follower.readers:
-                await reader.open()
-            if self._ended:
-                follower.ended(self._info)
-        return self
-
     # -- talking to it
 
     @face
@@ -329,8 +256,9 @@ class Process(metaclass=Closed):
         to stdout until it waits for input again, or ends. ``drop_echo`` removes what a terminal
         echoed of ``data``, if it did. ``timeout`` in seconds for all of that.
 
-        Returns None without ``return_reply``, once the agent holds the data (4 MiB for a process
-        that does not read, then this waits). Raises ProcessGone, WaitTimeout.
+        Returns None without ``return_reply``, once the container holds the data (for a process
+        that does not read 256 KiB, then this waits): it arrives once, whatever becomes of the
+        agent. Raises ProcessGone, WaitTimeout.
         """
         doing = "write to stdin"
         payload = arguments.stdin(data)

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from tfnz_notebook._link.tunnels import Listener
     from tfnz_notebook.container import Container
 
+__all__ = ["Tunnel", "TunnelAio"]
+
 
 class Tunnel(metaclass=Closed):
     """Made by :meth:`Container.attach_tunnel` and :meth:`Container.wait_http_200`.
@@ -50,7 +52,7 @@ class Tunnel(metaclass=Closed):
         return self.port
 
     def url(self, path: str = "", *, scheme: str = "http") -> str:
-        """A URL that leads through it."""
+        """A URL that leads through it, ``http://127.0.0.1:40001/path``. TunnelGone if destroyed."""
         everywhere = ("0.0.0.0", "::", "")  # noqa: S104  # told apart here, not bound
         host = "127.0.0.1" if self._bind in everywhere else self._bind
         host = f"[{host}]" if ":" in host else host
@@ -58,7 +60,7 @@ class Tunnel(metaclass=Closed):
 
     @property
     def connections(self) -> int:
-        """How many are open through it now."""
+        """How many connections are open through it now."""
         return len(self._listener.pipes)
 
     @property

@@ -10,9 +10,21 @@ from tfnz_notebook._link.portal import Closed, Twin, face
 if TYPE_CHECKING:
     from tfnz_notebook.location import Location
 
+__all__ = ["Volume", "VolumeAio"]
+
 
 class Volume(NamedVolume, metaclass=Closed):
-    """Made by :meth:`Location.create_volume`; never destroyed but on request."""
+    """Made by :meth:`Location.create_volume`; never destroyed but on request.
+
+    What is written on it is there for the next container::
+
+        >>> volume = location.create_volume('notes')
+        >>> box = node.spawn_container('debian', volumes=[(volume, '/notes')], sleep=True)
+        >>> box.destroy()
+        >>> location.volume('notes') == volume
+        True
+        >>> volume.destroy()
+    """
 
     _comes_from = "Use location.create_volume()."
 

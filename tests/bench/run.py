@@ -21,7 +21,7 @@ ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE.parent))
 
 import pytest  # noqa: E402 - found on the path above, as are the next ones
-from bench import cases, costs, plots, terminals, views  # noqa: E402
+from bench import cases, costs, plots, reattach, terminals, views  # noqa: E402
 from bench.measure import Case  # noqa: E402
 from bench.ours import Ours  # noqa: E402
 from bench.peers import ENGINES, DockerPy, environment  # noqa: E402
@@ -33,7 +33,7 @@ CASES = {
     each.__name__: each
     for each in (
         *(costs.imports, cases.spawn, cases.echo, cases.thousand, cases.twenty),
-        *(cases.stream, cases.create, costs.idle),
+        *(cases.stream, cases.create, costs.idle, reattach.reattach),
         *(terminals.keystroke, terminals.control_c, terminals.cat, plots.plots),
         *(views.flood, views.twenty_views, views.paint),
     )

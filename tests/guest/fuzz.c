@@ -1,5 +1,6 @@
 /* Frames nobody would send, to the real dispatcher: everything of the guest but main() and the keepers, under
- * AddressSanitizer and UBSan. `fuzz SECONDS [SEED]`; the same seed says the same frames. With -DLIBFUZZER it is
+ * AddressSanitizer and UBSan. `fuzz SECONDS [SEED]`; the same seed says the same frames, a
+ * million to the decoder, and then for so long, and a million at least, to the dispatcher. With -DLIBFUZZER it is
  * libFuzzer's entry instead.
  *
  * Nothing leaves the process: keepers are made up, kill() and connect() are wrapped (-Wl,--wrap), files live under a
@@ -7,7 +8,7 @@
  */
 #include "guest.h"
 
-enum { FAKE_PID = 0x3fffffff, MOST = 4096 };
+enum { FAKE_PID = 0x3fffffff, MOST = 4096, MILLION = 1000000 };
 struct settings guest = {.pid = 1};
 const char *const stages[] = {"fork", "user", "cwd", "tty", "exec", "env"};
 static char directory[] = "/tmp/tfnz-fuzz-XXXXXX";
@@ -196,9 +197,9 @@ int main(int argc, char **argv)
     uint64_t until = now_ns() + (argc > 1 ? strtoull(argv[1], NULL, 10) : 10) * NS_S;
     state = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
     state = state * 0x9E3779B97F4A7C15ull + 1;
-    fuzz_decoder(1000000);
+    fuzz_decoder(MILLION);
     struct buffer b = {0};
-    while (now_ns() < until) {
+    while (now_ns() < until || frames < 2ull * MILLION) {
         b.start = b.end = 0;
         put_bytes(&b, dice(20) ? "\1" : "\0", 1);
         if (b.base[0] == 0 && dice(2)) {

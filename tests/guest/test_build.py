@@ -49,8 +49,8 @@ def test_files_are_short() -> None:
 
 
 def test_fuzz(tmp_path: Path) -> None:
-    """A million frames for the decoder, then what ten seconds hold for the dispatcher."""
+    """A million frames for the decoder; for the dispatcher ten seconds, and a million at least."""
     said = make("fuzz", "FUZZ_SECONDS=10", f"BUILD={tmp_path}")
     count = re.search(r"(\d+) frames, (\d+) connections, nothing found", said)
     assert count
-    assert int(count[1]) > 1_000_000
+    assert int(count[1]) >= 2_000_000

@@ -283,6 +283,7 @@ def test_meta_and_inventory(guest: Guest) -> None:
     assert proc.integer(Tag.PID) == process.pid
     assert proc.raw(Tag.META) == b"\x00\xffmeta"
     assert before <= proc.integer(Tag.STARTED) <= time.time_ns()
+    assert 0 < proc.integer(Tag.AGE) <= time.time_ns() - before
     assert proc.integer(Tag.STATUS, 999) == 999
     assert proc.integer(Tag.IN_OFFSET) == 3
     assert (proc.integer(Tag.OUT_BASE), proc.integer(Tag.OUT_HEAD)) == (4, 4)

@@ -251,7 +251,7 @@ def test_a_sleeping_container_can_be_prepared_and_started(spawn: Spawn) -> None:
 @in_containers
 def test_a_server_started_later_serves_what_was_put_before(spawn: Spawn) -> None:
     container = spawn(
-        "nginx", sleep=True, pre_boot_files=[("/var/www/html/hello", b"before boot")]
+        "nginx", sleep=True, pre_boot_files=[("/usr/share/nginx/html/hello", b"before boot")]
     ).wait_until_ready()
     assert b"nginx: master" not in container.run_process("ps ax").stdout
     container.start()

@@ -47,6 +47,7 @@ def test_a_durable_session_is_found_again_with_all_output(world: World, where: s
         script.process.kill()
         script.process.wait()
     with Location(where, session=session) as location:
+        assert location.on_disconnect == "keep"
         container = location.container("found")
         assert container.id == container_id
         (process,) = container.all_processes()
@@ -97,6 +98,7 @@ def test_disconnecting_destroys_what_is_not_durable(world: World, where: str) ->
     container = location.best_node().spawn_container("debian", sleep=True).wait_until_ready()
     process = container.spawn_process("sleep 1000")
     assert container.id in world.holds(where)
+    assert location.on_disconnect == "destroy"
     location.disconnect()
     assert container.id not in world.holds(where)
     for use in (

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import WeakValueDictionary
 
+from tfnz_notebook._link import patience
 from tfnz_notebook._link.changes import Changes
 from tfnz_notebook._link.follow import Data
 from tfnz_notebook._link.portal import Closed
@@ -20,6 +21,8 @@ from tfnz_notebook.errors import (
     TfnzError,
     WaitTimeout,
     from_wire,
+    harmless,
+    last_words,
 )
 from tfnz_notebook.process import Process
 from tfnz_notebook.tunnel import Tunnel
@@ -50,6 +53,8 @@ class Base(metaclass=Closed):
         #: What wants to read something before it goes with its logs.
         self._last_looks: list[Callable[[], Awaitable[object]]] = []
         self._callbacks: tuple[Data | None, Callable[..., object] | None] = (None, None)
+        #: What it was asked for with, until it runs: an agent that dies before that forgets it.
+        self._asked: tuple[dict[str, Any], bytes | None] | None = None
         self._main = Process._create(self, ident, info.get("image", ""), False)
         self._link.listen("container", ident, self._heard)
         self._link.listen("process", ident, self._main_heard)
@@ -95,7 +100,8 @@ class Base(metaclass=Closed):
 
     @property
     def _called(self) -> str:
-        return self.name or self.tag or f"{self.image} {self._id[:8]}"
+        called = self.name or self.tag or f"{self.image} {self._id[:8]}"
+        return harmless(called).replace("\n", "\\n")
 
     # -- hearing of it, on the I/O loop
 
@@ -105,8 +111,13 @@ class Base(metaclass=Closed):
             self._changes.tell()
             return
         before = self.state
+        if info is None and self._asked is not None:
+            self._link.background(self._ask_again(*self._asked))
+            return
         self._info = {**self._info, "state": "destroyed"} if info is None else info
         state = self.state
+        if state not in ("pulling", "creating", "starting"):
+            self._asked = None
         if state == "starting" and before in ("running", "exited"):
             self._reset_main()
         if state in ("running", "exited"):
@@ -114,6 +125,13 @@ class Base(metaclass=Closed):
         if state in ("exited", "failed", "destroyed"):
             self._over(state, known=info is not None)
         self._changes.tell()
+
+    async def _ask_again(self, body: dict[str, Any], payload: bytes | None) -> None:
+        self._asked = None
+        try:
+            await self._link.request("container.spawn", body, payload)
+        except TfnzError:
+            self._heard(None)
 
     def _over(self, state: str, *, known: bool) -> None:
         if not self._main._ended:
@@ -191,17 +209,30 @@ class Base(metaclass=Closed):
         )
 
     async def _running(self, doing: str, timeout: float | None = None) -> None:
-        await self._changes.until(
-            lambda: self.state in ("running", "exited", "failed", "destroyed") or self._link.over,
-            timeout,
-            lambda: WaitTimeout(
-                f"Cannot {doing}: the container {self._called} is still {self.state} after "
-                f"{timeout} s. Wait again."
-            ),
-        )
+        if self.state not in ("running", "exited", "failed", "destroyed"):
+            async with patience.moving(self._pulling):
+                await self._changes.until(
+                    lambda: (
+                        self.state in ("running", "exited", "failed", "destroyed")
+                        or self._link.over
+                    ),
+                    timeout,
+                    lambda: WaitTimeout(
+                        f"Cannot {doing}: the container {self._called} is still {self.state} "
+                        f"after {timeout} s. Wait again."
+                    ),
+                )
         self._check(doing)
         if self.state == "exited":
             raise await self._exited(doing)
+
+    def _pulling(self) -> str:
+        """How far the pull is, for who waits; empty while nothing is pulled."""
+        if self.state != "pulling":
+            return ""
+        done, total = (int(self._info.get(key) or 0) / 1e6 for key in ("done", "total"))
+        of = f": {done:.0f} of {total:.0f} MB" if total else f": {done:.0f} MB" if done else " …"
+        return f"pulling {self.image}{of}"
 
     async def _exited(self, doing: str) -> ContainerError:
         log = self._info.get("log") or b""
@@ -210,7 +241,7 @@ class Base(metaclass=Closed):
                 log = await self._logs(None, 20)
             except TfnzError:
                 pass
-        said = bytes(log).decode("utf-8", "replace").strip()
+        said = last_words(bytes(log))
         tail = f" Its last words:\n{said}" if said else " It said nothing."
         if (self._info.get("error") or {}).get("class") == OutOfMemory.__name__:
             return OutOfMemory(

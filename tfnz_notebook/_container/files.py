@@ -29,13 +29,21 @@ class Entry(NamedTuple):
     """One entry of a directory. ``size`` in bytes, ``mtime`` in seconds since the epoch."""
 
     name: str
-    kind: str  # file, directory, link, fifo, socket, device
+    """Without the directory; what no encoding can write is escaped as Python does."""
+    kind: str
+    """``file``, ``directory``, ``link``, ``fifo``, ``socket`` or ``device``."""
     size: int
-    mode: int  # permission bits
+    """Bytes."""
+    mode: int
+    """Permission bits, as in chmod."""
     uid: int
+    """Its owner, inside the container."""
     gid: int
+    """Its group, inside the container."""
     mtime: float
-    link: str  # what a link says
+    """When its content changed: seconds since the epoch."""
+    link: str
+    """What a link says; else empty."""
 
 
 class Files(Base):
@@ -51,6 +59,14 @@ class Files(Base):
         user: str | int | None = None,
     ) -> None:
         """Write a file (20ft), parents included: bytes, a text (UTF-8), or a ``Path`` here.
+
+        For example::
+
+            >>> container.put('/srv/hello/index.html', 'Hello')
+            >>> container.fetch('/srv/hello/index.html')
+            b'Hello'
+            >>> [entry.name for entry in container.listdir('/srv/hello')]
+            ['index.html']
 
         ``filename`` is absolute. Readers in the container see the old file or the new one, never a
         part. ``mode`` as in chmod, default 0o644 or what it has. Raises FileError.
@@ -82,7 +98,7 @@ class Files(Base):
 
     @face
     async def fetch(self, filename: str) -> bytes:
-        """A file's content (20ft). ``filename`` is absolute. Raises FileError."""
+        """A file's content (20ft), 1 GiB at most. ``filename`` is absolute. Raises FileError."""
         path = arguments.path("fetch", filename)
         self._check("fetch a file")
         return await Download(self._link).fetch(self._id, path)
@@ -121,10 +137,10 @@ class Files(Base):
 
 
 def _entry(told: dict[str, Any]) -> Entry:
-    mode = int(told.get("mode") or 0)
+    mode = int(told.get("mode") or 0) & 0xFFFF
     return Entry(
         str(told.get("name") or ""),
-        _KINDS.get(stat.S_IFMT(int(told.get("kind") or mode)), "unknown"),
+        _KINDS.get(stat.S_IFMT(int(told.get("kind") or mode) & 0xFFFF), "unknown"),
         int(told.get("size") or 0),
         stat.S_IMODE(mode),
         int(told.get("uid") or 0),

@@ -11,7 +11,14 @@ from tfnz_notebook._link import arguments
 from tfnz_notebook._link.dial import accepts, http_status
 from tfnz_notebook._link.portal import face
 from tfnz_notebook._link.tunnels import Listener
-from tfnz_notebook.errors import ContainerGone, LinkClosed, Misuse, PortClosed, TunnelGone
+from tfnz_notebook.errors import (
+    ContainerGone,
+    LinkClosed,
+    Misuse,
+    PortClosed,
+    TunnelGone,
+    last_words,
+)
 from tfnz_notebook.tunnel import Tunnel
 
 if TYPE_CHECKING:
@@ -99,7 +106,7 @@ class Ports(Base):
                     delay = min(delay * 1.5, POLL[1])
         except TimeoutError:
             log = await self._logs(None, 20) if self.state == "running" else b""
-            said = log.decode("utf-8", "replace").strip()
+            said = last_words(log)
             tail = f" Its last words:\n{said}" if said else ""
             raise PortClosed(
                 f"Cannot {doing} any longer: {complaint}, after {timeout} s. Look at the port and "
@@ -114,6 +121,13 @@ class Ports(Base):
         self, dest_port: int, *, localport: int | None = None, bind: str | None = None
     ) -> Tunnel:
         """A tunnel from a port here to one in the container (20ft).
+
+        For the usual clients of what runs there: a browser, a database's driver::
+
+            >>> tunnel = container.attach_tunnel(5432)
+            >>> tunnel.url('people', scheme='postgresql')
+            'postgresql://127.0.0.1:.../people'
+            >>> container.destroy_tunnel(tunnel)
 
         ``localport`` None: a free one. ``bind``: the address to listen on, default 127.0.0.1, so
         that only this machine gets in. Raises TunnelError if the local port is taken.

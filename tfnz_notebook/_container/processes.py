@@ -15,7 +15,14 @@ from tfnz_notebook._link.follow import callbacks as check_callbacks
 from tfnz_notebook._link.portal import face
 from tfnz_notebook._link.reader import read
 from tfnz_notebook._wire.link import MAX_CHUNK
-from tfnz_notebook.errors import ContainerGone, Misuse, ProcessFailed, ProcessGone, WaitTimeout
+from tfnz_notebook.errors import (
+    ContainerGone,
+    Misuse,
+    ProcessFailed,
+    ProcessGone,
+    WaitTimeout,
+    last_words,
+)
 from tfnz_notebook.process import Completed, Process
 
 #: The user's login shell: bash where there is one.
@@ -46,14 +53,26 @@ class Processes(Base):
         timeout: float | None = None,
         retain: Literal["all", "tail"] | None = None,
     ) -> Process:
-        """Start a process in the container (20ft).
+        r"""Start a process in the container (20ft).
+
+        Returns once it runs. What it writes is kept, and callbacks are called as it comes::
+
+            >>> process = container.spawn_process('echo out; echo oops >&2; exit 3')
+            >>> process.wait(), process.stdout, process.stderr
+            (3, b'out\n', b'oops\n')
+            >>> def show(process, data):
+            ...     print('it says', data)
+            >>> container.spawn_process(['echo', 'hello'], show).wait()
+            it says b'hello\n'
+            0
 
         :param remote_command: a string for ``/bin/sh -c``; or an argv, which needs no shell.
         :param data_callback: called with (process, bytes) of its stdout, in order.
         :param termination_callback: called with (process) or (process, returncode), after that.
         :param stderr_callback: as data_callback, of its stderr.
-        :param env: added to the container's. :param cwd: absolute path.
-        :param user: name, uid, or either with ``:group``.
+        :param env: added to the container's.
+        :param cwd: absolute path, default the container's.
+        :param user: name, uid, or either with a group, ``'daemon:www-data'``.
         :param tty: give it a terminal, of ``size`` (rows, columns), default (24, 80).
         :param timeout: seconds after which it and its tree are ended.
         :param retain: ``'all'`` output, so that it waits when the quota is full (the default), or
@@ -167,7 +186,12 @@ class Processes(Base):
         user: str | int | None = None,
         input: bytes | None = None,  # noqa: A002  # as subprocess.run calls it
     ) -> Completed:
-        """Run a process to its end: (stdout, stderr, returncode).
+        r"""Run a process to its end: (stdout, stderr, returncode).
+
+        As ``subprocess.run`` with its output captured::
+
+            >>> container.run_process('cat', input=b'text')
+            Completed(stdout=b'text', stderr=b'', returncode=0)
 
         Arguments as in :meth:`spawn_process`; ``input`` is its whole stdin, without it stdin is
         at its end. After ``timeout`` seconds it is ended and WaitTimeout raised; with ``check``
@@ -222,7 +246,7 @@ class Processes(Base):
                 **done._asdict(),
             )
         if check and done.returncode:
-            said = err.decode("utf-8", "replace").strip()[-2000:]
+            said = last_words(err[-4000:])[-2000:]
             raise ProcessFailed(
                 f"Cannot complete {process.command!r}: it ended with code {done.returncode}. "
                 f"{said or 'It said nothing on stderr.'}",
@@ -242,7 +266,13 @@ class Processes(Base):
         env: Environment | None = None,
         cwd: str | None = None,
     ) -> Process:
-        """Start a login shell in a terminal (20ft): bash where there is one, else ``/bin/sh``.
+        r"""Start a login shell in a terminal (20ft): bash where there is one, else ``/bin/sh``.
+
+        It has a prompt and history, and can be talked to by programs too::
+
+            >>> shell = container.spawn_shell()
+            >>> shell.stdin(b'echo hello\n', return_reply=True, drop_echo=True)
+            b'hello\n'
 
         ``command`` runs instead of it, in the same kind of terminal; ``cwd`` is the user's home
         unless given. What is typed with ``stdin`` is echoed, as terminals do.
@@ -263,6 +293,12 @@ class Processes(Base):
     @face
     async def destroy_process(self, process: Process, *, grace: float = 5.0) -> int:
         """End a process and everything it started: TERM, KILL after ``grace`` seconds (20ft).
+
+        Daemons that left its process group are its own all the same::
+
+            >>> process = container.spawn_process('sleep 1000')
+            >>> container.destroy_process(process), process.returncode
+            (0, -15)
 
         Its termination callback is called as for any other end, before this returns. Returns the
         number of survivors (normally 0). ProcessGone if it has ended.

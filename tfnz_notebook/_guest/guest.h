@@ -241,7 +241,7 @@ struct process {
     pid_t keeper, leader; /* 0: gone; not started yet */
     uint8_t *meta;
     uint32_t meta_size;
-    uint64_t started;
+    uint64_t started, began; /* by epoch_ns() and now_ns() */
     bool tty, exited, empty, forgotten, said_exit, said_end;
     bool introduced; /* the connection knows of it: by the inventory, or by its own SPAWN */
     bool mid_line;   /* tty: the last byte typed was not the end of a line */

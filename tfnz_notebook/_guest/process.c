@@ -94,6 +94,7 @@ static int start(struct process *p, struct spec *spec, const struct winsize *siz
         spec->channel = p->channel.id;
         *stage = "fork";
         p->started = epoch_ns();
+        p->began = now_ns();
         pid_t keeper = keeper_fork(spec);
         if (keeper < 0)
             error = errno;
@@ -234,9 +235,17 @@ static void say_process(struct process *p)
     if (p->meta_size)
         put_field(QUEUE, TAG_META, p->meta, p->meta_size);
     put_int(QUEUE, TAG_STARTED, (int64_t)p->started);
+    put_int(QUEUE, TAG_AGE, (int64_t)(now_ns() - p->began));
     if (p->exited)
         put_int(QUEUE, TAG_STATUS, p->status);
     put_int(QUEUE, TAG_IN_OFFSET, (int64_t)p->channel.in.received);
+    if (p->channel.in.closed || p->channel.in.eof_at != UINT64_MAX)
+        put_int(QUEUE, TAG_IN_EOF, 1);
+    struct winsize size;
+    if (p->tty && p->channel.out.source.fd >= 0 && ioctl(p->channel.out.source.fd, TIOCGWINSZ, &size) == 0) {
+        put_int(QUEUE, TAG_ROWS, size.ws_row);
+        put_int(QUEUE, TAG_COLUMNS, size.ws_col);
+    }
     say_stream(&p->channel.out, TAG_OUT_BASE, TAG_OUT_HEAD, TAG_OUT_EOF);
     if (p->channel.out.elided)
         put_int(QUEUE, TAG_OUT_ELIDED, (int64_t)p->channel.out.elided);
@@ -244,8 +253,8 @@ static void say_process(struct process *p)
     frame_end(QUEUE);
 }
 
-/* As the socket takes it: thousands of processes with metadata must not pile up in the queue. A process is told when
- * its exec is over; one that is not yet there is told to whoever repeats its SPAWN. */
+/* As the socket takes it: thousands of processes with metadata must not pile up in the queue. Exec takes a moment, and
+ * is waited for: an agent that finds a process in no list would take it for one that was never started. */
 void conn_inventory(void)
 {
     for (struct channel *c = channels; c; c = c->next) {
@@ -254,11 +263,8 @@ void conn_inventory(void)
             continue;
         if (conn.queue.end - conn.queue.start > QUEUE_LOW)
             return;
-        if (!p->leader && !p->exited) {
-            if (p == main_process)
-                return; /* exec takes a moment, and the agent expects it in the list */
-            continue;
-        }
+        if (!p->leader && !p->exited)
+            return;
         say_process(p);
         p->introduced = true;
         p->channel.out.flowing = p->err.flowing = false;

@@ -113,13 +113,15 @@ enum tag_e {
     TAG_SENT = 44,
     TAG_REQUEST = 45,
     TAG_STARTED = 46,
+    TAG_IN_EOF = 47,
     TAG_OOM = 49,
     TAG_SLEEPING = 50,
-    TAG_LAST = 50,
+    TAG_AGE = 51,
+    TAG_LAST = 51,
 };
 
 /* Bit n: tag n is known, and its value is an integer. */
-#define TAGS_OF_INTEGERS 0x67ff7d7fcb836ull
+#define TAGS_OF_INTEGERS 0xefff7d7fcb836ull
 
 enum flag_e {
     FLAG_TTY = 1,

@@ -29,6 +29,13 @@ _IMAGE: Final = re.compile(
 )
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _MEMORY: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
+#: capabilities(7), and Docker's word for all of them.
+_CAPABILITY: Final = re.compile(
+    "ALL|AUDIT_(CONTROL|READ|WRITE)|BLOCK_SUSPEND|BPF|CHECKPOINT_RESTORE|CHOWN|FOWNER|FSETID|KILL"
+    "|DAC_(OVERRIDE|READ_SEARCH)|IPC_(LOCK|OWNER)|LEASE|LINUX_IMMUTABLE|MAC_(ADMIN|OVERRIDE)|MKNOD"
+    "|NET_(ADMIN|BIND_SERVICE|BROADCAST|RAW)|PERFMON|SET(FCAP|GID|PCAP|UID)|SYSLOG|WAKE_ALARM"
+    "|SYS_(ADMIN|BOOT|CHROOT|MODULE|NICE|PACCT|PTRACE|RAWIO|RESOURCE|TIME|TTY_CONFIG)"
+)
 _UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -81,6 +88,25 @@ def name(doing: str, what: str, value: object) -> str:
             "'-', beginning with a letter or digit."
         )
     return value
+
+
+def capabilities(value: object) -> list[str]:
+    """Linux capabilities, with or without CAP_ before them, as ``['NET_ADMIN']``."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise Misuse(
+            f"Cannot spawn a container: capabilities is {_kind(value)}. Give a list, as in "
+            "['NET_ADMIN']."
+        )
+    found = []
+    for each in value:
+        short = str(each).upper().removeprefix("CAP_")
+        if not _CAPABILITY.fullmatch(short):
+            raise Misuse(
+                f"Cannot spawn a container: {each!r} is no capability. Give names as in "
+                "capabilities(7): 'NET_ADMIN', 'SYS_PTRACE'."
+            )
+        found.append(short)
+    return found
 
 
 def number(
@@ -175,7 +201,7 @@ def _pairs(doing: str, name: str, value: object) -> list[tuple[Any, Any]]:
     for item in value:
         if not isinstance(item, tuple | list) or len(item) != 2:
             raise Misuse(
-                f"Cannot {doing}: {name} has {item!r}, which is no pair. "
+                f"Cannot {doing}: {name} has {_kind(item)} that is no pair. "
                 "Give a dict, or a list of (name, value) pairs."
             )
         pairs.append((item[0], item[1]))
@@ -188,7 +214,8 @@ def environment(doing: str, value: object) -> dict[str, str]:
     for key, given in _pairs(doing, "env", value):
         if not isinstance(key, str) or not key or "=" in key or "\0" in key:
             raise Misuse(
-                f"Cannot {doing}: env has the name {key!r}. Give a text without '=' in it."
+                f"Cannot {doing}: env has a name that is empty, no text, or has '=' in it. "
+                "Give a text without '=' in it."
             )
         if isinstance(given, bool) or not isinstance(given, str | int | float):
             raise Misuse(f"Cannot {doing}: env {key!r} is {_kind(given)}. Give a string.")

@@ -32,7 +32,7 @@ _ENDED: Final = {
     zmq.EVENT_CLOSED: "nothing listens there",
     zmq.EVENT_HANDSHAKE_FAILED_AUTH: "it does not know our key",
     zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL: "the handshake failed; is its key the right one?",
-    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL: "the handshake failed",
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL: "the handshake failed (is its key the right one?)",
 }
 
 

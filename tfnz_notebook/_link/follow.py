@@ -64,8 +64,7 @@ class Follower:
         data: dict[int, Data | None],
         termination: Callable[[int | None], object] | None,
         changes: Changes,
-        *,
-        offset: int = 0,
+        offsets: dict[int, int] | None = None,
     ) -> None:
         self.link = link
         self.lane = lane
@@ -79,7 +78,7 @@ class Follower:
         self._returncode: int | None = None
         self._told = False
         self._outputs = {
-            stream: _Output(self, stream, callback, offset)
+            stream: _Output(self, stream, callback, (offsets or {}).get(stream, 0))
             for stream, callback in data.items()
             if callback is not None
         }

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from tfnz_notebook import __version__
 from tfnz_notebook._wire import link as wire
 
 
@@ -21,7 +22,8 @@ def of_viewer(client: str, process: str, ticket: str) -> dict[str, Any]:
 
 
 def _of_all(client: str) -> dict[str, Any]:
-    return {"version": wire.VERSION, "version_min": wire.VERSION_MIN, "client": client}
+    versions = {"version": wire.VERSION, "version_min": wire.VERSION_MIN}
+    return {**versions, "package": __version__, "client": client}
 
 
 def _start_ticks() -> int | None:

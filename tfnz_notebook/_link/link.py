@@ -20,10 +20,10 @@ import itertools
 import math
 import os
 import uuid
-from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from tfnz_notebook._link import hello
+from tfnz_notebook._link.background import Background
 from tfnz_notebook._link.ends import Place, Sink
 from tfnz_notebook._link.faults import DISCONNECTED, FORKED, again
 from tfnz_notebook._link.listeners import Listeners
@@ -31,6 +31,7 @@ from tfnz_notebook._wire import link as wire
 from tfnz_notebook._wire.link import Kind, Message
 from tfnz_notebook.errors import (
     ContainerGone,
+    EngineGone,
     LinkClosed,
     NoEngine,
     ProcessGone,
@@ -55,7 +56,7 @@ NO_AGENT: Final = 30.0
 BYE_TIMEOUT, MENDING = 30.0, 10.0  # seconds to say bye, and of a broken link to mend for it
 
 
-class Link(Listeners):
+class Link(Listeners, Background):
     """One client of one agent."""
 
     def __init__(
@@ -70,7 +71,8 @@ class Link(Listeners):
 
         The process's listeners are then all there can be; they hear of its container's end, too.
         """
-        super().__init__()
+        Listeners.__init__(self)
+        Background.__init__(self)
         self.place = place
         self.viewer = viewer
         self.client = uuid.uuid4().hex
@@ -87,7 +89,7 @@ class Link(Listeners):
         self._dealer: Dealer | None = None
         self._open, self._over = False, cast("TfnzError | None", None)
         self._up = asyncio.Event()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._version = 0
         self._heartbeat = wire.HEARTBEAT
         self._heard = 0.0
         self._refused = 0
@@ -114,11 +116,14 @@ class Link(Listeners):
         self, name: str, body: dict[str, Any], payload: bytes | None = None
     ) -> Message:
         """Ask, and wait for the reply. Raises what the agent answers, and LinkClosed."""
-        if self._dealer is not None and name not in wire.REPEATABLE:
+        ident = next(self._idents)
+        if name in wire.WRITES:  # known by this name if it has to be said again
+            body = {**body, "write": f"{self.client}-{ident}"}
+        elif self._dealer is not None and name not in wire.REPEATABLE:
             self._dealer.look()  # nothing may be lost with a connection that is dead already
         if not self._open or self.pid != os.getpid():
             await self._wait_open(name)
-        return await self._ask(wire.request(next(self._idents), name, body, payload))
+        return await self._ask(wire.request(ident, name, body, payload))
 
     def note(self, name: str, body: dict[str, Any], payload: bytes | None = None) -> None:
         """Tell the agent; lost if the link is broken, as is what notes are about."""
@@ -135,18 +140,10 @@ class Link(Listeners):
         """Forget a reader."""
         self._sinks.pop(number, None)
 
-    def background(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        """Run it beside; a TfnzError it raises is nobody's business."""
-
-        async def run() -> None:
-            try:
-                await coroutine
-            except TfnzError:
-                pass
-
-        task = asyncio.get_running_loop().create_task(run())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    @property
+    def up(self) -> bool:
+        """Whether the agent can be spoken to now."""
+        return self._open
 
     @property
     def over(self) -> bool:
@@ -202,6 +199,7 @@ class Link(Listeners):
             raise
         body = reply.body
         self.session = str(body.get("session", self.session))
+        self._version = int(body.get("version") or 1)
         self.engine, self.agent = str(body.get("engine", "")), str(body.get("agent", ""))
         self.about = dict(body.get("about") or {})
         self._heartbeat = float(body.get("heartbeat") or wire.HEARTBEAT)
@@ -282,8 +280,8 @@ class Link(Listeners):
                     self._tell("process", self.viewer[0], None)
                 self._tell(message.name, body[message.name], body["info"])
             case _:
-                sink = self._sinks.get(body["reader"])
-                if sink is None:
+                sink = self._sinks.get(body.get("reader", 0))
+                if sink is None or message.name not in wire.EVENTS:
                     return
                 match message.name:
                     case "data":
@@ -323,8 +321,7 @@ class Link(Listeners):
         self._up.clear()
         error = LinkClosed(self._out_of_reach(reason))
         for message, reply in list(self._pending.values()):
-            once = message.name not in wire.REPEATABLE and message.ident != undone
-            if once and not reply.done():
+            if not (self._repeatable(message) or message.ident == undone or reply.done()):
                 reply.set_exception(again(error, message.name))
         for sink in list(self._sinks.values()):
             sink.broken(error, False)
@@ -333,6 +330,10 @@ class Link(Listeners):
             return
         self.background(self._mend())
 
+    def _repeatable(self, message: Message) -> bool:
+        named = self._version > 1 and message.name in wire.WRITES
+        return named or message.name in wire.REPEATABLE
+
     async def _mend(self) -> None:
         delay = RETRY[0]
         patience = math.inf if self.viewer is None else NO_AGENT
@@ -340,7 +341,7 @@ class Link(Listeners):
             try:
                 await self._connect()
                 break
-            except (LinkClosed, NoEngine) as error:
+            except (LinkClosed, NoEngine, EngineGone) as error:
                 if (patience := patience - delay) < 0:
                     self._end(error)
                     return
@@ -352,8 +353,10 @@ class Link(Listeners):
         if self._over is not None or self._dealer is None:
             return
         for _, (message, reply) in sorted(self._pending.items()):
-            if not reply.done():
-                self._dealer.send(wire.encode(message))
+            if message.name in wire.WRITES and self._version < 2 and not reply.done():
+                reply.set_exception(again(LinkClosed(self._out_of_reach("it died")), message.name))
+            elif not reply.done():
+                self._dealer.send(wire.encode(message))  # in the order in which they were said
         sinks = list(self._sinks.values())
         await self._refresh()
         for sink in sinks:
@@ -383,7 +386,4 @@ class Link(Listeners):
             sink.broken(again(error, "read"), True)
         self._sinks.clear()
         self._tell_the_end()
-        current = asyncio.current_task()
-        for task in list(self._tasks):
-            if task is not current:
-                task.cancel()
+        self._cancel_all()

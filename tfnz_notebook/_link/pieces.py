@@ -21,14 +21,27 @@ class Pieces(Iterator[bytes], AsyncIterator[bytes]):
         self._process = process
         self._stream = stream
         self._offset = offset
+        self._elided = 0
         self._chunks: Chunks | None = None
         self._over = False
+
+    @property
+    def offset(self) -> int:
+        """Where the next piece begins: the place to go on from."""
+        return self._offset
+
+    @property
+    def elided(self) -> int:
+        """Bytes that were passed over so far, because the log had dropped them."""
+        return self._elided
 
     async def _fetch(self) -> bytes:
         if self._chunks is None:
             self._chunks = Chunks(self._link, self._process, self._stream, self._offset)
             await self._chunks.reader.open()
-        return await self._chunks.next()
+        piece = await self._chunks.next()
+        self._offset, self._elided = self._chunks.offset, self._chunks.elided
+        return piece
 
     def _missing(self, piece: bytes) -> bool:
         if not piece:
@@ -70,13 +83,25 @@ class Pieces(Iterator[bytes], AsyncIterator[bytes]):
 
 
 class Lines(Iterator[bytes], AsyncIterator[bytes]):
-    """A stream of a process, line by line. Not to be shared by threads."""
+    """A stream of a process, line by line. Not to be shared by threads.
+
+    Each has an offset of its own, so there may be several, and one may begin anywhere::
+
+        >>> process = container.spawn_process('echo one; echo two')
+        >>> list(process.lines()), list(process.lines(offset=4))
+        ([b'one', b'two'], [b'two'])
+    """
 
     def __init__(self, pieces: Pieces, end: bytes) -> None:
         self._pieces = pieces
         self._end = end
         self._ready: list[bytes] = []
         self._part = b""
+
+    @property
+    def elided(self) -> int:
+        """Bytes that were passed over so far, because the log had dropped them."""
+        return self._pieces.elided
 
     def _split(self, piece: bytes) -> None:
         lines = (self._part + piece).split(b"\n")

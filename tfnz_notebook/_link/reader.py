@@ -15,12 +15,12 @@ from collections.abc import Callable
 from typing import Final
 
 from tfnz_notebook._link.link import Link
-from tfnz_notebook.errors import LinkClosed, QuotaFull, TfnzError
+from tfnz_notebook.errors import FileError, LinkClosed, QuotaFull, TfnzError
 
 #: Bytes of one stream that may wait in this process.
 WINDOW: Final = 4 << 20
-#: Logs up to this size are read in one message.
-SMALL: Final = 256 << 10
+#: Logs up to this size are asked for; larger ones stream.
+SMALL: Final = 1 << 20
 #: Most bytes that one call returns.
 MAX_BYTES: Final = 1 << 30
 
@@ -156,14 +156,18 @@ class Chunks:
     """A reader to take from at one's own pace: ``await chunks.next()``."""
 
     def __init__(self, link: Link, process: str, stream: int, offset: int) -> None:
-        self._queue: deque[bytes] = deque()
+        #: Each piece with its end and what was dropped before it, so that none has a gap in it.
+        self._queue: deque[tuple[bytes, int, int]] = deque()
         self._arrived = asyncio.Event()
         self._error: TfnzError | None = None
         self._over = False
+        #: Where what :meth:`next` returns begins; bytes that were dropped before there.
+        self.offset = offset
+        self.elided = 0
         self.reader = Reader(link, process, stream, offset, self._received, self._ended)
 
     def _received(self, payload: bytes) -> None:
-        self._queue.append(payload)
+        self._queue.append((payload, self.reader.offset, self.reader.elided))
         self._arrived.set()
 
     def _ended(self, error: TfnzError | None) -> None:
@@ -181,17 +185,30 @@ class Chunks:
             if self._over:
                 if self._error is not None:
                     raise self._error
+                self.offset, self.elided = self.reader.offset, self.reader.elided
                 return b""
             self._arrived.clear()
             await self._arrived.wait()
-        joined = self._queue.popleft() if len(self._queue) == 1 else b"".join(self._queue)
-        self._queue.clear()
+        pieces, before = [], self._queue[0][2]
+        while self._queue and self._queue[0][2] == before:
+            piece, self.offset, self.elided = self._queue.popleft()
+            pieces.append(piece)
+        joined = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self.reader.taken(len(joined))
         return joined
 
     def close(self) -> None:
         """Want no more."""
         self.reader.close()
+
+
+def check_size(size: int) -> None:
+    """Raise QuotaFull for more than one call may return."""
+    if size > MAX_BYTES:
+        raise QuotaFull(
+            f"Cannot return {size} bytes at once: {MAX_BYTES} are the most. "
+            "Read them in pieces with log(offset, limit=...), or iterate."
+        )
 
 
 async def read(link: Link, process: str, stream: int, start: int, end: int) -> bytes:
@@ -202,22 +219,18 @@ async def read(link: Link, process: str, stream: int, start: int, end: int) -> b
     size = end - start
     if size <= 0:
         return b""
-    if size > MAX_BYTES:
-        raise QuotaFull(
-            f"Cannot return {size} bytes at once: {MAX_BYTES} are the most. "
-            "Read them in pieces with log(offset, limit=...), or iterate."
-        )
+    check_size(size)
     link.check("read the log")
-    if size <= SMALL:
-        reply = await link.request(
-            "log.read", {"process": process, "stream": stream, "offset": start, "limit": size}
-        )
-        first = int(reply.body.get("offset", start))
-        payload = reply.payload or b""
-        if first + len(payload) >= end:
-            return payload[: max(0, end - first)]
-    chunks = Chunks(link, process, stream, start)
     pieces: list[bytes] = []
+    while 0 < end - start <= SMALL:
+        body = {"process": process, "stream": stream, "offset": start, "limit": end - start}
+        reply = await link.request("log.read", body)
+        first, piece = int(reply.body.get("offset", start)), reply.payload or b""
+        pieces.append(piece[: max(0, end - first)])
+        start = first + len(piece) if piece else end
+    if start >= end:
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    chunks = Chunks(link, process, stream, start)
     try:
         await chunks.reader.open()
         while chunks.reader.offset < end or chunks.waiting:
@@ -237,6 +250,7 @@ class Download:
 
     def __init__(self, link: Link) -> None:
         self._link = link
+        self._path = ""
         self._pieces: list[bytes] = []
         self._size = 0
         self._credit = WINDOW
@@ -244,7 +258,8 @@ class Download:
         self.number = link.reader(self)
 
     async def fetch(self, container: str, path: str) -> bytes:
-        """Its bytes. Raises FileError, ContainerGone, LinkClosed."""
+        """Its bytes, at most ``MAX_BYTES``. Raises FileError, ContainerGone, LinkClosed."""
+        self._path = path
         body = {
             "container": container,
             "path": path,
@@ -257,15 +272,30 @@ class Download:
         finally:
             self._link.drop(self.number)
             self._whole.cancel()
+            self._link.note("dial.close", {"reader": self.number})
 
     def data(self, offset: int, payload: bytes) -> None:
         """Bytes of the file."""
         self._pieces.append(payload)
         self._size += len(payload)
+        if self._size > MAX_BYTES:
+            self._pieces.clear()
+            self._refuse()
+            return
         upto = self._size + WINDOW
         if (upto - self._credit) * 4 >= WINDOW:
             self._credit = upto
             self._link.note("credit", {"reader": self.number, "upto": upto})
+
+    def _refuse(self) -> None:
+        # How big a file is, the container decides; this kernel's memory is not its to fill.
+        if not self._whole.done():
+            self._whole.set_exception(
+                FileError(
+                    f"Cannot fetch {self._path!r}: {MAX_BYTES} bytes are the most at once. Read "
+                    "it in pieces with a process, as 'dd' or 'split', and iterate over its output."
+                )
+            )
 
     def eof(self, offset: int) -> None:
         """The file is whole."""

@@ -142,6 +142,7 @@ class ProcessSource:
             "ran": None if ran is None else float(ran),
             "out": told.get("out") or 0,
             "err": told.get("err") or 0,
+            "retain": told.get("retain") or "all",
             "now": round(1000 * time.time()),
             **self._about(),
         }
@@ -172,27 +173,37 @@ class ProcessSource:
                 stream.grant(head["upto"])
             return
         if kind == "stdin":
-            self._run(view, "write to stdin", self._stdin(opened, head["seq"], payload), head)
+            self._run(view, "write to stdin", head, self._stdin, opened, head["seq"], payload)
         elif kind == "eof":
-            self._run(view, "end stdin", self._ask("process.close_stdin"), head)
+            self._run(view, "end stdin", head, self._ask, "process.close_stdin")
         elif kind == "signal":
-            self._run(view, "signal", self._signal(head), head)
+            self._run(view, "signal", head, self._signal, head)
         elif kind == "destroy":
-            self._run(view, "stop", self._ask("process.destroy", grace=GRACE), head)
+            self._run(view, "stop", head, self._destroy)
         elif kind == "resize":
-            self._run(view, "resize", self._resize(head), head)
+            self._run(view, "resize", head, self._resize, head)
         else:
             view.send("error", doing=kind, text=f"Cannot {kind}: a process has no such thing.")
 
-    def _run(self, view: View, doing: str, work: Coroutine[Any, Any, None], head: Head) -> None:
+    def _run(
+        self,
+        view: View,
+        doing: str,
+        head: Head,
+        work: Callable[..., Coroutine[Any, Any, None]],
+        *given: Any,
+    ) -> None:
         async def run() -> None:
             try:
-                await work
+                await work(*given)
             except TfnzError as error:
                 seq = {"seq": head["seq"]} if "seq" in head else {}
                 view.send("error", doing=doing, text=str(error), **seq)
 
         self._link.background(run())
+
+    async def _destroy(self) -> None:
+        await self._ask("process.destroy", grace=GRACE)
 
     async def _ask(self, name: str, **body: Any) -> None:
         await self._link.request(name, {"process": self._id, **body})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from tfnz_notebook._link import arguments
 
@@ -34,9 +34,21 @@ def container_spec(image: str, options: dict[str, Any]) -> tuple[dict[str, Any],
         spec["pids"] = int(arguments.number(doing, "pids", given("pids"), 1))
     if given("command") is not None:
         spec["command"] = arguments.argv(doing, given("command"))[0]
+    if given("capabilities") is not None:
+        spec["capabilities"] = arguments.capabilities(given("capabilities"))
+    spec["new_privileges"] = bool(given("new_privileges"))
     entrypoint = given("entrypoint")
     if entrypoint is not None:
         # One word, as docker run --entrypoint has it; a shell is named by who wants one.
         argv = [entrypoint] if isinstance(entrypoint, str) else entrypoint
         spec["entrypoint"] = arguments.argv(doing, argv)[0]
     return spec, arguments.files(given("pre_boot_files"))
+
+
+#: What ``Location.run`` hands on to spawn_container.
+RUN_OPTIONS: Final = frozenset(
+    {
+        *("env", "volumes", "pre_boot_files", "tag", "name", "cpu", "memory", "pids", "user"),
+        *("workdir", "hostname", "network", "labels", "pull", "read_only"),
+    }
+)

@@ -30,15 +30,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from tfnz_notebook._link import patience
 from tfnz_notebook._link.ends import Address, Place
 from tfnz_notebook._link.keys import RemotePlace
-from tfnz_notebook.errors import AgentError, Misuse, from_wire
+from tfnz_notebook._link.upgrade import make_room, outdated
+from tfnz_notebook.errors import AgentError, LinkClosed, Misuse, from_wire
 
 #: Seconds for an agent to listen. It has to find its engine, and may have to start a service.
 START_TIMEOUT: Final = 60.0
 #: Where no place is named, agents of these are joined if they live already, in this order.
 PREFERRED: Final = ("podman", "docker")
-KNOWN: Final = ("podman", "docker", "host")
+KNOWN: Final = ("podman", "docker", "host", "fake")  # the last for tests: see testing.py
 #: sun_path of Linux has 108 bytes with the closing zero; macOS 104.
 MAX_SOCKET_PATH: Final = 103
 
@@ -127,13 +129,14 @@ class LocalPlace:
         return self._where or "auto"
 
     def find(self) -> Address:
-        """The address of a live agent, started if none lives."""
+        """The address of a live agent of this version or a later one, started if none lives."""
         for child in _started:
             child.poll()
         address = self._live()
-        if address is not None:
+        if address is not None and outdated(self._runtime, file_name(self.where)) is None:
             return address
         with self._lock():
+            make_room(self._runtime, file_name(self.where))
             return self._live() or self._start()
 
     def _live(self) -> Address | None:
@@ -188,7 +191,8 @@ class LocalPlace:
             os.close(log)
         _started.append(child)
         try:
-            line = _first_line(child, START_TIMEOUT)
+            with patience.told(f"starting the agent for {self._where or 'the usual engine'} …"):
+                line = _first_line(child, START_TIMEOUT)
         except TimeoutError:
             child.kill()
             raise AgentError(
@@ -208,7 +212,11 @@ class LocalPlace:
             child.wait()
             raise from_wire(error)
         if not isinstance(path, str):
-            child.kill()
+            if (number := _killed_by(child)) is not None:
+                raise LinkClosed(
+                    f"Cannot start the agent of {self.where!r}: signal {number} ended it while it "
+                    "started. Try again."
+                )
             tail = _tail(log_path)
             raise AgentError(
                 f"Cannot start the agent of {self.where!r}: it ended without a word on where it "
@@ -261,6 +269,19 @@ def _first_line(child: subprocess.Popen[bytes], timeout: float) -> bytes:
                 break
             line += piece
     return line
+
+
+def _killed_by(child: subprocess.Popen[bytes]) -> int | None:
+    """The signal that ended a child which closed its output; None if it exited, or is killed here.
+
+    Somebody ended it: not its own fault, unlike an exit, and the next one may fare better.
+    """
+    try:
+        code = child.wait(1)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        return None
+    return -code if code < 0 else None
 
 
 def _tail(path: Path) -> str:

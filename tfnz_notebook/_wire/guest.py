@@ -136,8 +136,10 @@ class Tag(IntEnum):
     SENT = 44  # #
     REQUEST = 45  # #
     STARTED = 46  # # ns since the epoch
+    IN_EOF = 47  # # 1: stdin's end was received, or the process has closed it
     OOM = 49  # # OOM kills counted in the container's cgroup
     SLEEPING = 50  # # 1: the main process was not started yet
+    AGE = 51  # # ns since the start, on a clock that nobody sets
 
 
 class Flag(IntFlag):
@@ -326,11 +328,11 @@ def parse(kind: int, stream: int, channel: int, payload: bytes) -> Frame:
     known = type_of.get(kind)
     if known is None:
         raise ProtocolError(f"Frame type {kind:#04x} is unknown.")
+    if stream > Stream.ERR:
+        raise ProtocolError(f"Stream {stream} is unknown.")
     if known is Type.DATA:
         if len(payload) < _OFFSET.size:
             raise ProtocolError("DATA without an offset.")
-        if stream > Stream.ERR:
-            raise ProtocolError(f"Stream {stream} is unknown.")
         return Frame(known, channel, stream, _OFFSET.unpack_from(payload), payload[_OFFSET.size :])
     if known in FIELDS:
         return Frame(known, channel, stream, fields=tuple(parse_fields(payload)))

@@ -18,7 +18,8 @@ import msgpack
 
 from tfnz_notebook.errors import ProtocolError
 
-VERSION: Final = 1
+#: 2: writes to stdin have a name, and may be repeated.
+VERSION: Final = 2
 VERSION_MIN: Final = 1
 
 MAX_HEADER: Final = 4 << 20
@@ -72,6 +73,7 @@ REQUESTS: Final[Mapping[str, Shape]] = {
     "hello": {
         "version": _INT,
         "version_min": _INT,
+        "package": _OPTIONAL_TEXT,  # for people
         "client": _ID,
         "session": _OPTIONAL_TEXT,
         "durable": _FLAG,
@@ -98,6 +100,9 @@ REQUESTS: Final[Mapping[str, Shape]] = {
     "container.start": {"container": _ID},
     "container.stats": {"container": _ID},
     "container.reboot": {"container": _ID, "reset_filesystem": _FLAG},
+    # "other" may connect to "container", or not any more
+    "container.allow": {"container": _ID, "other": _ID},
+    "container.disallow": {"container": _ID, "other": _ID},
     "container.destroy": {"container": _ID, "grace": _SECONDS},
     # -- processes; the main process's id is its container's
     "process.spawn": {
@@ -121,10 +126,16 @@ REQUESTS: Final[Mapping[str, Shape]] = {
     "process.ticket": {"process": _ID},
     "process.signal": {"process": _ID, "signal": _INT, "target": _INT},
     "process.destroy": {"process": _ID, "grace": _SECONDS},
-    "process.stdin": {"process": _ID},  # payload
+    # payload; `write` names it, so that a repeat writes nothing twice
+    "process.stdin": {"process": _ID, "write": _OPTIONAL_TEXT},
     "process.close_stdin": {"process": _ID},
     "process.resize": {"process": _ID, "rows": _INT, "columns": _INT},
-    "process.ask": {"process": _ID, "timeout": _SECONDS, "settle": _FLAG},  # payload
+    "process.ask": {  # payload
+        "process": _ID,
+        "timeout": _SECONDS,
+        "settle": _FLAG,
+        "write": _OPTIONAL_TEXT,
+    },
     # -- reading logs
     "log.read": {  # payload back
         "process": _ID,
@@ -182,6 +193,7 @@ REPEATABLE: Final = frozenset(
         "container.info",
         "container.start",
         "container.stats",
+        "container.allow",
         "container.destroy",
         "process.spawn",
         "process.list",
@@ -195,6 +207,8 @@ REPEATABLE: Final = frozenset(
         "reader.close",
     }
 )
+#: Repeatable for an agent of :data:`VERSION` 2 or later, which knows them by their ``write``.
+WRITES: Final = frozenset({"process.stdin", "process.ask"})
 
 #: What a viewer may say, of its own process alone; and the note ``credit``.
 OF_VIEWERS: Final = frozenset(
@@ -262,7 +276,10 @@ def encode(message: Message) -> list[bytes]:
 
 
 def decode(parts: list[bytes]) -> Message:
-    """The inverse of :func:`encode`; raises ProtocolError for anything not in the tables."""
+    """The inverse of :func:`encode`; raises ProtocolError for anything not in the tables.
+
+    But for an event of a name that is not known: who gets it ignores it.
+    """
     if len(parts) not in (1, 2):
         raise ProtocolError(f"A message of {len(parts)} parts.")
     if len(parts[0]) > MAX_HEADER or (len(parts) == 2 and len(parts[1]) > MAX_PAYLOAD):
@@ -279,7 +296,8 @@ def decode(parts: list[bytes]) -> Message:
             raise ProtocolError("A header that is not [kind, ident, name, body].")
     if not 0 <= ident < 1 << 62:
         raise ProtocolError(f"Ident {ident} is out of range.")
-    if kind in _TABLES:
+    # A later agent may tell of more than we know.
+    if kind in _TABLES and not (kind is Kind.EVENT and name not in EVENTS):
         body = check(_TABLES[kind], name, body)
     return Message(kind, ident, name, body, parts[1] if len(parts) == 2 else None)
 

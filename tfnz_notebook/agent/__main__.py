@@ -15,9 +15,9 @@ from typing import Any
 
 from tfnz_notebook import __version__
 from tfnz_notebook.agent import keys
-from tfnz_notebook.agent.service import Options, Running, run
+from tfnz_notebook.agent.service import DRAIN, Options, Running, run
 from tfnz_notebook.agent.sessions import start_of
-from tfnz_notebook.errors import TfnzError, to_wire
+from tfnz_notebook.errors import TfnzError, harmless, to_wire
 
 
 def default_runtime() -> Path:
@@ -39,10 +39,17 @@ def _private(path: Path) -> Path:
     return path
 
 
+class _OneLine(logging.Formatter):
+    """What is quoted in a message begins no line of its own, and moves no terminal's cursor."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        return harmless(super().formatMessage(record)).replace("\n", "\\n")
+
+
 def _serve(args: argparse.Namespace) -> int:
-    logging.basicConfig(
-        level=args.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    to_stderr = logging.StreamHandler()
+    to_stderr.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=args.log_level.upper(), handlers=[to_stderr])
     where = None if args.where == "auto" else args.where
     runtime = _private(Path(args.runtime) if args.runtime else default_runtime())
     options = Options(where, runtime, args.bind, stay=bool(args.bind) or args.stay)
@@ -90,8 +97,11 @@ def _authorize(args: argparse.Namespace) -> int:
 
 
 def _agents(runtime: Path) -> list[dict[str, Any]]:
-    found = []
-    for path in sorted(runtime.glob("*.pid")):
+    found: list[dict[str, Any]] = []
+    if not runtime.exists():
+        return found
+    # Somebody else's files could name any process of ours.
+    for path in sorted(_private(runtime).glob("*.pid")):
         try:
             about = json.loads(path.read_text())
             os.kill(about["pid"], 0)
@@ -115,7 +125,7 @@ def _stop(args: argparse.Namespace) -> int:
         if args.where in (None, about["where"]):
             pid, born = about["pid"], start_of(about["pid"])
             os.kill(pid, signal.SIGTERM)
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + DRAIN + 10
             while start_of(pid) == born and time.monotonic() < deadline:
                 time.sleep(0.02)
             print(f"stopped the agent for {about['where']} (pid {pid}); containers go on")

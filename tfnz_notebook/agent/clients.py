@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from tfnz_notebook.agent.server import Server
 
 Answer = tuple[dict[str, Any], bytes | None]
-#: Ids of containers and processes: they become labels and file names.
-IDENT: Final = re.compile(r"[0-9a-f]{32}")
 NOTHING: Final[Answer] = ({}, None)
 
 
@@ -70,6 +67,12 @@ class Client:
         """Send an event; a client that is not connected any more is forgotten."""
         if not self.gone and not self.server.send(self.identity, link.event(name, body, payload)):
             self.server.forget(self)
+        if name == "eof":
+            # Nothing follows. A reader that was kept would keep the newest of its log in memory,
+            # after the container's end, too.
+            reader = self.readers.pop(body["reader"], None)
+            if isinstance(reader, Reader):
+                reader.left()
 
     def container(self, message: Message) -> Container:
         """The container the message names. Raises ContainerGone."""
@@ -106,7 +109,7 @@ class Client:
     def close_reader(self, ident: int) -> None:
         """Stop streaming. An unknown reader is one that has ended."""
         reader = self.readers.pop(ident, None)
-        if isinstance(reader, Reader):
+        if reader is not None:
             reader.left()
 
     def close(self) -> None:

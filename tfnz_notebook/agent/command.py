@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from typing import Final
 
 import msgpack
 
 from tfnz_notebook._wire.guest import Flag, Frame, Tag
 from tfnz_notebook.agent.logs import Retain
+
+#: Ids of containers and processes: they become labels and file names.
+IDENT: Final = re.compile(r"[0-9a-f]{32}")
+#: Characters of a command's text that are kept for people.
+MAX_TEXT: Final = 500
 
 
 @dataclass(slots=True)
@@ -37,7 +44,12 @@ class Command:
             told.append((Tag.USER, self.user))
         told += [(Tag.FLAGS, flags), (Tag.ROWS, self.rows), (Tag.COLUMNS, self.columns)]
         meta: bytes = msgpack.packb(
-            {"id": ident, "text": self.text[:500], "retain": self.retain},
+            {
+                "id": ident,
+                "text": self.text[:MAX_TEXT],
+                "retain": self.retain,
+                "timeout": self.timeout,
+            },
             unicode_errors="surrogateescape",
         )
         told.append((Tag.META, meta))
@@ -45,11 +57,18 @@ class Command:
 
 
 def remembered(inventory: Frame) -> tuple[str, Command] | None:
-    """(id, command) of a process that an earlier agent started; None if it was not one of ours."""
+    """(id, command) of a process that an earlier agent started; None if it was not one of ours.
+
+    The guest says this, and whoever is root in a container may be the guest: an id is the name of
+    files here, so one that is none of ours is not taken.
+    """
     try:
         meta = msgpack.unpackb(inventory.raw(Tag.META), unicode_errors="surrogateescape")
-        ident, text = str(meta["id"]), str(meta["text"])
+        ident, text = str(meta["id"]), str(meta["text"])[:MAX_TEXT]
         retain: Retain = "tail" if meta.get("retain") == "tail" else "all"
+        timeout = float(meta["timeout"]) if meta.get("timeout") is not None else None
     except Exception:  # noqa: BLE001 - whatever is in there, it is not ours
         return None
-    return ident, Command([], text=text, retain=retain)
+    if not IDENT.fullmatch(ident):
+        return None
+    return ident, Command([], text=text, retain=retain, timeout=timeout)

@@ -21,24 +21,23 @@ from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire.guest import Flag, Frame, Type
 from tfnz_notebook.agent.command import Command, remembered
 from tfnz_notebook.agent.guests import Guest
+from tfnz_notebook.agent.info import MAX_TAIL, info_of
+from tfnz_notebook.agent.neighbours import Neighbours
 from tfnz_notebook.agent.processes import MAIN_QUOTA, Process, recalled
 from tfnz_notebook.agent.records import Records
-from tfnz_notebook.agent.refusals import exited_early, out_of_memory
+from tfnz_notebook.agent.refusals import exited_early, out_of_memory, over
 from tfnz_notebook.engines.base import ContainerSpec, Engine, Image, Progress, PullPolicy, State
 from tfnz_notebook.errors import (
     ContainerFailed,
     ContainerGone,
     Misuse,
     TfnzError,
-    to_wire,
 )
 
 log = logging.getLogger(__name__)
 
 #: Seconds to wait for the engine to notice that a container whose guest has gone has ended.
 EXIT_NOTICE: Final = 10.0
-#: Bytes of a container's last words that travel with its end.
-MAX_TAIL: Final = 65536
 #: Least seconds between two progress events of a pull.
 PROGRESS_EVERY: Final = 0.1
 
@@ -54,6 +53,7 @@ class Container:
         spool: Path,
         changed: Callable[[Container], None],
         process_changed: Callable[[Container, Process], None],
+        neighbours: Neighbours,
         *,
         tag: str = "",
         pull: PullPolicy = "missing",
@@ -80,9 +80,11 @@ class Container:
         self._records = Records(spool / spec.id)
         self._changed = changed
         self._process_changed = partial(process_changed, self)
+        self._neighbours = neighbours
         self._image: Image | None = None
         self._up = _awaited()
         self._task: asyncio.Task[None] | None = None
+        self._fencing: asyncio.Task[None] | None = None
         self._moving = asyncio.Lock()
         self._told = 0.0
 
@@ -131,8 +133,14 @@ class Container:
             await self._exited(state)
 
     async def _meet(self) -> None:
-        self.guest = Guest(self._engine, self.ref, adopt=self._adopt, ended=self._ended)
-        await self.guest.connect()
+        self.guest = Guest(
+            *(self._engine, self.ref),
+            adopt=self._adopt,
+            ended=self._ended,
+            restarted=self._restarted,
+        )
+        # It is fenced off while its guest says hello, and not used before both are done.
+        await asyncio.gather(self.guest.connect(), self._neighbours.up(self))
         main = self.processes.get(self.ident)
         if main is not None and main.late:
             await main.done.wait()
@@ -140,6 +148,11 @@ class Container:
         self._set("running")
         if not self._up.done():
             self._up.set_result(None)
+
+    def _restarted(self) -> None:
+        """Somebody restarted it, past us: another address, and no fence."""
+        self.ip = ""
+        self._fencing = asyncio.create_task(self._neighbours.up(self))
 
     async def _last_words(self) -> bytes:
         main = self.processes.get(self.ident)
@@ -157,6 +170,7 @@ class Container:
         if not self._up.done():
             self._up.set_exception(error)
         self._set("failed")
+        await self._neighbours.gone(self)
         if self.ref:
             with contextlib.suppress(TfnzError):
                 await self._engine.remove(self.ref)
@@ -164,13 +178,8 @@ class Container:
     async def running(self) -> Guest:
         """The guest, once the container runs. Raises what kept it from that, or ContainerGone."""
         await asyncio.shield(self._up)
-        if self.state == "destroyed":
-            raise ContainerGone("Cannot use this container: it was destroyed. Spawn another one.")
-        if self.guest is None or self.state == "exited":
-            raise ContainerGone(
-                f"Cannot use this container: it exited with code {self.returncode}. "
-                "Look at container.logs(), then spawn another one."
-            )
+        if self.guest is None or self.state in ("exited", "destroyed"):
+            raise over(self.state, self.returncode)
         return self.guest
 
     # -- processes
@@ -271,6 +280,7 @@ class Container:
         if oom:
             self.error = out_of_memory(self.spec, self.log_tail)
         self._end_processes()
+        await self._neighbours.gone(self)
         self._set("exited")
 
     def let_go(self) -> None:
@@ -294,11 +304,13 @@ class Container:
                 )
             self.let_go()
             self.state = "starting"
+            self.ip = ""
             self._end_processes()
             self.processes.clear()
             self._records.discard()
             self._up = _awaited()
             self._set("starting")
+            await self._neighbours.down(self)
             try:
                 if reset_filesystem and self._image is not None:
                     await self._engine.remove(self.ref)
@@ -319,6 +331,7 @@ class Container:
             await asyncio.wait([self._task])
         async with self._moving:
             self.let_go()
+            await self._neighbours.gone(self)
             if self.ref:
                 if grace > 0:
                     await self._engine.stop(self.ref, grace)
@@ -340,7 +353,8 @@ class Container:
     async def take_over(self, state: State) -> None:
         """Meet the guest of an adopted container, or know that it has ended."""
         nobody = Guest(self._engine, self.ref, adopt=lambda _: None, ended=self._ended)
-        for process in recalled(self.ident, nobody, self._records, self._process_changed):
+        told = (self._records, self._process_changed)
+        for process in recalled(self.ident, nobody, *told, over=state.status != "running"):
             self.processes[process.ident] = process
         if state.status == "running":
             try:
@@ -362,24 +376,7 @@ class Container:
 
     def info(self) -> dict[str, Any]:
         """What kernels see, as in PROTOCOL.md."""
-        return {
-            "container": self.ident,
-            "state": self.state,
-            "image": self.spec.image,
-            "name": self.spec.name or "",
-            "node": self.node,
-            "session": self.session,
-            "created": self.created,
-            "ip": self.ip,
-            "sleep": self.spec.sleep,
-            "tag": self.tag,
-            "text": self.progress.text,
-            "done": self.progress.done,
-            "total": self.progress.total,
-            "returncode": self.returncode,
-            "error": to_wire(self.error) if self.error is not None else None,
-            "log": self.log_tail[-MAX_TAIL:],
-        }
+        return info_of(self)
 
     async def address(self) -> str:
         """Its IP address inside the engine's network, empty if it has none."""

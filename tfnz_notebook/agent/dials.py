@@ -7,12 +7,12 @@ kernel's credit holds the guest, the guest's window holds the kernel.
 from __future__ import annotations
 
 import asyncio
-import os
 
 from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire.guest import Frame, Tag, Type
 from tfnz_notebook.agent.guests import Guest
 from tfnz_notebook.agent.readers import Flow, Sink
+from tfnz_notebook.agent.refusals import reason
 from tfnz_notebook.errors import PortClosed
 
 
@@ -88,7 +88,7 @@ class Dial:
         if not self.connected.done():
             self.connected.set_exception(
                 PortClosed(
-                    f"Cannot connect to {self._where} in the container: {os.strerror(errno)}. "
+                    f"Cannot connect to {self._where} in the container: {reason(errno)}. "
                     "Is the server running, and does it listen there?",
                     errno=errno,
                 )

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire.guest import Flag, Frame, Tag, Type
+from tfnz_notebook._wire.link import MAX_HEADER
 from tfnz_notebook.agent.guests import Guest
 from tfnz_notebook.agent.readers import Flow, Sink
 from tfnz_notebook.agent.refusals import file_error
 from tfnz_notebook.errors import ContainerGone, FileError
 
 Field = tuple[Tag, int | bytes | str]
+#: Bytes that a listing may take, for it travels in one message (about 30,000 entries).
+MAX_LISTING: Final = MAX_HEADER * 3 // 4
+#: What an entry takes there beside its name and its target.
+_ENTRY: Final = 100
 
 
 class Transfer:
@@ -32,6 +37,7 @@ class Transfer:
         self._channel = guest.open(self)
         self._sent = 0
         self._acked = 0
+        self._listed = 0
         self._room = asyncio.Event()
 
     def say(self, kind: Type, fields: list[Field]) -> None:
@@ -42,9 +48,7 @@ class Transfer:
         """A frame of this channel."""
         match frame.type:
             case Type.STAT:
-                self.stats.append(frame)
-                if not self.answer.done():
-                    self.answer.set_result(frame)
+                self._stat(frame)
             case Type.DATA if self.flow is not None:
                 self.flow.feed(frame.data)
             case Type.ACK:
@@ -61,6 +65,22 @@ class Transfer:
                 self._guest.free(self._channel)
             case _:
                 pass
+
+    def _stat(self, frame: Frame) -> None:
+        self._listed += _ENTRY + len(frame.raw(Tag.NAME)) + len(frame.raw(Tag.LINK))
+        if self._listed > MAX_LISTING:
+            if not self.ended.done():
+                self._guest.send(wire.fixed(Type.CLOSE, self._channel, 0))
+                self._finish(
+                    FileError(
+                        f"Cannot {self._verb} {self.path!r}: it has more than {len(self.stats)} "
+                        "entries. List a part of it with a process, as 'ls -f | head'."
+                    )
+                )
+            return
+        self.stats.append(frame)
+        if not self.answer.done():
+            self.answer.set_result(frame)
 
     def _finish(self, error: Exception | None) -> None:
         self._room.set()
@@ -123,6 +143,7 @@ async def get(
     """Open a download that streams to ``reader``; (transfer, what the file is)."""
     transfer = Transfer(guest, "fetch", path)
     transfer.flow = Flow(sink, reader, credit, transfer.taken)
+    transfer.flow.left = transfer.abort
     transfer.say(Type.GET, [])
     return transfer, described(await transfer.answer)
 

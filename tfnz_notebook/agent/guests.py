@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire.guest import Frame, Tag, Type
+from tfnz_notebook.agent.sparse import Sparse
 from tfnz_notebook.engines.base import Engine, Stream
 from tfnz_notebook.errors import (
     ContainerFailed,
@@ -28,6 +30,12 @@ log = logging.getLogger(__name__)
 
 #: Seconds a guest has to say hello and list its processes.
 HELLO_TIMEOUT = 20.0
+#: Bytes that the guest's list may take of one process: its META, and some numbers.
+MAX_LISTED = 2 * wire.MAX_META
+#: Longest pause between two attempts to connect again, and after how long a connection counts as
+#: one that works: a guest that breaks each at once must not keep the agent busy. Seconds.
+MAX_PAUSE = 1.0
+WORKS = 2.0
 
 
 class Channel(Protocol):
@@ -53,17 +61,21 @@ class Guest:
         *,
         adopt: Callable[[Frame], None],
         ended: Callable[[], Awaitable[None]],
+        restarted: Callable[[], None] = lambda: None,
     ) -> None:
         self._engine = engine
         self._ref = ref
         self._adopt = adopt
         self._ended = ended
+        self._was_restarted = restarted
         self._stream: Stream | None = None
         self._decoder = wire.Decoder()
         self._channels: dict[int, Channel] = {}
         self._next_channel = wire.FIRST_CHANNEL
         self._next_request = 1
+        self._next_barrier = 0
         self._requests: dict[int, asyncio.Future[Frame]] = {}
+        self._barriers: deque[tuple[int, Callable[[], None]]] = deque()
         self._inventory: dict[int, Frame] = {}
         self._ready: asyncio.Future[None] | None = None
         self._up = asyncio.Event()
@@ -71,6 +83,10 @@ class Guest:
         self._reconnecting: asyncio.Task[None] | None = None
         self._boot = b""
         self._restarted = False
+        self._said = Sparse(log)
+        self._adopted = 0
+        self._pause = 0.0
+        self._since = 0.0  # when the present connection was up
         self.sleeping = False
 
     # -- connecting
@@ -129,6 +145,7 @@ class Guest:
 
     def _broke(self) -> None:
         self._up.clear()
+        self._barriers.clear()
         requests, self._requests = self._requests, {}
         for future in requests.values():
             if not future.done():
@@ -139,8 +156,12 @@ class Guest:
             channel.lost()
 
     async def _reconnect(self) -> None:
-        delay = 0.0
+        loop = asyncio.get_running_loop()
+        if loop.time() - self._since > WORKS:
+            self._pause = 0.0
         while not self._closing:
+            await asyncio.sleep(self._pause)
+            self._pause = min(MAX_PAUSE, self._pause * 2 or 0.01)
             try:
                 state = await self._engine.inspect(self._ref)
                 if state.status != "running":
@@ -150,8 +171,6 @@ class Guest:
                 return
             except (TfnzError, OSError) as error:
                 log.info("guest %s: reconnecting: %s", self._ref[:12], error)
-            delay = min(1.0, delay * 2 or 0.01)
-            await asyncio.sleep(delay)
 
     async def up(self) -> None:
         """Wait until connected."""
@@ -164,7 +183,7 @@ class Guest:
             for frame in self._decoder.feed(chunk):
                 self._dispatch(frame)
         except ProtocolError as error:
-            log.warning("guest %s: %s The connection is closed.", self._ref[:12], error)
+            self._said.warning("guest %s: %s The connection is closed.", self._ref[:12], error)
             self._decoder = wire.Decoder()
             ready, self._ready = self._ready, None
             if ready is not None and not ready.done():
@@ -186,32 +205,48 @@ class Guest:
             if channel is not None:
                 channel.frame(frame)
             return
+        if self._up.is_set() and frame.type is not Type.PONG:
+            raise ProtocolError(f"{frame.type.name} on channel 0 after READY.")
         match frame.type:
             case Type.HELLO:
                 self._hello(frame)
             case Type.PROC:
-                self._inventory[frame.channel] = frame
+                self._listed(frame)
             case Type.READY:
                 # At once: frames that follow in the same chunk belong to these channels.
                 self._take_inventory()
                 if self._ready is not None and not self._ready.done():
                     self._ready.set_result(None)
             case Type.PONG:
-                pass
+                while self._barriers and self._barriers[0][0] <= frame.values[0]:
+                    self._barriers.popleft()[1]()
             case _:
                 raise ProtocolError(f"{frame.type.name} on channel {frame.channel} before READY.")
 
+    def _listed(self, frame: Frame) -> None:
+        size = sum(len(value) for _, value in frame.fields if isinstance(value, bytes))
+        if not 0 < frame.channel < 1 << 31 or size > MAX_LISTED:
+            raise ProtocolError(f"PROC on channel {frame.channel} with {size} bytes.")
+        self._inventory[frame.channel] = frame
+        if len(self._inventory) > wire.MAX_CHANNELS:
+            raise ProtocolError(f"A list of more than {wire.MAX_CHANNELS} processes.")
+
     def _take_inventory(self) -> None:
         self._up.set()
+        self._since = asyncio.get_running_loop().time()
         known = dict(self._channels)
         if self._restarted:
             # Somebody restarted the container: what we knew is gone, numbers mean other things.
+            self._was_restarted()
             self._channels.clear()
             for channel in known.values():
                 channel.resumed(None)
             known = {}
         for number, frame in self._inventory.items():
             if number not in known:
+                self._adopted += 1
+                if self._adopted > wire.MAX_CHANNELS:
+                    raise ProtocolError(f"More than {wire.MAX_CHANNELS} processes to adopt.")
                 self._next_channel = max(self._next_channel, number + 1)
                 self._adopt(frame)
         for number, channel in known.items():
@@ -250,6 +285,13 @@ class Guest:
         """Queue a frame; without a connection it is dropped (``resumed`` will mend that)."""
         if self._stream is not None:
             self._stream.write(frame)
+
+    def barrier(self, reached: Callable[[], None]) -> None:
+        """Have it called once the guest has all that was sent; not if the connection breaks."""
+        if self._stream is not None:
+            self._next_barrier += 1
+            self._barriers.append((self._next_barrier, reached))
+            self.send(wire.fixed(Type.PING, wire.CONNECTION, self._next_barrier))
 
     def request(self, kind: Type, channel: int, *values: int) -> asyncio.Future[Frame]:
         """Send a frame whose first number is a request; the future gets its answer.

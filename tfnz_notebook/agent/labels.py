@@ -6,6 +6,7 @@ import dataclasses
 import json
 import time
 
+from tfnz_notebook.agent.command import IDENT
 from tfnz_notebook.engines.base import (
     LABEL_CONTAINER,
     LABEL_CREATED,
@@ -31,6 +32,7 @@ def labelled(
         "name": spec.name,
         "sleep": spec.sleep,
         "memory": spec.memory,
+        "network": spec.network,
         "tag": tag,
         "created": now,
     }
@@ -60,7 +62,10 @@ class Known:
 
 
 def known(found: Found) -> Known | None:
-    """The container as its labels tell it; None when they are not (or no longer) readable."""
+    """The container as its labels tell it; None when they are not (or no longer) readable.
+
+    Whoever else uses the engine may write labels as ours; the id becomes a directory's name here.
+    """
     labels = found.labels
     session, ident = labels.get(LABEL_SESSION, ""), labels.get(LABEL_CONTAINER, "")
     try:
@@ -71,13 +76,14 @@ def known(found: Found) -> Known | None:
             name=told.get("name"),
             sleep=bool(told.get("sleep")),
             memory=told.get("memory"),
+            network=told.get("network"),
             labels=labels,
         )
         created = float(told["created"])
         ttl = float(labels[LABEL_DURABLE]) if labels.get(LABEL_DURABLE) else None
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    if not session or not ident:
+    if not session or not IDENT.fullmatch(ident):
         return None
     durable = LABEL_DURABLE in labels
     return Known(spec, session, durable, ttl, str(told.get("tag", "")), created)

@@ -7,8 +7,9 @@ their process runs: the guest's own memory is their durable copy. Larger ones ar
 segment files of ``SEGMENT`` bytes, named by the offset of their first byte, and acknowledged.
 
 At the quota a log either stops acknowledging (``retain='all'``: the guest's window fills, the
-process blocks on write) or drops its oldest segment (``retain='tail'``). The same happens when
-the disk is full. Memory per log is bounded by the guest's window plus ``TAIL``.
+process blocks on write) or drops its oldest segment (``retain='tail'``). A full disk stops the
+acknowledging as well, until there is room. Memory per log is bounded by the guest's window plus
+``TAIL``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import contextlib
 import ctypes
 import os
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal
 
@@ -45,6 +47,15 @@ def _fallocate(descriptor: int, offset: int, size: int) -> None:
         libc.fallocate(descriptor, _KEEP_SIZE, ctypes.c_int64(offset), ctypes.c_int64(size))
 
 
+def _pieces(path: Path) -> Iterator[tuple[int, int]]:
+    """First offset and size of each segment of that log. Not glob(): it takes a millisecond."""
+    start = len(path.name) + 1
+    with contextlib.suppress(FileNotFoundError), os.scandir(path.parent) as entries:
+        for entry in entries:
+            if entry.name.startswith(f"{path.name}.") and entry.name[start:].isdigit():
+                yield int(entry.name[start:]), entry.stat(follow_symlinks=False).st_size
+
+
 class Log:
     """One stream of one process. Offsets count bytes since the process started."""
 
@@ -63,6 +74,8 @@ class Log:
         self.pending = PENDING
         #: What stopped the spool (quota or a disk error), for people; empty while all is well.
         self.trouble = ""
+        #: It is the quota, which no waiting helps.
+        self.full = False
         self._chunks: deque[tuple[int, bytes]] = deque()
         self._kept = 0
         self._segments: list[tuple[int, int]] = []  # (first offset, size)
@@ -73,12 +86,7 @@ class Log:
     def adopt(cls, path: Path, *, retain: Retain = "all", quota: int = QUOTA) -> Log:
         """The log an earlier agent left at ``path``, as far as its files go."""
         log = cls(path, retain=retain, quota=quota)
-        found = sorted(
-            (int(piece.suffix[1:]), piece.stat().st_size)
-            for piece in path.parent.glob(path.name + ".*")
-            if piece.suffix[1:].isdigit()
-        )
-        for start, size in found:
+        for start, size in sorted(_pieces(path)):
             if log._segments and start != log.spooled:
                 break  # a hole: what follows cannot be trusted
             log._segments.append((start, size))
@@ -86,6 +94,8 @@ class Log:
         if log._segments:
             log.base = log._segments[0][0]
             log.head = log.spooled
+            with contextlib.suppress(OSError):  # what the last one had reserved
+                os.truncate(log._segment_path(log._segments[-1][0]), log._segments[-1][1])
         return log
 
     def append(self, offset: int, chunk: bytes) -> bool:
@@ -118,7 +128,8 @@ class Log:
 
     def spool(self) -> bool:
         """Write what is not yet in a file; False if the quota or the disk does not allow it."""
-        if self.retain == "all" and self.head - self.base > self.quota:
+        self.full = self.retain == "all" and self.head - self.base > self.quota
+        if self.full:
             self.trouble = f"the quota of {self.quota} bytes is full"
             return False
         try:
@@ -139,6 +150,10 @@ class Log:
             self._segment_path(start).unlink(missing_ok=True)
             self.base = start + size
         return True
+
+    def lift(self) -> None:
+        """Its process has exited: what is left in its pipe and in the guest is taken as well."""
+        self.quota += 2 * WINDOW_OUT
 
     def _segment_path(self, start: int) -> Path:
         return self.path.with_name(f"{self.path.name}.{start}")

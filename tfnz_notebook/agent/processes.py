@@ -16,11 +16,13 @@ from functools import partial
 from typing import Any, Final
 
 from tfnz_notebook._wire import guest as wire
-from tfnz_notebook._wire.guest import Flag, Frame, Tag, Target, Type
+from tfnz_notebook._wire.guest import Flag, Frame, Tag, Type
+from tfnz_notebook.agent.asking import close_stdin
 from tfnz_notebook.agent.command import Command
+from tfnz_notebook.agent.ending import destroy
 from tfnz_notebook.agent.guests import Guest
 from tfnz_notebook.agent.logs import Log
-from tfnz_notebook.agent.outputs import Order, Output
+from tfnz_notebook.agent.outputs import RETRY, Order, Output
 from tfnz_notebook.agent.records import Records
 from tfnz_notebook.agent.refusals import spawn_error
 from tfnz_notebook.agent.stdin import Stdin
@@ -52,11 +54,13 @@ class Process:
         self.command = command
         self.pid = 0
         self.started = 0.0
+        self._began = 0.0  # the same, on the clock that nobody sets
         self.returncode: int | None = None
         self.ran: float | None = None  # seconds from start to end; None if nobody was there then
         self.flags = 0
         self.seconds = 0.0
         self.ended = False
+        self._recorded = False  # its end, and all its output, are in files
         self.timed_out = False
         self.late = False  # it had ended before this agent met it
         #: Final offsets of what was written before the end; None until END.
@@ -65,16 +69,18 @@ class Process:
         options: dict[str, Any] = {"retain": command.retain}
         if quota is not None:
             options["quota"] = quota
-        self.outputs = (
-            Output(make(records.folder / f"{ident}.out", **options), partial(self._ack, 1)),
-            Output(make(records.folder / f"{ident}.err", **options), partial(self._ack, 2)),
-        )
+        told = self._notify
+        self.outputs = [
+            Output(make(records.folder / f"{ident}.{name}", **options), partial(self._ack, n), told)
+            for n, name in ((1, "out"), (2, "err"))
+        ]
         self.logs = (self.outputs[0].log, self.outputs[1].log)
         if command.tty:
             self.outputs[0].of_terminal()
         self.order = Order()
         self.guest = guest
         self._records = records
+        self.writes = records.writes
         self._changed = changed
         self.channel = 0
         self._spawned: asyncio.Future[None] | None = None
@@ -82,7 +88,7 @@ class Process:
         self._telling = False
         self.turn = asyncio.Lock()  # one question after the other
         self._timer: asyncio.TimerHandle | None = None
-        self._destroying = False
+        self.destroying = False
         self._ender: asyncio.Task[None] | None = None
         self.closing: asyncio.Task[None] | None = None
         self.input = Stdin(guest)
@@ -95,10 +101,12 @@ class Process:
         self._spawned = asyncio.get_running_loop().create_future()
         self._say_spawn()
         await self._spawned
-        if self.command.timeout is not None:
-            self._timer = asyncio.get_running_loop().call_later(
-                self.command.timeout, self._timeout_reached
-            )
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        if self.command.timeout is not None and self.returncode is None:
+            left = max(0.0, self._began + self.command.timeout - time.monotonic())
+            self._timer = asyncio.get_running_loop().call_later(left, self._timeout_reached)
 
     def _say_spawn(self) -> None:
         fields = self.command.fields(self.ident)
@@ -113,9 +121,19 @@ class Process:
             self.outputs[0].of_terminal()
         self.pid = inventory.integer(Tag.PID)
         self.started = inventory.integer(Tag.STARTED) / 1e9
-        self.input.begin(inventory.integer(Tag.IN_OFFSET))
+        # A guest from before AGE was added says only what the wall clock showed.
+        age = inventory.integer(Tag.AGE, -1) / 1e9
+        self._began = time.monotonic() - (age if age >= 0 else max(0.0, time.time() - self.started))
+        self.command.rows = inventory.integer(Tag.ROWS) or self.command.rows
+        self.command.columns = inventory.integer(Tag.COLUMNS) or self.command.columns
         self.late = any(tag is Tag.STATUS for tag, _ in inventory.fields)
+        received, closed = inventory.integer(Tag.IN_OFFSET), inventory.integer(Tag.IN_EOF) == 1
+        self.input.begin(received, closed=closed)
+        if self.writes.adopt(self.ident, received) and not closed and not self.late:
+            close_stdin(self)
         self.resumed(inventory)
+        if not self.late:
+            self._set_timer()
 
     def recall(self, told: dict[str, Any]) -> None:
         """Be a process that ended under an earlier agent, as it was recorded."""
@@ -125,7 +143,7 @@ class Process:
         self.timed_out, self.ran = bool(told["timed_out"]), told.get("ran")
         self.flags = Flag.OOM if told["oom"] else 0
         self.final = (int(told["out"]), int(told["err"]))
-        self.ended = True
+        self.ended = self._recorded = True
         self.done.set()
         for log in self.logs:
             log.eof = True
@@ -165,6 +183,7 @@ class Process:
     def _is_spawned(self, pid: int) -> None:
         self.pid = pid
         self.started = self.started or time.time()
+        self._began = self._began or time.monotonic()
         if self._spawned is not None and not self._spawned.done():
             self._spawned.set_result(None)
 
@@ -173,8 +192,8 @@ class Process:
 
     def _stream_ended(self, index: int) -> None:
         output = self.outputs[index]
-        if self.ended:
-            output.release(output.log.head)
+        if self._recorded and not output.settle():
+            self._record()
         output.end()
 
     def _exited(self, returncode: int) -> None:
@@ -182,12 +201,11 @@ class Process:
             return
         self.returncode = returncode
         if self.started and not self.late:
-            self.ran = max(0.0, time.time() - self.started)
+            self.ran = time.monotonic() - self._began
         if self._timer is not None:
             self._timer.cancel()
         self.input.release()
         for output in self.outputs:
-            output.exited = True
             output.flush()
         self._notify()
 
@@ -207,12 +225,20 @@ class Process:
             self.ended = True
             self.done.set()
             self._notify()
-        for output in self.outputs:
-            if output.log.spool():
-                output.release(output.log.head)
-            output.log.close()
-        self._records.write(self.info())
-        self.guest.send(wire.fixed(Type.FORGET, self.channel))
+        self._record()
+
+    def _record(self) -> None:
+        """Have its end and its output in files, now or once there is room; then nothing forgets."""
+        if self._timer is not None:
+            self._timer.cancel()
+        first, second = (output.settle() for output in self.outputs)
+        spooled = first and second
+        if spooled and not self._recorded:
+            self._recorded = self._records.write(self.info())
+        if spooled and self._recorded:
+            self.guest.send(wire.fixed(Type.FORGET, self.channel))
+        else:
+            self._timer = asyncio.get_running_loop().call_later(RETRY, self._record)
 
     def lost(self) -> None:
         """The connection broke; the guest keeps what we did not acknowledge."""
@@ -230,9 +256,9 @@ class Process:
             self._is_spawned(inventory.integer(Tag.PID))
         for output, tag in zip(self.outputs, (Tag.OUT_BASE, Tag.ERR_BASE), strict=True):
             base, head = inventory.integer(tag), inventory.integer(Tag(tag + 1))
-            output.resume(base, head, ended=self.ended)
+            output.resume(base, head, kept=self._recorded)
         self.input.resumed(inventory.integer(Tag.IN_OFFSET))
-        if self.ended:
+        if self._recorded:
             self.guest.send(wire.fixed(Type.FORGET, self.channel))
 
     def gone(self, returncode: int = -signal.SIGKILL) -> None:
@@ -249,11 +275,9 @@ class Process:
             self.final = (self.logs[0].head, self.logs[1].head)
             self.ended = True
             self.done.set()
-            self._records.write(self.info())
         for output in self.outputs:
             output.pump()
-            output.log.spool()
-            output.log.close()
+        self._record()
         self._tell()  # now, not soon: what comes next is the end of the container
 
     # -- stdin
@@ -266,12 +290,6 @@ class Process:
                 "Spawn another one."
             )
 
-    async def stdin(self, chunk: bytes) -> None:
-        """Queue bytes for its stdin; waits while too many are queued. ProcessGone."""
-        self.alive("write to stdin")
-        self.input.write(chunk)
-        await self.input.room()
-
     # -- control
 
     async def resize(self, rows: int, columns: int) -> None:
@@ -280,70 +298,22 @@ class Process:
         self.guest.send(wire.fixed(Type.RESIZE, self.channel, rows, columns))
         self._notify()
 
-    async def signal(self, number: int, target: Target) -> int:
-        """Signal its leader, group or tree; how many were reached. ProcessGone, SpawnFailed."""
-        if target is not Target.TREE:
-            self.alive("signal")
-        frame = await self.guest.request(Type.SIGNAL, self.channel, number, target)
-        _, errno, count = frame.values
-        if errno == 3 and target is Target.TREE:  # ESRCH: a tree without members
-            return 0
-        if errno == 3:
-            raise ProcessGone("Cannot signal: the process has just ended.")
-        if errno:
-            raise ProcessGone(f"Cannot signal: errno {errno}. Is {number} a signal?")
-        return count
-
-    async def destroy(self, grace: float) -> int:
-        """TERM the tree, KILL it after ``grace`` seconds; the number of survivors."""
-        self.alive("destroy")
-        if self._destroying:
-            raise ProcessGone("Cannot destroy: the process is already being destroyed.")
-        self._destroying = True
-        try:
-            if grace > 0:
-                with contextlib.suppress(ProcessGone):
-                    await self.signal(signal.SIGTERM, Target.TREE)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(grace):
-                        await self._tree_gone()
-            survivors = await self._kill()
-            async with asyncio.timeout(10):
-                await self.done.wait()
-            return survivors
-        except TimeoutError:
-            raise WaitTimeout(
-                "Cannot destroy: the process did not end within 10 s of KILL. "
-                "Destroy its container."
-            ) from None
-        finally:
-            self._destroying = False
-
-    async def _tree_gone(self) -> None:
-        delay = 0.002
-        while self.returncode is None or await self.signal(0, Target.TREE):
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, 0.1)
-
-    async def _kill(self) -> int:
-        with contextlib.suppress(ProcessGone):
-            return await self.signal(signal.SIGKILL, Target.TREE)
-        return 0
-
     def _timeout_reached(self) -> None:
-        if self.returncode is None and not self._destroying:
+        if self.returncode is None and not self.destroying:
             self.timed_out = True
             self._timer = None
             self._ender = asyncio.create_task(self._end_on_timeout())
 
     async def _end_on_timeout(self) -> None:
         with contextlib.suppress(ProcessGone, WaitTimeout, ContainerGone):
-            await self.destroy(TIMEOUT_GRACE)
+            await destroy(self, TIMEOUT_GRACE)
 
     def discard(self) -> None:
         """Its output is of no use any more."""
-        for log in self.logs:
-            log.discard()
+        if self._timer is not None:
+            self._timer.cancel()
+        for output in self.outputs:
+            output.discard()
 
     def info(self) -> dict[str, Any]:
         """What kernels see, as in PROTOCOL.md."""
@@ -365,14 +335,24 @@ class Process:
             "ran": self.ran,
             "timed_out": self.timed_out,
             "oom": bool(self.flags & Flag.OOM),
+            "retain": self.command.retain,
+            "stalled": next((log.trouble for log in self.logs if log.trouble), ""),
         }
 
 
 def recalled(
-    container: str, guest: Guest, records: Records, changed: Callable[[Process], None]
+    container: str,
+    guest: Guest,
+    records: Records,
+    changed: Callable[[Process], None],
+    *,
+    over: bool,
 ) -> Iterator[Process]:
-    """The processes of a container that ended under an earlier agent."""
-    for told in records.read():
+    """The processes of a container that ended under an earlier agent.
+
+    ``over``: the container has ended, so those ended with it of which only the output is left.
+    """
+    for told in [*records.read(), *(records.unended() if over else ())]:
         try:
             command = Command([], text=str(told["text"]))
             ident = str(told["process"])

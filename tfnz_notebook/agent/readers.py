@@ -12,8 +12,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from tfnz_notebook._wire.guest import WINDOW_OUT
 from tfnz_notebook._wire.link import MAX_CHUNK
 from tfnz_notebook.agent.logs import Log
+from tfnz_notebook.errors import ProtocolError
 
 
 class Sink(Protocol):
@@ -61,7 +63,10 @@ class Reader:
             self.moved()
 
     def pump(self) -> None:
-        """Send what the log has and the credit allows."""
+        """Send what the log has and the credit allows. What it dropped costs none."""
+        if self.offset < self.log.base:
+            self.credit += self.log.base - self.offset
+            self.offset = self.log.base
         if self.keep is not None and self.log.head - self.offset > self.keep:
             self._skip_to(self.log.head - self.keep)
         while self.offset < self.credit:
@@ -90,11 +95,18 @@ class Flow:
         self.offset = 0
         self._taken = taken
         self._queue: deque[bytes] = deque()
+        self._held = 0
         self._eof = False
+        self.finished = False
+        #: Told when nobody reads on, as by a :class:`Reader`.
+        self.left: Callable[[], None] = lambda: None
 
     def feed(self, chunk: bytes) -> None:
-        """Bytes from the guest, in order."""
+        """Bytes from the guest, in order. ProtocolError beyond its window."""
         self._queue.append(chunk)
+        self._held += len(chunk)
+        if self._held > 2 * WINDOW_OUT:
+            raise ProtocolError(f"{self._held} bytes that nobody gave credit for.")
         self.pump()
 
     def end(self) -> None:
@@ -118,8 +130,9 @@ class Flow:
                 chunk = chunk[:room]
             self.sink.event("data", {"reader": self.ident, "offset": self.offset}, chunk)
             self.offset += len(chunk)
+            self._held -= len(chunk)
         if self.offset > before:
             self._taken(self.offset)
-        if self._eof and not self._queue:
-            self._eof = False
+        if self._eof and not self._queue and not self.finished:
+            self.finished = True
             self.sink.event("eof", {"reader": self.ident, "offset": self.offset})

@@ -10,25 +10,42 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
+from tfnz_notebook.agent.writes import Writes
+
 
 class Records:
-    """The ends of one container's processes, in ``folder``."""
+    """The ends of one container's processes, in ``folder``; and what was written to them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.writes = Writes(folder)
         self._file = -1
 
-    def write(self, told: dict[str, Any]) -> None:
-        """Append an end, as ``Process.info`` tells it. A full disk costs this record, no more."""
-        with contextlib.suppress(OSError):
+    def write(self, told: dict[str, Any]) -> bool:
+        """Append an end, as ``Process.info`` tells it; False if the disk has no room for it."""
+        line = json.dumps(told).encode() + b"\n"
+        try:
             if self._file < 0:
-                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-                self._file = os.open(self.folder / "ended", flags, 0o600)
-            os.write(self._file, json.dumps(told).encode() + b"\n")
+                self._open()
+            size = os.fstat(self._file).st_size
+            if os.write(self._file, line) < len(line):
+                os.ftruncate(self._file, size)
+                return False
+        except OSError:
+            return False
+        return True
+
+    def _open(self) -> None:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._file = os.open(self.folder / "ended", flags, 0o600)
+        size = os.fstat(self._file).st_size
+        if size and os.pread(self._file, 1, size - 1) != b"\n":
+            os.write(self._file, b"\n")  # an earlier agent died while it wrote
 
     def read(self) -> list[dict[str, Any]]:
         """Every end, oldest first; of a process told twice, the last one."""
@@ -41,9 +58,36 @@ class Records:
                     found[str(told["process"])] = told
         return list(found.values())
 
+    def unended(self) -> list[dict[str, Any]]:
+        """Processes that left output and no end: they were killed, with their container."""
+        known = {told["process"] for told in self.read()} | {self.folder.name}  # and its main one
+        left: dict[str, dict[str, int]] = {}
+        for path in sorted(self.folder.glob("*.*.*")):
+            ident, stream, start = path.name.split(".")
+            if ident not in known and stream in ("out", "err") and start.isdigit():
+                left.setdefault(ident, {})[stream] = int(start) + path.stat().st_size
+        return [
+            {
+                "process": ident,
+                "text": "ended with its container",
+                "tty": False,
+                "pid": 0,
+                "started": 0.0,
+                "returncode": -signal.SIGKILL,
+                "seconds": 0.0,
+                "timed_out": False,
+                "oom": False,
+                "ran": None,
+                "out": sizes.get("out", 0),
+                "err": sizes.get("err", 0),
+            }
+            for ident, sizes in left.items()
+        ]
+
     def discard(self) -> None:
         """Delete them, and every spool in the folder."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+        self.writes.discard()
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -11,9 +11,11 @@ from tfnz_notebook.errors import (
     CommandNotExecutable,
     CommandNotFound,
     ContainerFailed,
+    ContainerGone,
     FileError,
     OutOfMemory,
     SpawnFailed,
+    last_words,
 )
 
 
@@ -70,11 +72,21 @@ def out_of_memory(spec: ContainerSpec, tail: bytes) -> OutOfMemory:
     )
 
 
+def over(state: str, returncode: int | None) -> ContainerGone:
+    """The container cannot be used any more."""
+    if state == "destroyed":
+        return ContainerGone("Cannot use this container: it was destroyed. Spawn another one.")
+    return ContainerGone(
+        f"Cannot use this container: it exited with code {returncode}. "
+        "Look at container.logs(), then spawn another one."
+    )
+
+
 def exited_early(spec: ContainerSpec, state: State, tail: bytes) -> ContainerFailed | OutOfMemory:
     """Why a container never became ready; ``tail`` is the end of its output."""
     if state.oom_killed:
         return out_of_memory(spec, tail)
-    said = tail.decode("utf-8", "replace").strip()
+    said = last_words(tail)
     words = f" Its last words:\n{said}" if said else " It said nothing."
     return ContainerFailed(
         f"Cannot start a container of {spec.image!r}: it exited with code {state.exit_code} before "
@@ -82,6 +94,14 @@ def exited_early(spec: ContainerSpec, state: State, tail: bytes) -> ContainerFai
         log=tail,
         returncode=state.exit_code,
     )
+
+
+def reason(errno: int) -> str:
+    """What an error number of the guest's means; it may be any number."""
+    try:
+        return os.strerror(errno)
+    except (OverflowError, ValueError):
+        return f"errno {errno}"
 
 
 _REMEDY = {
@@ -100,6 +120,6 @@ _REMEDY = {
 def file_error(verb: str, path: str, frame: Frame) -> FileError:
     """Why a file operation failed."""
     errno = frame.integer(Tag.ERRNO)
-    reason = frame.text(Tag.TEXT) or os.strerror(errno)
+    cause = frame.text(Tag.TEXT) or reason(errno)
     remedy = _REMEDY.get(errno, "")
-    return FileError(f"Cannot {verb} {path!r}: {reason}. {remedy}".rstrip(), errno=errno)
+    return FileError(f"Cannot {verb} {path!r}: {cause}. {remedy}".rstrip(), errno=errno)

@@ -16,6 +16,7 @@ from tfnz_notebook.agent.containers import Container
 from tfnz_notebook.agent.processes import Process
 from tfnz_notebook.agent.sessions import Member, Sessions, session_name
 from tfnz_notebook.agent.socket import Router
+from tfnz_notebook.agent.sparse import Sparse
 from tfnz_notebook.agent.tickets import Tickets
 from tfnz_notebook.errors import AgentError, ProtocolError, TfnzError, to_wire
 
@@ -45,6 +46,7 @@ class Server:
         self._operations = operations
         self._about = about
         self._tasks: set[asyncio.Task[None]] = set()
+        self._said = Sparse(log)
 
     # -- in
 
@@ -62,7 +64,7 @@ class Server:
             self._garbage(identity, error)
 
     def _garbage(self, identity: bytes, error: ProtocolError) -> None:
-        log.warning("client %s: %s It is forgotten.", identity.hex()[:12], error)
+        self._said.warning("client %s: %s It is forgotten.", identity.hex()[:12], error)
         client = self.clients.get(identity)
         if client is not None:
             self.forget(client)
@@ -82,7 +84,7 @@ class Server:
             assert client is not None
             client.seen()
             work = self._do(client, message)
-        task = asyncio.create_task(self._answer(identity, message, work))
+        task = asyncio.create_task(self._answer(identity, message, work), name=message.name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -104,9 +106,13 @@ class Server:
     async def _hello(self, identity: bytes, message: Message) -> Answer:
         body = message.body
         if not (body["version_min"] <= link.VERSION and body["version"] >= link.VERSION_MIN):
+            theirs = body.get("package") or "another version"
             raise AgentError(
-                f"Cannot talk to this agent: it speaks version {link.VERSION} of the protocol "
-                f"(tfnz-notebook {__version__}). Run 'tfnz-agent stop' and try again."
+                f"Cannot talk to this agent: it is of tfnz-notebook {__version__} and speaks "
+                f"versions {link.VERSION_MIN} to {link.VERSION} of the protocol; you are of "
+                f"{theirs} and speak {body['version_min']} to {body['version']}. Install the "
+                "same version on both sides and restart the older one ('tfnz-agent stop' ends an "
+                "agent; its containers go on)."
             )
         known = False
         client: Client
@@ -162,6 +168,8 @@ class Server:
             return
         dial = client.dials.get(ident)
         if dial is None:
+            if message.name == "dial.close":  # a download that nobody wants any more
+                client.close_reader(ident)
             return
         if message.name == "dial.data":
             dial.data(message.payload or b"")
@@ -200,6 +208,12 @@ class Server:
         for client in list(self.clients.values()):
             if client.hears(container, process):
                 client.event(name, body)
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being done that no kernel would ask of the next agent again."""
+        again = link.REPEATABLE | link.WRITES
+        return any(task.get_name() not in again for task in self._tasks)
 
     def collect(self) -> None:
         """Forget viewers that vanished; run now and then."""

@@ -20,9 +20,10 @@ from urllib.parse import urlsplit
 
 import zmq
 
-from tfnz_notebook import engines
+from tfnz_notebook import __version__, engines
 from tfnz_notebook._wire.link import SESSION_GRACE
 from tfnz_notebook.agent import keys
+from tfnz_notebook.agent.door import Door
 from tfnz_notebook.agent.operations import OPERATIONS
 from tfnz_notebook.agent.server import Server
 from tfnz_notebook.agent.sessions import Sessions
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds without a session after which an agent that was started on demand ends.
 IDLE: Final = float(os.environ.get("TFNZ_AGENT_IDLE", "600"))
+#: Seconds to finish what is half done before an agent ends.
+DRAIN: Final = 20.0
 GRACE: Final = float(os.environ.get("TFNZ_SESSION_GRACE", str(SESSION_GRACE)))
 
 
@@ -142,7 +145,7 @@ class Service:
             about=dict(engine.about()),
         )
         self._context: zmq.Context[Any] = zmq.Context(1)
-        self._auth: Any = None
+        self._door: Door | None = None
         self._stop = asyncio.Event()
 
     async def start(self) -> str:
@@ -177,11 +180,7 @@ class Service:
         public, secret = keys.load(keys.directory() / "server.key_secret")
         if secret is None:
             raise AgentError("Cannot listen: server.key_secret has no secret key.")
-        from zmq.auth.asyncio import AsyncioAuthenticator
-
-        self._auth = AsyncioAuthenticator(self._context)
-        self._auth.start()
-        self._auth.configure_curve(domain="*", location=folder)
+        self._door = Door(self._context, router.socket, folder)
         router.socket.curve_publickey = public
         router.socket.curve_secretkey = secret
         router.socket.curve_server = True
@@ -204,13 +203,22 @@ class Service:
             elif time.monotonic() - idle_since > IDLE:
                 log.info("idle for %.0f s, ending", IDLE)
                 return
+        await self._drain()
+
+    async def _drain(self) -> None:
+        """Finish what is half done: a container that is being made would be lost."""
+        deadline = time.monotonic() + DRAIN
+        while self.sessions.busy or self.server.busy:
+            if time.monotonic() > deadline:
+                return
+            await asyncio.sleep(0.01)
 
     async def close(self) -> None:
         """Let go of everything; containers and their processes go on."""
+        if self._door is not None:
+            self._door.close()
         await self.server.close()
         self.sessions.close()
-        if self._auth is not None:
-            self._auth.stop()
         self._context.destroy(linger=500)
         if self.options.bind is None:
             self._socket.unlink(missing_ok=True)
@@ -242,6 +250,7 @@ async def _live(service: Service, claim: Claim, announce: Callable[[dict[str, An
     try:
         address = await service.start()
         about = {"where": service.where, "socket": address, "pid": os.getpid()}
+        about["version"] = __version__
         claim.tell(about)
         announce(about)
         await service.serve()

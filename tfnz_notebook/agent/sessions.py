@@ -19,6 +19,7 @@ from pathlib import Path
 from tfnz_notebook._wire.link import SESSION_GRACE
 from tfnz_notebook.agent import labels
 from tfnz_notebook.agent.containers import Container
+from tfnz_notebook.agent.neighbours import Neighbours
 from tfnz_notebook.agent.processes import Process
 from tfnz_notebook.engines.base import LABEL_OWNER, Engine
 from tfnz_notebook.errors import ContainerGone, Misuse, ProcessGone, TfnzError
@@ -92,6 +93,7 @@ class Sessions:
         self.owner = owner
         self.spool = spool
         self.grace = grace
+        self.neighbours = Neighbours(engine, spool)
         self._sessions: dict[str, Session] = {}
 
     # -- finding
@@ -105,6 +107,12 @@ class Sessions:
     def get(self, name: str) -> Session | None:
         """The session of that name, if there is one."""
         return self._sessions.get(name)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a container is being made, which the next agent could not go on with."""
+        made = ("pulling", "creating", "starting")
+        return any(c.state in made for each in self for c in each.containers.values())
 
     def join(self, name: str, member: Member, durable: bool, ttl: float | None) -> Session:
         """The session, made if need be, with that member in it."""
@@ -193,12 +201,11 @@ class Sessions:
         changed: Callable[[Container], None],
         process_changed: Callable[[Container, Process], None],
     ) -> None:
-        """Take over every container of ours that the engine holds."""
-        try:
-            found = await self.engine.find({LABEL_OWNER: self.owner})
-        except TfnzError as error:
-            log.warning("cannot look for containers of an earlier agent: %s", error)
-            return
+        """Take over every container of ours that the engine holds. Raises EngineGone.
+
+        An agent that does not know what it has would tell its kernels that all of it is gone.
+        """
+        found = await self.engine.find({LABEL_OWNER: self.owner})
         tasks = []
         for each in found:
             known = labels.known(each)
@@ -217,20 +224,24 @@ class Sessions:
                 self.spool,
                 changed,
                 process_changed,
+                self.neighbours,
                 tag=known.tag,
                 ref=each.ref,
                 created=known.created,
             )
             session.containers[container.ident] = container
+            if each.state.status == "running" and known.spec.network is None:
+                self.neighbours.found(container)
             tasks.append(container.take_over(each.state))
         await asyncio.gather(*tasks)
-        self._sweep()
+        await self._sweep()
         if tasks:
             log.info("adopted %d containers of an earlier agent", len(tasks))
 
-    def _sweep(self) -> None:
-        """Delete the spools of containers that went while no agent was there."""
+    async def _sweep(self) -> None:
+        """Delete spools and sockets of containers that went while no agent was there."""
         known = {ident for session in self for ident in session.containers}
+        await self.engine.sweep(known)
         for folder in self.spool.glob("*"):
             if folder.name not in known:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -2,12 +2,14 @@
 
 Bytes are kept until the guest says that the process's pipe has them, so that a broken connection
 loses and repeats nothing. At most the guest's window is on the way; ``HELD`` more may wait here.
+What the guest has received outlives this agent, so a write is answered when the guest has it all.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from functools import partial
 from typing import Final
 
 from tfnz_notebook._wire import guest as wire
@@ -22,11 +24,14 @@ PIECE: Final = wire.WINDOW_IN // 4
 
 
 class Stdin:
-    """Offsets count bytes since the process started: ``acked`` <= ``sent`` <= ``end``."""
+    """Offsets count bytes since the process started: ``acked`` <= ``received`` <= ``end``."""
 
     def __init__(self, guest: Guest) -> None:
         self.channel = 0
         self.end = 0
+        self.received = 0
+        #: Who writes while others wait for room, in order.
+        self.turn = asyncio.Lock()
         self._guest = guest
         self._pieces: deque[bytes] = deque()
         self._acked = 0
@@ -35,11 +40,12 @@ class Stdin:
         self._held = False
         self._eof_sent = False
         self._over = False
-        self._room = asyncio.Event()
+        self._moved = asyncio.Event()
 
-    def begin(self, offset: int) -> None:
+    def begin(self, offset: int, *, closed: bool) -> None:
         """Start at the offset an earlier agent had reached."""
-        self._acked = self._sent = self.end = offset
+        self._acked = self._sent = self.received = self.end = offset
+        self._closed = self._eof_sent = closed
 
     def write(self, chunk: bytes) -> None:
         """Queue bytes. Raises ProcessGone after :meth:`close`."""
@@ -53,8 +59,16 @@ class Stdin:
     async def room(self) -> None:
         """Wait until less than ``HELD`` waits here, or nobody will read it any more."""
         while self.end - self._acked > HELD and not self._over:
-            self._room.clear()
-            await self._room.wait()
+            await self._change()
+
+    async def arrived(self, upto: int) -> None:
+        """Wait until the guest has everything before ``upto``, or nobody will read it any more."""
+        while self.received < upto and not self._over:
+            await self._change()
+
+    async def _change(self) -> None:
+        self._moved.clear()
+        await self._moved.wait()
 
     def close(self, *, hold: bool = False) -> None:
         """End of file after what is queued; with ``hold`` not before a second call without."""
@@ -63,7 +77,7 @@ class Stdin:
         self._push()
 
     def _push(self) -> None:
-        at = self._acked
+        at, before = self._acked, self._sent
         for piece in self._pieces:
             end = at + len(piece)
             if end > self._sent:
@@ -72,9 +86,16 @@ class Stdin:
                 self._guest.send(wire.data(self.channel, 0, at, piece))
                 self._sent = end
             at = end
+        if self._sent > before:
+            self._guest.barrier(partial(self._has, self._sent))
         if self._closed and not self._held and self._sent == self.end and not self._eof_sent:
             self._eof_sent = True
             self._guest.send(wire.fixed(Type.EOF, self.channel, self.end, stream=0))
+
+    def _has(self, upto: int) -> None:
+        """The guest has everything before ``upto``."""
+        self.received = max(self.received, upto)
+        self._moved.set()
 
     def taken(self, upto: int) -> None:
         """The process's pipe has everything before ``upto``."""
@@ -87,7 +108,7 @@ class Stdin:
         if self._pieces and upto > self._acked:
             self._pieces[0] = self._pieces[0][upto - self._acked :]
             self._acked = upto
-        self._room.set()
+        self._has(upto)
 
     def refused(self) -> None:
         """The process closed its stdin; what is queued goes nowhere, as with any pipe."""
@@ -98,8 +119,8 @@ class Stdin:
         """Nobody will read it any more."""
         self._over = True
         self._pieces.clear()
-        self._acked = self._sent = self.end
-        self._room.set()
+        self._acked = self._sent = self.received = self.end
+        self._moved.set()
 
     def resumed(self, received: int) -> None:
         """The connection is back; the guest has everything before ``received``."""

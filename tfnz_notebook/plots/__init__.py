@@ -15,7 +15,14 @@ A parser is given as it is (``vmstat``), made (``csv(delimiter=';')``), by name 
 compiled regular expression, or as a function of a line that returns numbers by column, one number,
 or None. Without one, the command's name and its first lines tell. Importing this module gives
 ``Process`` and ``Stats`` their ``plot``; the extension (``%load_ext tfnz_notebook``) does it too.
-It needs no notebook: in a script ``plot.wait().picture()`` is a PNG.
+It needs no notebook: in a script ``plot.wait().picture()`` is a PNG. A whole example::
+
+    >>> process = container.spawn_process('echo cpu,io; echo 7,1; echo 9,2')
+    >>> plot = process.plot(csv, x='row').wait()
+    >>> plot.columns, len(plot)
+    (['cpu', 'io'], 2)
+    >>> plot.rows[1]
+    {'row': 1.0, 'cpu': 9.0, 'io': 2.0}
 """
 
 from __future__ import annotations
@@ -26,11 +33,12 @@ from tfnz_notebook._link import arguments
 from tfnz_notebook._link.arguments import StreamName
 from tfnz_notebook.container import Container, Stats
 from tfnz_notebook.errors import Misuse
+from tfnz_notebook.plots import parsers
 from tfnz_notebook.plots.choice import Choice, names
 from tfnz_notebook.plots.feed import SAMPLED, Log, feed, sample
 from tfnz_notebook.plots.model import Plot
-from tfnz_notebook.plots.parsers import PARSERS, Given, Parser, Row, make
 from tfnz_notebook.plots.parsers import Csv as csv  # noqa: N813  # as the tool is written
+from tfnz_notebook.plots.parsers import Given, Parser, Row, make
 from tfnz_notebook.plots.parsers import Iostat as iostat  # noqa: N813
 from tfnz_notebook.plots.parsers import Jsonl as jsonl  # noqa: N813
 from tfnz_notebook.plots.parsers import Keyvalue as keyvalue  # noqa: N813
@@ -54,6 +62,9 @@ __all__ = [
     "top",
     "vmstat",
 ]
+
+PARSERS = parsers.PARSERS
+"""Those that can be named, as in ``%tf_plot --parser csv``."""
 
 
 def plot(

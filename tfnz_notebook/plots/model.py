@@ -51,21 +51,26 @@ class Plot(metaclass=Closed):
         window: float | str | None = None,
         x: str = "time",
     ) -> None:
-        #: Names it for views.
         self.id = uuid.uuid4().hex
+        """Names it for views."""
         self.title = title
-        #: ``time``, ``row`` (a running number), or the name of a column.
+        """What stands above it."""
         self.x = x
+        """``time``, ``row`` (a running number), or the name of a column."""
         self.table = Table()
+        """The rows, as views read them; :attr:`rows` and :attr:`data` are for users."""
         self.choice = choice
-        #: Lines that could not be read, and the last of them with the reason.
+        """Which columns are shown, in what colours; :meth:`select` changes it."""
         self.skipped = 0
+        """How many lines could not be read."""
         self.complaint = ""
+        """The last of them, with the reason."""
         self.ended = False
-        #: Rows that were written before anybody looked are being read.
+        """Whether nothing more comes."""
         self.replaying = False
-        #: Whether somebody chose a window.
+        """Whether rows that were written before anybody looked are being read."""
         self.chosen = window is not None
+        """Whether somebody chose a window."""
         self._window = self._seconds(window)
         self._unit = unit
         self._error = ""
@@ -73,8 +78,8 @@ class Plot(metaclass=Closed):
         self._changes = Changes()
         self._listeners: list[Listener] = []
         self._stop: Callable[[], object] = _nothing
-        #: What serves its views, once it was shown.
         self.source: Source | None = None
+        """What serves its views, once it was shown."""
 
     # -- what users read
 

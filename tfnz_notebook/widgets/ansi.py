@@ -49,9 +49,9 @@ _TOKEN: Final = re.compile(
     r"|\x1b\[[0-?]*[ -/]*|\x9b[0-?]*[ -/]*[@-~]?|\x1b[ -/]*[0-~]?"
     r"|(?P<control>[\r\b\t])|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 )
-#: Bidirectional controls, and characters without a shape that text could hide behind.
+#: Controls, those of direction too, and characters without a shape that text could hide behind.
 _HIDDEN: Final = re.compile(
-    "[\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\U000e0000-\U000e0fff]"
 )
 _FLAGS: Final = {

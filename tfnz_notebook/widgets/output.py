@@ -13,6 +13,9 @@ from tfnz_notebook.widgets import frozen, screen, status
 from tfnz_notebook.widgets.ansi import visible
 from tfnz_notebook.widgets.display import Still, draw
 
+#: Bytes of a stream that the first still looks at, so that a cell which shows many is done soon.
+#: The next one, seconds later, has all that fits.
+QUICK: Final = 6 << 10
 #: Bytes of stderr that a still looks at, of the ``frozen.TAIL`` for both.
 OF_STDERR: Final = frozen.TAIL // 3
 
@@ -31,8 +34,11 @@ class ProcessPicture:
         self.source = ProcessSource(process._link, process.id, about=self._about)
         #: What the log said last, should it go with its container.
         self._pieces: list[tuple[int, bytes]] = []
+        #: Bytes before those, and how many of them the log has dropped.
         self._above = 0
+        self._gone = {1: 0, 2: 0}
         self._heads = {1: 0, 2: 0}
+        self._first = True
 
     @property
     def text(self) -> str:
@@ -84,7 +90,8 @@ class ProcessPicture:
 
     async def still(self, *, final: bool) -> Still:
         """Its tail, coloured, and its status."""
-        await self._read()
+        first, self._first = self._first and not final, False
+        await self._read(first=first)
         info = self._info()
         said = status.of(info)
         if not final and said.state in ("starting", "running"):
@@ -93,20 +100,21 @@ class ProcessPicture:
             said = status.Status("starting", words, facts)
         return await draw(self._draw, self._pieces, self._above, info, said)
 
-    async def _read(self) -> None:
+    async def _read(self, *, first: bool = False) -> None:
         """Look at its log, if that can be reached; else what was read last is all there is."""
         streams = (1,) if self.process.tty else (1, 2)
         try:
-            found = await asyncio.gather(*(self._tail(number) for number in streams))
+            found = await asyncio.gather(*(self._tail(number, first) for number in streams))
         except TfnzError:
             return
         tails = {n: (start, data) for n, (start, data, _) in zip(streams, found, strict=True)}
         self._pieces = frozen.weave(tails, found[-1][2])
         self._above = sum(start for start, _ in tails.values())
 
-    async def _tail(self, stream: int) -> tuple[int, bytes, list[tuple[int, int]]]:
+    async def _tail(self, stream: int, first: bool) -> tuple[int, bytes, list[tuple[int, int]]]:
         """The last of a stream: the offset of its first byte, it, and the order of both."""
         size = screen.MOST if self.process.tty else OF_STDERR if stream == 2 else frozen.TAIL
+        size = min(size, QUICK) if first else size
         link, body = self.process._link, {"process": self.process.id, "stream": stream}
         ordered = stream == 2
         info = self.process._info
@@ -121,6 +129,7 @@ class ProcessPicture:
         )
         start, data = int(reply.body.get("offset", start)), reply.payload or b""
         self._heads[stream] = int(reply.body.get("head", head))
+        self._gone[stream] = int(reply.body.get("base") or 0)
         if start:
             start, data = _whole(start, data)
         order = [(int(n), int(offset)) for n, offset in reply.body.get("order") or ()]
@@ -135,14 +144,15 @@ class ProcessPicture:
         self, pieces: list[tuple[int, bytes]], above: int, info: dict[str, Any], said: status.Status
     ) -> Still:
         """In a worker thread: this takes some ten milliseconds, a terminal's screen more."""
+        gone = min(sum(self._gone.values()), above)
         if info["tty"]:
             data = b"".join(piece for _, piece in pieces)
             rows = [frozen.Row(s) for s in screen.lines(data, info["rows"], info["columns"])]
         else:
             rows = frozen.rows(pieces)
         return Still(
-            frozen.plain(rows, above, f"{self._title} · {said}"),
-            frozen.markup(rows, above, said, title=self._command, tall=self._tall(info)),
+            frozen.plain(rows, above, f"{self._title} · {said}", gone=gone),
+            frozen.markup(rows, above, said, title=self._command, tall=self._tall(info), gone=gone),
         )
 
 

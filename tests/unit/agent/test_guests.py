@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -10,8 +11,9 @@ import pytest
 
 from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire.guest import Decoder, Frame, Reason, Tag, Target, Type
-from tfnz_notebook.agent.asking import ask
+from tfnz_notebook.agent.asking import ask, write
 from tfnz_notebook.agent.command import Command
+from tfnz_notebook.agent.ending import destroy
 from tfnz_notebook.agent.guests import Guest
 from tfnz_notebook.agent.processes import Process
 from tfnz_notebook.agent.records import Records
@@ -104,6 +106,8 @@ class ScriptedGuest:
         if frame.type is Type.HELLO:
             ready = wire.fixed(Type.READY, 0)
             self.say(*self.inventory, ready, *self.after_ready)
+        elif frame.type is Type.PING:
+            self.say(wire.fixed(Type.PONG, 0, *frame.values))
         else:
             self.answers(frame)
 
@@ -253,7 +257,7 @@ async def test_a_process_from_spawn_to_end(tmp_path):
     assert {(f.stream, f.values[0]) for f in setting.script.of(Type.ACK)} == {(1, 3), (2, 3)}
     assert len(setting.script.of(Type.FORGET)) == 1
     with pytest.raises(ProcessGone, match="ended with code 3"):
-        await process.stdin(b"x")
+        await write(process, b"x")
 
 
 @pytest.mark.parametrize(
@@ -408,13 +412,13 @@ async def test_destroy_terminates_then_kills(tmp_path):
     setting.script.answers = answer
     process = setting.process(tmp_path)
     await process.spawn()
-    assert await process.destroy(0.05) == 0
+    assert await destroy(process, 0.05) == 0
     numbers = [frame.values[1] for frame in setting.script.of(Type.SIGNAL)]
     assert numbers[0] == 15
     assert numbers[-1] == 9
     assert process.returncode == -9
     with pytest.raises(ProcessGone, match="Cannot destroy"):
-        await process.destroy(0)
+        await destroy(process, 0)
 
 
 async def test_an_end_is_recorded_before_the_guest_may_forget_it(tmp_path):
@@ -445,7 +449,7 @@ async def test_an_end_is_recorded_before_the_guest_may_forget_it(tmp_path):
     assert again.info() == process.info()
     assert again.logs[0].read(0, 10) == (0, b"out")
     with pytest.raises(ProcessGone):
-        await again.stdin(b"x")
+        await write(again, b"x")
 
 
 def test_a_record_cut_short_is_passed_over(tmp_path):
@@ -456,6 +460,50 @@ def test_a_record_cut_short_is_passed_over(tmp_path):
     path = tmp_path / "c" / "ended"
     path.write_bytes(path.read_bytes() + b'{"process": "c", "ret')
     assert [each["returncode"] for each in records.read()] == [3, 2]
+    later = Records(tmp_path / "c")
+    assert later.write({"process": "d", "returncode": 4})
+    assert [each["returncode"] for each in later.read()] == [3, 2, 4], "not joined to the torn one"
+    later.discard()
     records.discard()
     assert not (tmp_path / "c").exists()
     assert records.read() == []
+
+
+def test_an_end_for_which_the_disk_has_no_room_is_not_recorded_in_part(tmp_path, monkeypatch):
+    records = Records(tmp_path)
+    assert records.write({"process": "a", "returncode": 1})
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, data[:5]))
+    assert not records.write({"process": "b", "returncode": 2})
+    monkeypatch.undo()
+    assert records.write({"process": "c", "returncode": 3})
+    assert [each["process"] for each in records.read()] == ["a", "c"]
+
+
+async def test_what_was_sent_before_a_barrier_has_arrived_when_it_is_reached():
+    setting = Setting()
+    reached: list[str] = []
+    setting.guest.barrier(lambda: reached.append("not connected"))
+    await setting.guest.connect()
+    setting.guest.barrier(lambda: reached.append("first"))
+    setting.guest.barrier(lambda: reached.append("second"))
+    await until(lambda: len(reached) == 2)
+    assert reached == ["first", "second"]
+    setting.guest.close()
+
+
+def test_output_without_an_end_is_of_a_process_that_was_killed(tmp_path):
+    records = Records(tmp_path / ("c" * 32))
+    ended, killed = "a" * 32, "b" * 32
+    records.write({"process": ended, "returncode": 0})
+    for name, data in (
+        (f"{ended}.out.0", b"xx"),
+        (f"{killed}.out.0", b"12345"),
+        (f"{killed}.out.5", b"678"),
+        (f"{killed}.err.0", b"e"),
+        ("c" * 32 + ".out.0", b"its main process"),
+    ):
+        (records.folder / name).write_bytes(data)
+    [told] = records.unended()
+    assert (told["process"], told["returncode"]) == (killed, -9)
+    assert (told["out"], told["err"]) == (8, 1)

@@ -160,3 +160,13 @@ def test_discard_leaves_nothing(tmp_path):
     log.append(0, bytes(PENDING))
     log.discard()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_an_agent_had_reserved_is_given_back_by_the_next(tmp_path):
+    log = Log(tmp_path / "p.out")
+    log.append(0, bytes(PENDING))
+    [segment] = tmp_path.iterdir()
+    reserved = segment.stat().st_blocks
+    Log.adopt(tmp_path / "p.out")
+    assert segment.stat().st_blocks <= max(reserved - 1, PENDING // 512)
+    assert segment.stat().st_size == PENDING

@@ -92,3 +92,13 @@ def test_a_flow_tells_its_source_what_was_taken():
     assert taken == [2, 3, 6]
     assert sink.data() == b"abcdef"
     assert sink.events[-1] == ("eof", 6, b"")
+
+
+def test_passing_over_what_was_dropped_costs_no_credit(tmp_path):
+    log, sink = Log(tmp_path / "p.out"), Recorder()
+    log.append(1000, b"abcdef")
+    reader = Reader(sink, 1, log, 0, 4)
+    reader.pump()
+    assert sink.events == [("data", 1000, b"abcd")]
+    reader.grant(1006)
+    assert sink.data() == b"abcdef"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 
 import pytest
 
@@ -21,6 +22,10 @@ class Wire:
         self.eof: int | None = None
         self.acked = 0
         self.cut = False
+
+    def barrier(self, reached: Callable[[], None]) -> None:
+        if not self.cut:
+            reached()
 
     def send(self, raw: bytes) -> None:
         if self.cut:

@@ -87,6 +87,8 @@ class ScriptedAgent:
     ) -> None:
         """``after``: an agent that has ended, whose containers and processes this one adopts."""
         self.path = runtime / f"{name}.sock"
+        #: Of the protocol.
+        self.version = wire.VERSION
         self.requests: list[Message] = []
         self.notes: list[Message] = []
         self.answers: dict[str, Answer] = {}
@@ -272,7 +274,7 @@ class ScriptedAgent:
     def _hello(self, message: Message) -> Any:
         self.clients.append(self._identity)
         return {
-            "version": 1,
+            "version": self.version,
             "agent": "scripted",
             "session": message.body.get("session") or "s-test",
             "engine": "podman",

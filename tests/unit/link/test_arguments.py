@@ -204,6 +204,13 @@ def test_what_to_put(tmp_path: Path) -> None:
         {"tag": ""},
         {"command": []},
         {"entrypoint": 5},
+        {"capabilities": "NET_ADMIN"},
+        {"capabilities": 5},
+        {"capabilities": ["NET_ADMIN", ""]},
+        {"capabilities": ["NET"]},
+        {"capabilities": ["CAP_CAP_KILL"]},
+        {"capabilities": ["KILL\n"]},
+        {"capabilities": [12]},
     ],
 )
 def test_container_options_that_are_none(options: dict[str, Any]) -> None:
@@ -229,6 +236,8 @@ def test_a_whole_spec() -> None:
             "labels": {"a": "b"},
             "network": "none",
             "entrypoint": "/entry point",
+            "capabilities": ["NET_ADMIN", "cap_sys_ptrace"],
+            "new_privileges": True,
         },
     )
     assert files == {"/a": b"1"}
@@ -239,6 +248,8 @@ def test_a_whole_spec() -> None:
         "volumes": [["/srv", "/srv", True]],
         "command": ["/bin/sh", "-c", "nginx -g x"],
         "entrypoint": ["/entry point"],
+        "capabilities": ["NET_ADMIN", "SYS_PTRACE"],
+        "new_privileges": True,
         "memory": 64 << 20,
         "cpu": 0.5,
         "pids": 10,

@@ -120,6 +120,7 @@ def test_a_late_answer_to_nobody_is_nothing(agent: ScriptedAgent, location: Loca
     agent.raw(wire.encode(Message(Kind.REPLY, 999, "nodes", {})))
     agent.event("process", {"process": "unknown", "info": {}})
     agent.event("data", {"reader": 999, "offset": 0}, b"x")
+    agent.event("from a later version", {"reader": 1})
     assert location.nodes()
     assert len(agent.named("hello")) == 1
 
@@ -136,9 +137,13 @@ def test_pings_keep_the_session(agent: ScriptedAgent) -> None:
 
 def test_after_a_break_it_goes_on(agent: ScriptedAgent, location: Location) -> None:
     client = agent.named("hello")[0].body["client"]
+    assert location.reachable
+    agent.close()
+    agent.until(lambda: not location.reachable)
     fresh = again(agent)
     try:
         assert location.nodes()
+        assert location.reachable
         (hello,) = fresh.named("hello")
         assert hello.body["client"] == client
         assert hello.body["session"] == "s-test"
@@ -177,6 +182,67 @@ def test_repeatable_requests_are_repeated_and_others_fail(
     assert isinstance(results["signal"], LinkClosed)
     assert str(results["signal"]).startswith("Cannot reach the agent of 'podman'")
     assert not fresh.named("process.signal")
+    location.disconnect()
+    fresh.close()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_write_is_said_again_to_an_agent_that_knows_it_by_its_name(
+    agent: ScriptedAgent,
+    location: Location,
+    container: Container,
+    version: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    agent.answers["process.stdin"] = lambda a, m: NotImplemented
+    process = container.spawn_process("cat")
+    errors: list[LinkClosed] = []
+
+    def write() -> None:
+        try:
+            process.stdin(b"once")
+        except LinkClosed as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    agent.until(lambda: agent.named("process.stdin"))
+    (first,) = agent.named("process.stdin")
+    agent.close()
+    monkeypatch.setattr("tfnz_notebook._wire.link.VERSION", version)  # of the next one
+    fresh = again(agent)
+    thread.join(10)
+    said = [(each.body["write"], each.payload) for each in fresh.named("process.stdin")]
+    if version == 1:
+        assert (said, len(errors)) == ([], 1)
+        assert str(errors[0]).startswith("Cannot reach the agent")
+    else:
+        assert (said, errors) == ([(first.body["write"], b"once")], [])
+    location.disconnect()
+    fresh.close()
+
+
+def test_a_container_that_was_being_made_is_asked_for_again(
+    agent: ScriptedAgent, location: Location
+) -> None:
+    agent.answers["container.spawn"] = lambda a, m: ({}, None)
+    files = [("/etc/motd", b"hello")]
+    container = location.node("first").spawn_container("nginx", pre_boot_files=files)
+    (first,) = agent.named("container.spawn")
+    fresh = again(agent, keep=False)
+    assert container.wait_until_ready(10) is container
+    (second,) = fresh.named("container.spawn")
+    assert (second.body, second.payload) == (first.body, first.payload)
+    location.disconnect()
+    fresh.close()
+
+
+def test_a_container_that_ran_and_is_not_known_any_more_is_gone(
+    agent: ScriptedAgent, location: Location, container: Container
+) -> None:
+    fresh = again(agent, keep=False)
+    agent.until(lambda: container.state == "destroyed")
+    assert not fresh.named("container.spawn")
     location.disconnect()
     fresh.close()
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tfnz_notebook._link import starter
-from tfnz_notebook.errors import AgentError, Misuse, NoEngine
+from tfnz_notebook.errors import AgentError, LinkClosed, Misuse, NoEngine
 
 # An agent that listens, says so, and ends when told by a file. It notes that it was started.
 STAND_IN = """
@@ -209,3 +209,13 @@ def test_places_that_are_none(where: str, runtime: Path, monkeypatch: pytest.Mon
 def test_file_names_stay_in_the_directory() -> None:
     assert starter.file_name("kubernetes://ctx/name space/..") == "kubernetes___ctx_name_space_.."
     assert "/" not in starter.file_name("a/../b")
+
+
+def test_one_that_is_killed_while_it_starts_is_no_reason_to_give_up(
+    runtime: Path, stand_in: Path
+) -> None:
+    stand_in.write_text("import os; os.kill(os.getpid(), 9)")
+    with pytest.raises(LinkClosed, match="^Cannot start .*signal 9"):
+        starter.place("podman").find()
+    stand_in.write_text(STAND_IN)
+    assert starter.place("podman").find().url == f"ipc://{runtime}/podman.sock"

@@ -63,6 +63,11 @@ def test_unknown_fields_are_dropped():
     assert "colour" not in link.decode(link.encode(message)).body
 
 
+def test_events_of_a_later_agent_are_no_errors():
+    message = Message(Kind.EVENT, 0, "weather", {"sky": "blue"})
+    assert link.decode(link.encode(message)) == message
+
+
 def test_numbers_are_no_flags_and_flags_no_numbers():
     message = full(Kind.REQUEST, "container.reboot")
     message.body["reset_filesystem"] = 1

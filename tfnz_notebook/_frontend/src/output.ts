@@ -37,6 +37,7 @@ class Output implements Painter {
   private readonly status: Status;
   private readonly body = element("div", "tfnz-body");
   private readonly aboveBar = element("div", "tfnz-above");
+  private kept = "all of it";
   private readonly box = element("div", "tfnz-scroll");
   private readonly lines = element("div", "tfnz-lines");
   private readonly transcript = new Transcript(this.lines);
@@ -158,6 +159,7 @@ class Output implements Painter {
   // --- state -------------------------------------------------------------------------------------------------------
 
   private update(info: ProcessInfo): void {
+    if (info.retain === "tail") this.kept = "the newest of it";
     this.status.update(info);
     if (this.status.over) this.over();
   }
@@ -208,7 +210,7 @@ class Output implements Painter {
     this.transcript.flush(this.follow.following);
     const { above } = this.transcript;
     if (above > 0) {
-      const text = `${size(above)} above: process.log() has all of it`;
+      const text = `${size(above)} above: process.log() has ${this.kept}`;
       if (this.aboveBar.textContent !== text) this.aboveBar.textContent = text;
       this.aboveBar.hidden = false;
     }

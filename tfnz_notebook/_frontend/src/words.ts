@@ -16,6 +16,7 @@ export interface ProcessInfo {
   ran: number | null;
   out: number;
   err: number;
+  retain?: string;
   now: number;
 }
 

@@ -186,7 +186,7 @@ test("a beginning in the middle of a line, and of a character, begins with the n
 
 test("a gap is shown where it is, and the line before it stays", () => {
   const shown = new Shown().write("before\nunfinish\x1b[31m").write("rest\nafter\n", 1, 3_400_000);
-  assert.equal(shown.text, "before\nunfinish\n… 3.4 MB not shown here: process.log() has all of it …after\n");
+  assert.equal(shown.text, "before\nunfinish\n… 3.4 MB not shown here: process.log() has what is kept …after\n");
   shown.write("x\ny\n", 2, 600_000);
   assert.equal(shown.box.querySelectorAll(".tfnz-gap").length, 2);
 });

@@ -25,6 +25,8 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "container.start": containers.container_start,
     "container.stats": containers.container_stats,
     "container.reboot": containers.container_reboot,
+    "container.allow": containers.container_allow,
+    "container.disallow": containers.container_disallow,
     "container.destroy": containers.container_destroy,
     "process.spawn": processes.process_spawn,
     "process.list": processes.process_list,

@@ -9,7 +9,8 @@ import msgpack
 
 from tfnz_notebook._wire.guest import CONNECTION, Tag, Type
 from tfnz_notebook._wire.link import Message
-from tfnz_notebook.agent.clients import IDENT, NOTHING, Answer, Client
+from tfnz_notebook.agent.clients import NOTHING, Answer, Client
+from tfnz_notebook.agent.command import IDENT
 from tfnz_notebook.agent.containers import Container
 from tfnz_notebook.agent.labels import labelled
 from tfnz_notebook.engines.base import ContainerSpec, Mount
@@ -42,6 +43,7 @@ async def container_spawn(client: Client, message: Message) -> Answer:
         client.sessions.spool,
         server.container_changed,
         server.process_changed,
+        client.sessions.neighbours,
         tag=tag,
         pull=told.get("pull") or "missing",
     )
@@ -57,7 +59,7 @@ def _spec(ident: str, told: dict[str, Any], payload: bytes | None) -> ContainerS
     values.pop("id", None)
     try:
         values["mounts"] = tuple(Mount(*volume) for volume in told.get("volumes") or ())
-        for key in ("command", "entrypoint"):
+        for key in ("command", "entrypoint", "capabilities"):
             if key in values:
                 values[key] = tuple(map(str, values[key]))
         if payload:
@@ -97,6 +99,20 @@ async def container_stats(client: Client, message: Message) -> Answer:
 async def container_reboot(client: Client, message: Message) -> Answer:
     """Stop and start again."""
     await client.container(message).reboot(bool(message.body.get("reset_filesystem")))
+    return NOTHING
+
+
+async def container_allow(client: Client, message: Message) -> Answer:
+    """Let another container of the session connect to it."""
+    other = client.sessions.container(client.session, message.body["other"])
+    await client.sessions.neighbours.allow(client.container(message), other)
+    return NOTHING
+
+
+async def container_disallow(client: Client, message: Message) -> Answer:
+    """Take that back."""
+    other = client.sessions.container(client.session, message.body["other"])
+    await client.sessions.neighbours.disallow(client.container(message), other)
     return NOTHING
 
 

@@ -46,7 +46,8 @@ async def file_get(client: Client, message: Message) -> Answer:
     guest = await client.container(message).running()
     transfer, told = await files.get(guest, body["path"], client, body["reader"], body["credit"])
     assert transfer.flow is not None
-    client.readers[body["reader"]] = transfer.flow
+    if not transfer.flow.finished:
+        client.readers[body["reader"]] = transfer.flow
     return told, None
 
 

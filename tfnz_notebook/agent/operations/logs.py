@@ -40,7 +40,8 @@ async def reader_open(client: Client, message: Message) -> Answer:
     start = max(body["offset"], log.base)
     if (tail := body.get("tail")) is not None:
         start = max(start, log.head - tail)
-    credit = body["credit"] if body.get("window") is None else start + body["window"]
+    dropped = max(0, log.base - body["offset"])  # passing over that costs no credit
+    credit = body["credit"] + dropped if body.get("window") is None else start + body["window"]
     keep, hold = body.get("keep"), bool(body.get("hold"))
     client.open_log(body["reader"], process, stream, start, credit, keep=keep, hold=hold)
     return {"offset": start, "head": log.head}, None

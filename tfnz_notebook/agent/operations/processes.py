@@ -6,13 +6,16 @@ from typing import Final
 
 from tfnz_notebook._wire.guest import Target
 from tfnz_notebook._wire.link import Message
-from tfnz_notebook.agent.asking import ask, close_stdin
-from tfnz_notebook.agent.clients import IDENT, NOTHING, Answer, Client
-from tfnz_notebook.agent.command import Command
+from tfnz_notebook.agent.asking import ask, close_stdin, write
+from tfnz_notebook.agent.clients import NOTHING, Answer, Client
+from tfnz_notebook.agent.command import IDENT, Command
+from tfnz_notebook.agent.ending import destroy, signal
 from tfnz_notebook.errors import Misuse, ProtocolError
 
 #: Seconds that destroy_process waits between TERM and KILL, unless told otherwise.
 GRACE: Final = 5.0
+#: The last signal of any Linux (MIPS; 64 elsewhere).
+MAX_SIGNAL: Final = 128
 
 
 async def process_spawn(client: Client, message: Message) -> Answer:
@@ -70,20 +73,23 @@ async def process_signal(client: Client, message: Message) -> Answer:
     target = message.body["target"]
     if target not in iter(Target):
         raise ProtocolError(f"Target {target} is unknown.")
-    return {"count": await process.signal(message.body["signal"], Target(target))}, None
+    number = message.body["signal"]
+    if number > MAX_SIGNAL:
+        raise ProtocolError(f"Signal {number} is unknown.")
+    return {"count": await signal(process, number, Target(target))}, None
 
 
 async def process_destroy(client: Client, message: Message) -> Answer:
     """TERM, then KILL, the whole tree."""
     process = client.process(message)
     grace = message.body.get("grace")
-    return {"survivors": await process.destroy(GRACE if grace is None else float(grace))}, None
+    return {"survivors": await destroy(process, GRACE if grace is None else float(grace))}, None
 
 
 async def process_stdin(client: Client, message: Message) -> Answer:
     """Write to stdin."""
     process = client.process(message)
-    await process.stdin(message.payload or b"")
+    await write(process, message.payload or b"", message.body.get("write") or "")
     return NOTHING
 
 
@@ -107,7 +113,6 @@ async def process_ask(client: Client, message: Message) -> Answer:
     """Write, and say where the reply is in the logs."""
     process = client.process(message)
     body = message.body
-    reply = await ask(
-        process, message.payload or b"", body.get("timeout"), bool(body.get("settle"))
-    )
+    settle, key = bool(body.get("settle")), body.get("write") or ""
+    reply = await ask(process, message.payload or b"", body.get("timeout"), settle, key)
     return dict(reply), None

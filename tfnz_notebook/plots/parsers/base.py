@@ -7,8 +7,6 @@ moment, which :meth:`Parser.settle` tells. A line it cannot read raises ValueErr
 counts that, shows the line, and goes on.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
@@ -17,16 +15,18 @@ class Row(NamedTuple):
     """Numbers by column; ``time`` in seconds since the epoch where the line says it."""
 
     values: Mapping[str, float]
+    """Numbers by column."""
     time: float | None = None
+    """Seconds since the epoch; None: when the line came."""
 
 
 class Parser:
     """Base of the parsers. Give an instance, or the class itself, to ``plot``."""
 
-    #: What ``%tf_plot --parser`` calls it.
     name: ClassVar[str] = ""
-    #: Every column there can be; None where the lines decide.
+    """What ``%tf_plot --parser`` calls it."""
     closed: frozenset[str] | None = None
+    """Every column there can be; None where the lines decide."""
 
     def feed(self, line: str) -> Sequence[Row]:
         """The rows that this line completed. ValueError: it cannot be read."""

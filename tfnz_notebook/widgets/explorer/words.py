@@ -12,18 +12,11 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from tfnz_notebook.errors import ESCAPES, HIDDEN
+
 #: Control characters, and those that change the direction of the text around them or cannot be
 #: seen: each is shown as its escape.
-_HIDDEN: Final = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\ud800-\udfff\U000e0000-\U000e0fff]"
-)
-_ESCAPES: Final = re.compile(
-    r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # OSC: titles, links, the clipboard
-    r"|\x1b[PX^_][^\x1b]*(?:\x1b\\)?"  # DCS, SOS, PM, APC
-    r"|\x1b\[[0-?]*[ -/]*[@-~]?"  # CSI: colours, the cursor
-    r"|\x1b[ -/]*[0-~]?"
-)
+_HIDDEN: Final = re.compile(f"{HIDDEN.pattern}|[\t\n]")
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -43,7 +36,7 @@ def plain(text: object, most: int = 200) -> str:
 
 def last_lines(log: bytes, lines: int = 20, most: int = 4000) -> str:
     """The end of a log as text: no escapes, of a line that was written over its last state."""
-    text = _ESCAPES.sub("", log[-4 * most :].decode("utf-8", "replace"))
+    text = ESCAPES.sub("", log[-4 * most :].decode("utf-8", "replace"))
     kept = []
     for line in text.replace("\r\n", "\n").rstrip("\n").split("\n")[-lines:]:
         written = line.rstrip("\r").rpartition("\r")[2].expandtabs()

@@ -35,7 +35,7 @@ class Block {
     this.dirty = false;
     const el = (this.el ??= this.make());
     if (this.left > 0) {
-      el.textContent = `\u2026 ${size(this.left)} not shown here: process.log() has all of it \u2026`;
+      el.textContent = `\u2026 ${size(this.left)} not shown here: process.log() has what is kept \u2026`;
       return;
     }
     this.openEl?.remove();
