@@ -34,8 +34,11 @@ TRIES = textwrap.dedent("""
     def makes(path):
         os.close(os.open(path + "/x", os.O_WRONLY | os.O_CREAT))
     def connects(path):
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.connect(path)
+        if len(path) < 108:  # bytes in a socket's address; no socket of ours has a longer one
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.connect(path)
+        else:
+            os.stat(path)
     def removes(path):
         os.rename(path, path + ".gone")
     done = {}
