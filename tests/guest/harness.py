@@ -11,6 +11,7 @@ import contextlib
 import os
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -501,6 +502,9 @@ class Guest:
         for end in self._ends:
             end()
         if self.process.poll() is None:
+            # --kill-child does not reach a child that has become another user meanwhile.
+            for child in children(self.pid) if self.hard else ():
+                os.kill(child, signal.SIGKILL)
             self.process.kill() if self.hard else self.process.terminate()
             try:
                 self.process.wait(10)

@@ -328,7 +328,7 @@ def parse(kind: int, stream: int, channel: int, payload: bytes) -> Frame:
     known = type_of.get(kind)
     if known is None:
         raise ProtocolError(f"Frame type {kind:#04x} is unknown.")
-    if stream > Stream.ERR:
+    if stream > Stream.ERR and known in (Type.DATA, Type.ACK, Type.EOF):
         raise ProtocolError(f"Stream {stream} is unknown.")
     if known is Type.DATA:
         if len(payload) < _OFFSET.size:
