@@ -408,7 +408,7 @@ def test_killed_keeper(plain: Agent) -> None:
     os.kill(keeper, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     process.wait_gone()
-    assert not list(children(plain.guest.pid))
+    plain.until(lambda: not list(children(plain.guest.pid)))
 
 
 def test_the_guest_takes_everything_along(start: Callable[..., Guest], tmp_path: Path) -> None:
