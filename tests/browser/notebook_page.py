@@ -99,6 +99,11 @@ class NotebookPage:
                     raise
                 self.watch.forget()
                 self.page.reload()
+        # The same may befall the theme, later on; without it the page is plain, and works.
+        unthemed = self.page.locator(".jp-Dialog", has_text="Error Loading Theme")
+        self.page.add_locator_handler(
+            unthemed, lambda dialog: dialog.locator("button.jp-mod-accept").click()
+        )
         if kernel:
             self.wait_idle()
 

@@ -51,5 +51,6 @@ def test_silent_and_deaf_clients(scene: Scene) -> None:
     assert process.wait(30) == 3
     stream.complete()
     assert memory(scene.agent) - began < 64 * MIB
-    until(lambda: descriptors(scene.agent) <= before + 8, 30, "they are forgotten")
+    # Some are for the container's own files; there were more than a hundred strangers.
+    until(lambda: descriptors(scene.agent) <= before + 20, 30, "they are forgotten")
     box.destroy()

@@ -48,15 +48,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = there
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def world() -> Iterator[World]:
     """The world that tests share; at the end nothing may be left of it."""
     made = World()
-    with pytest.MonkeyPatch.context() as patch:
-        made.enter(patch)
-        yield made
+    yield made
     left = made.close()
     assert not left, "left behind:\n" + "\n".join(left)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def entered(world: World) -> Iterator[None]:
+    """For one file at a time: the next one may be of other tests, which have another world."""
+    with pytest.MonkeyPatch.context() as patch:
+        world.enter(patch)
+        yield
 
 
 @pytest.fixture

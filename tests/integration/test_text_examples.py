@@ -71,7 +71,8 @@ def test_asynchronously(world: World, where: str, nothing_stays: None) -> None:
 
 
 def test_interacting(world: World, where: str, nothing_stays: None) -> None:
-    output = run(world, EXAMPLES["Interacting"], TFNZ_LOCATION=where)
+    # On the host ps draws the tree of all the machine, and cuts its lines where a screen ends.
+    output = run(world, EXAMPLES["Interacting"], TFNZ_LOCATION=where, COLUMNS="500")
     lines = output.rstrip("\n").splitlines()
     assert lines[0].split()[:2] == ["USER", "PID"], output
     assert any("/bin/bash" in line for line in lines[1:]), output

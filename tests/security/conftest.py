@@ -7,6 +7,7 @@ without one; engines are chosen as in tests/integration, whose world and fixture
 
 from integration.conftest import (
     box,
+    entered,
     location,
     node,
     own_world,
@@ -20,6 +21,7 @@ from integration.conftest import (
 
 __all__ = [
     "box",
+    "entered",
     "location",
     "node",
     "own_world",
