@@ -13,6 +13,7 @@ def test_a_cell_runs_in_the_kernel_that_was_asked_for(notebook: Open, place: Pla
     assert int(page.text(0)) in VERSIONS[place.kernel]
     page.run(1, fails=True)
     page.start(2)
+    page.cell(2).locator(".jp-Stdin-input").wait_for()  # it takes the focus when it comes
     page.interrupt()
     page.wait_text(2, "KeyboardInterrupt")
     page.picture("ran")
