@@ -2,12 +2,10 @@
 
 import os
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
 
 import psutil
 from bench.cases import Stage
@@ -17,6 +15,7 @@ from browser.chromium import chromium
 from browser.notebook_page import NotebookPage
 from browser.servers import Server
 from browser.views import Output
+from integration.beside import Beside
 
 #: What writes so many megabytes, as fast as a shell's tools can, and then a line to look for.
 FLOOD = "yes 0123456789abcdefghijklmnopqrstuvwxyz | head -c {size}000000; echo; echo the end"
@@ -72,29 +71,21 @@ def _mib(process: psutil.Process) -> float:
     return float(process.memory_full_info().uss) / (1 << 20)
 
 
-class Peak:
+class Peak(Beside):
     """The most memory that a kernel and the page took beyond what they had; in MiB."""
 
+    period = 0.2
+
     def __init__(self, kernel: int) -> None:
+        super().__init__()
         self._kernel = psutil.Process(kernel)
         self._page = max(_renderers(), key=_mib)
         self._before = _mib(self._kernel)
         self.kernel = self.page = 0.0
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *unused: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._over.wait(0.2):
-            self.kernel = max(self.kernel, _mib(self._kernel) - self._before)
-            self.page = max(self.page, _mib(self._page))
+    def look(self) -> None:
+        self.kernel = max(self.kernel, _mib(self._kernel) - self._before)
+        self.page = max(self.page, _mib(self._page))
 
 
 def flood(stage: Stage) -> list[Case]:

@@ -1,8 +1,8 @@
 """What a process of this machine uses, from /proc."""
 
-import threading
 from pathlib import Path
-from typing import Self
+
+from integration.beside import Beside
 
 MIB = 1 << 20
 
@@ -37,26 +37,18 @@ def threads(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/task").iterdir()))
 
 
-class Sampled:
+class Sampled(Beside):
     """Reads a process's memory twice a second, beside what the test does: ``with Sampled(pid)``."""
 
+    period = 0.5
+
     def __init__(self, pid: int) -> None:
+        super().__init__()
         self._pid = pid
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._sample)
         self.series: list[int] = []
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *unused: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _sample(self) -> None:
-        while not self._over.wait(0.5):
-            self.series.append(memory(self._pid))
+    def look(self) -> None:
+        self.series.append(memory(self._pid))
 
     def growth(self) -> int:
         """Bytes by which the last quarter's mean exceeds the second quarter's."""

@@ -4,15 +4,15 @@ import json
 import logging
 import subprocess
 import sys
-import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
+from integration.beside import Beside
 from integration.polling import until
 from integration.world import World
 
@@ -52,29 +52,21 @@ def debugging(world: World, where: str) -> Iterator[Path]:
         agent.wait(30)
 
 
-class CommandLines:
+class CommandLines(Beside):
     """Those of all processes of this machine, looked at all the time."""
 
+    period = 0.01
+
     def __init__(self) -> None:
+        super().__init__()
         self.seen: set[bytes] = set()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look)
 
-    def _look(self) -> None:
-        while not self._over.wait(0.01):
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
-                try:
-                    self.seen.add(path.read_bytes())
-                except OSError:
-                    continue
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *unused: object) -> None:
-        self._over.set()
-        self._thread.join()
+    def look(self) -> None:
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                self.seen.add(path.read_bytes())
+            except OSError:
+                continue
 
 
 def shown(container: Container) -> Iterator[tuple[str, str]]:
