@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 from tfnz_notebook._link import arguments
-from tfnz_notebook._link.follow import Data, Follower, callbacks
+from tfnz_notebook._link.changes import Changes
+from tfnz_notebook._link.follow import Data, Follower, callbacks, termination
 from tfnz_notebook._link.pieces import Lines, Pieces
 from tfnz_notebook._link.portal import Closed, face
 from tfnz_notebook._link.reader import MAX_BYTES, SMALL, check_size, read
@@ -29,6 +30,9 @@ class Log(metaclass=Closed):
     _tty: bool
     _info: dict[str, Any]
     _complete: bytes | None
+    _gone: bool
+    _followers: list[Follower]
+    _changes: Changes
 
     @property
     def stdout(self) -> bytes:
@@ -161,8 +165,16 @@ class Log(metaclass=Closed):
         function: Callable[..., object] | None,
         offsets: dict[int, int] | None = None,
     ) -> Follower | None:
-        raise NotImplementedError
+        if function is None and not any(data.values()):
+            return None
+        lane = self._container._location._lane()
+        ended = termination(function, subject)
+        follower = Follower(
+            self._link, lane, self._id, subject, data, ended, self._changes, offsets
+        )
+        self._followers.append(follower)
+        return follower
 
     @property
     def _ended(self) -> bool:
-        raise NotImplementedError
+        return bool(self._info.get("ended")) or self._gone

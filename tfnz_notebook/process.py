@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tfnz_notebook._link import arguments, echo, thread
 from tfnz_notebook._link.changes import Changes
-from tfnz_notebook._link.follow import Data, Follower, termination
+from tfnz_notebook._link.follow import Follower
 from tfnz_notebook._link.pieces import Lines, Pieces
 from tfnz_notebook._link.portal import Twin, face
 from tfnz_notebook._link.reader import read
@@ -156,33 +156,12 @@ class Process(Log):
         for follower in self._followers:
             follower.close()
 
-    @property
-    def _ended(self) -> bool:
-        return bool(self._info.get("ended")) or self._gone
-
     def _settled(self) -> bool:
         """Ended, and every callback for it has run; but who waits inside of one cannot wait so."""
         if not self._ended:
             return False
         here = thread.caller().thread
         return all(f.settled or f.lane.runs_in(here) for f in self._followers)
-
-    def _follow(
-        self,
-        subject: object,
-        data: dict[int, Data | None],
-        function: Callable[..., object] | None,
-        offsets: dict[int, int] | None = None,
-    ) -> Follower | None:
-        if function is None and not any(data.values()):
-            return None
-        lane = self._container._location._lane()
-        ended = termination(function, subject)
-        follower = Follower(
-            self._link, lane, self._id, subject, data, ended, self._changes, offsets
-        )
-        self._followers.append(follower)
-        return follower
 
     async def _finished(self, timeout: float | None) -> None:
         def late() -> WaitTimeout:

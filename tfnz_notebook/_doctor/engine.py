@@ -10,10 +10,11 @@ import shutil
 from pathlib import Path
 from typing import Any, Final
 
+from tfnz_notebook import engines
 from tfnz_notebook._doctor.findings import Finding
-from tfnz_notebook.engines import docker_answers, docker_probe, locate, system
+from tfnz_notebook.engines import LOOK_CLOSER, docker_answers, docker_probe, locate, system
 from tfnz_notebook.engines.endpoint import Endpoint, parse
-from tfnz_notebook.engines.podman_service import hybrid_cgroups
+from tfnz_notebook.engines.podman_service import SOCKET, hybrid_cgroups
 from tfnz_notebook.errors import NoEngine, TfnzError
 
 NAMES: Final = ("podman", "docker")
@@ -50,7 +51,7 @@ def endpoints(name: str, runtime: Path) -> list[Endpoint]:
     """Where it may listen; for Podman also where an agent of ours had it listen."""
     if name == "docker":
         return locate.docker()
-    found, own = locate.podman(), runtime / "podman-service.sock"
+    found, own = locate.podman(), runtime / SOCKET
     if not os.environ.get("CONTAINER_HOST") and own.exists():
         found.append(parse(str(own)))
     return found
@@ -183,12 +184,10 @@ def choice(found: list[Finding]) -> Finding:
         usual = named
     else:
         try:
-            from tfnz_notebook.engines import usual as first
-
-            usual = first()
+            usual = engines.usual()
         except NoEngine as error:
             cause, _, remedy = str(error).partition(": ")[2].partition(". ")
-            remedy = remedy.replace("'python -m tfnz_notebook doctor' looks closer.", "").strip()
+            remedy = remedy.removesuffix(LOOK_CLOSER).strip()  # this is the doctor
             return Finding("engine", "bad", f"no container engine: {cause}", remedy, facts)
     facts["usual"] = usual
     if usual in NAMES and usual not in usable:

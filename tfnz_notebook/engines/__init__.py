@@ -17,6 +17,8 @@ from tfnz_notebook.errors import Misuse, NoEngine
 __all__ = ["Engine", "create", "usual"]
 
 
+#: The end of a message about what is not there.
+LOOK_CLOSER: Final = "'python -m tfnz_notebook doctor' looks closer."
 _TRANSPORTS: Final[dict[str, Literal["socket", "exec"] | None]] = {
     "": None,
     "socket": "socket",
@@ -74,7 +76,7 @@ def usual() -> str:
     raise NoEngine(
         "Cannot find a container engine: neither Podman nor Docker answers, and there is no podman "
         f"command. {' '.join([*causes, system.look().advice()])} "
-        "'python -m tfnz_notebook doctor' looks closer."
+        f"{LOOK_CLOSER}"
     )
 
 

@@ -29,6 +29,8 @@ from tfnz_notebook.engines.endpoint import parse
 from tfnz_notebook.engines.http import Client
 from tfnz_notebook.errors import NoEngine, TfnzError
 
+#: Its name; podman.sock is the agent's own.
+SOCKET: Final = "podman-service.sock"
 _START_TIMEOUT: Final = 30.0
 _STOP_TIMEOUT: Final = 10.0
 
@@ -39,7 +41,7 @@ class PodmanService:
     def __init__(self, binary: str, directory: Path) -> None:
         self.binary = binary
         self.directory = directory
-        self.socket = directory / "podman-service.sock"  # podman.sock is the agent's own
+        self.socket = directory / SOCKET
         self._state = directory / "podman-service.json"
         self._log = directory / "podman-service.log"
         self._process: subprocess.Popen[bytes] | None = None
