@@ -11,8 +11,8 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 # A safe path keeps the source tree off sys.path: what the tests import is the wheel in .venv, or nothing.
 PYTEST := PYTHONSAFEPATH=1 $(BIN)/python -m pytest
-# Most tests wait most of the time. A file stays together: its tests share what they started.
-SPREAD := -n 3 --dist loadfile
+# Most tests wait most of the time: three files at a time.
+SPREAD := .ci/pytest $(BIN)/python
 SOURCES := $(sort $(shell find tfnz_notebook jupyter-config -name node_modules -prune -o -type f -not -name '*.pyc' -not -path '*/bin/*' -not -path '*/static/*' -print 2>/dev/null))
 FRONTEND := tfnz_notebook/_frontend
 MODULES := $(FRONTEND)/node_modules/.package-lock.json
@@ -77,11 +77,11 @@ lab: build/.wheel ## open JupyterLab on the notebooks, reachable from this machi
 
 test: lint types frontend guest-checks build/.old-kernel ## everything; the last line is pytest's
 	@export TFNZ_TEST_PATIENCE=$${TFNZ_TEST_PATIENCE:-2}
-	.ci/with-engines env $(PYTEST) $(SPREAD) tests $(ARGS)
+	.ci/with-engines $(SPREAD) tests $(ARGS)
 
 lint: $(VENV)/.made ## ruff and shellcheck
 	@$(BIN)/ruff check .
-	$(BIN)/shellcheck --external-sources .ci/services .ci/images .ci/postgres-entrypoint .ci/setup-system .ci/with-engines .ci/check-wheel .ci/end-run .ci/clean .ci/lock .ci/bench .ci/run .ci/old-kernel .ci/dist
+	$(BIN)/shellcheck --external-sources .ci/services .ci/images .ci/postgres-entrypoint .ci/setup-system .ci/with-engines .ci/check-wheel .ci/end-run .ci/clean .ci/lock .ci/bench .ci/run .ci/old-kernel .ci/dist .ci/pytest
 
 types: $(VENV)/.made ## mypy, strict, the whole package
 	@$(BIN)/mypy
@@ -102,7 +102,8 @@ guest-checks: build/.wheel ## its tests with sanitizers and with coverage, and f
 	@export PYTHONSAFEPATH=1
 	for check in sanitize coverage fuzz; do
 	  echo "guest: $$check"
-	  $(MAKE) --no-print-directory -C tfnz_notebook/_guest PYTHON=$(abspath $(BIN)/python) $$check
+	  $(MAKE) --no-print-directory -C tfnz_notebook/_guest PYTHON=$(abspath $(BIN)/python) \
+	    PYTEST='$(abspath .ci/pytest) $(abspath $(BIN)/python)' $$check
 	done
 
 contract: build/.wheel ## one suite, every engine

@@ -27,8 +27,8 @@ def test_a_sample_of_a_tree(agent: Agent) -> None:
     process.close_stdin()
     process.wait_gone()
     # Its keeper counts once it is reaped, which is a moment after GONE.
-    until(lambda: agent.sample().integer(Tag.CPU) >= during.integer(Tag.CPU))
-    assert agent.sample().integer(Tag.PIDS) == before.integer(Tag.PIDS)
+    until(lambda: agent.sample().integer(Tag.PIDS) == before.integer(Tag.PIDS))
+    assert agent.sample().integer(Tag.CPU) >= during.integer(Tag.CPU)
 
 
 def test_written_bytes(plain: Agent, tmp_path: Path) -> None:
