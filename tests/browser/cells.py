@@ -4,11 +4,7 @@ LOAD = "%load_ext tfnz_notebook"
 
 
 def spawn(image: str = "debian", name: str = "box") -> str:
-    """A sleeping container in a variable; nothing is shown.
-
-    It has no network: each interface that comes or goes on this machine makes Chromium break off
-    what it is loading (ERR_NETWORK_CHANGED).
-    """
+    """A sleeping container in a variable; nothing is shown. It starts sooner without a network."""
     return (
         f"{LOAD}\n"
         "from tfnz_notebook.location import Location\n"

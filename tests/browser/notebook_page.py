@@ -17,12 +17,10 @@ from playwright.sync_api import (
     BrowserContext,
     Locator,
     Page,
-    TimeoutError,  # noqa: A004  # playwright's
     WebSocket,
 )
 
 CELL_SECONDS = 60
-ATTEMPTS = 3
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 # The document that this page is about, in either front-end.
@@ -86,24 +84,10 @@ class NotebookPage:
         self._arrived(kernel=True)
 
     def _arrived(self, *, kernel: bool) -> None:
-        for attempt in range(ATTEMPTS):
-            try:
-                self.page.wait_for_function(
-                    f"({PANEL})?.context?.isReady === true", timeout=30_000 * PATIENCE
-                )
-                self.page.locator(".jp-Notebook .jp-Cell").first.wait_for()
-                break
-            except TimeoutError:
-                # A container's interface came or went, and Chromium broke off what it loaded.
-                if attempt == ATTEMPTS - 1 or not self.watch.broken_off():
-                    raise
-                self.watch.forget()
-                self.page.reload()
-        # The same may befall the theme, later on; without it the page is plain, and works.
-        unthemed = self.page.locator(".jp-Dialog", has_text="Error Loading Theme")
-        self.page.add_locator_handler(
-            unthemed, lambda dialog: dialog.locator("button.jp-mod-accept").click()
+        self.page.wait_for_function(
+            f"({PANEL})?.context?.isReady === true", timeout=30_000 * PATIENCE
         )
+        self.page.locator(".jp-Notebook .jp-Cell").first.wait_for()
         if kernel:
             self.wait_idle()
 

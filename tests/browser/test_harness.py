@@ -20,3 +20,33 @@ def test_a_cell_runs_in_the_kernel_that_was_asked_for(notebook: Open, place: Pla
     page.restart()
     page.reload()
     page.run(0)
+
+
+FETCH = """
+window.told = {loaded: 0, failed: 0};
+window.loading = true;
+for (let each = 0; each < 6; each += 1) (async () => {
+  while (window.loading) {
+    try {
+      await fetch('/api?' + Math.random());
+      window.told.loaded += 1;
+    } catch {
+      window.told.failed += 1;
+    }
+  }
+})();
+"""
+
+
+def test_the_page_does_not_mind_containers_that_come_and_go(notebook: Open) -> None:
+    page = notebook(
+        "from tfnz_notebook.location import Location\nlocation = Location()",
+        "for _ in range(6):\n"
+        "    box = location.node.spawn_container('busybox', sleep=True).wait_until_ready()\n"
+        "    location.node.destroy_container(box)",
+    )
+    page.run(0)
+    page.page.evaluate(FETCH)
+    page.run(1)
+    told = page.page.evaluate("window.loading = false; window.told")
+    assert told["loaded"] > 0 and told["failed"] == 0
