@@ -5,7 +5,7 @@ The first example forgets to bind ``node``; a line that does is added to it.
 
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -70,9 +70,13 @@ def test_asynchronously(world: World, where: str, nothing_stays: None) -> None:
     assert lines[-1][0] - lines[0][0] > 9.5
 
 
-def test_interacting(world: World, where: str, nothing_stays: None) -> None:
-    # On the host ps draws the tree of all the machine, and cuts its lines where a screen ends.
-    output = run(world, EXAMPLES["Interacting"], TFNZ_LOCATION=where, COLUMNS="500")
+def test_interacting(
+    world: World, own_world: Callable[..., World], where: str, nothing_stays: None
+) -> None:
+    # On the host ps draws the tree of all the machine, and cuts its lines where a screen ends. An
+    # agent that is started now has that from us, and its processes from it.
+    place = own_world() if where == "host" else world
+    output = run(place, EXAMPLES["Interacting"], TFNZ_LOCATION=where, COLUMNS="500")
     lines = output.rstrip("\n").splitlines()
     assert lines[0].split()[:2] == ["USER", "PID"], output
     assert any("/bin/bash" in line for line in lines[1:]), output

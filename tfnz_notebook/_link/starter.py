@@ -259,10 +259,12 @@ def _first_line(child: subprocess.Popen[bytes], timeout: float) -> bytes:
     assert child.stdout is not None
     line = b""
     deadline = time.monotonic() + timeout
+    poll = select.poll()  # select() knows no descriptor beyond 1023
+    poll.register(child.stdout, select.POLLIN)
     with child.stdout as pipe:
         while not line.endswith(b"\n") and len(line) < 1 << 16:
             left = deadline - time.monotonic()
-            if left <= 0 or not select.select([pipe], [], [], left)[0]:
+            if left <= 0 or not poll.poll(1000 * left):
                 raise TimeoutError
             piece = os.read(pipe.fileno(), 4096)
             if not piece:

@@ -51,7 +51,9 @@ def make_room(runtime: Path, name: str) -> None:
     try:
         if outdated(runtime, name) == pid:
             signal.pidfd_send_signal(descriptor, signal.SIGTERM)
-            if not select.select([descriptor], [], [], PATIENCE)[0]:
+            poll = select.poll()  # select() knows no descriptor beyond 1023
+            poll.register(descriptor, select.POLLIN)
+            if not poll.poll(1000 * PATIENCE):
                 raise AgentError(
                     f"Cannot replace the agent of an earlier version (pid {pid}): it does not end. "
                     f"End it with 'kill {pid}'; its containers go on."

@@ -21,8 +21,16 @@ from tfnz_notebook.process import Process
 LEAVE: Final = b"\x1d"
 
 
+def _ready(*descriptors: int) -> set[int]:
+    """Wait; those of them that can be read."""
+    poll = select.poll()  # select() knows no descriptor beyond 1023
+    for each in descriptors:
+        poll.register(each, select.POLLIN)
+    return {found for found, _ in poll.poll()}
+
+
 class _Bell:
-    """What happens elsewhere, as a file that ``select`` sees."""
+    """What happens elsewhere, as a file that ``poll`` sees."""
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
@@ -80,8 +88,8 @@ def attach(process: Process) -> bool:
             process.attach(show, lambda _: bell.ring(b"x"))
             bell.ring(b"w")
             while True:
-                ready = select.select([keys, bell], [], [])[0]
-                if bell in ready:
+                ready = _ready(keys, bell.fileno())
+                if bell.fileno() in ready:
                     heard = bell.heard()
                     if b"x" in heard:
                         return False
@@ -121,8 +129,7 @@ def lines(process: Process) -> None:
     try:
         process.attach(None, lambda _: bell.ring(b"x"))
         while True:
-            ready = select.select([keys, bell], [], [])[0]
-            if bell in ready:
+            if bell.fileno() in _ready(keys, bell.fileno()):
                 return
             data = os.read(keys, 65536)
             with suppress(ProcessGone):

@@ -96,11 +96,13 @@ def test_whoever_repeats_after_any_death_writes_each_byte_once(tmp_path, seed):
             sent = payload[got:]
             if rng.random() < 0.5:  # the agent dies, and some of it had arrived
                 arrived += sent[: rng.randrange(len(sent) + 1)]
+                found.discard()
                 found = Writes(tmp_path)
                 found.adopt("p", len(arrived))
                 continue
             arrived += sent
             break
+    found.discard()
     assert bytes(arrived) == b"".join(wanted)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -116,6 +117,20 @@ def test_processes_that_ask_at_once_start_one(runtime: Path, stand_in: Path) -> 
     asking = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(6)]
     said = {each.communicate(timeout=60)[0] for each in asking}
     assert said == {f"ipc://{runtime}/podman.sock\n".encode()}
+    assert len(started(runtime)) == 1
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_process_with_a_thousand_files_open_starts_one(runtime: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, before[1]))
+    files = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        starter.place("podman").find()
+    finally:
+        for each in files:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
     assert len(started(runtime)) == 1
 
 
