@@ -91,6 +91,16 @@ static int64_t micros(struct timeval t)
     return (int64_t)t.tv_sec * 1000000 + t.tv_usec;
 }
 
+/* What it and its children that ended have read and written. */
+static void add_io(pid_t pid, struct totals *sums)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/io", (int)pid);
+    int64_t read = sum(path, "\nread_bytes: "), written = sum(path, "\nwrite_bytes: ");
+    sums->read += read > 0 ? read : 0;
+    sums->written += written > 0 ? written : 0;
+}
+
 static void add_process(pid_t pid, struct totals *sums)
 {
     char path[64], text[1024], *at;
@@ -103,14 +113,18 @@ static void add_process(pid_t pid, struct totals *sums)
     sums->cpu += (int64_t)(n[10] + n[11] + n[12] + n[13]) * (1000000 / sysconf(_SC_CLK_TCK));
     sums->memory += (int64_t)n[20] * sysconf(_SC_PAGESIZE);
     sums->pids++;
-    snprintf(path, sizeof path, "/proc/%d/io", (int)pid);
-    int64_t read = sum(path, "\nread_bytes: "), written = sum(path, "\nwrite_bytes: ");
-    sums->read += read > 0 ? read : 0;
-    sums->written += written > 0 ? written : 0;
+    add_io(pid, sums);
+}
+
+/* Who has ended and is not reaped yet, or is reaped while we look, is counted nowhere for a moment. */
+static int64_t never_less(int64_t *most, int64_t n)
+{
+    return *most = n > *most ? n : *most;
 }
 
 static void sample_tree(void)
 {
+    static struct totals most;
     struct rusage own, ended;
     getrusage(RUSAGE_SELF, &own);
     getrusage(RUSAGE_CHILDREN, &ended);
@@ -120,12 +134,13 @@ static void sample_tree(void)
     bool known = tree_walk(guest.pid, &t, true);
     for (int i = 0; i < t.count; i++)
         add_process(t.members[i].pid, &sums);
-    put_int(QUEUE, TAG_CPU, sums.cpu);
+    add_io(guest.pid, &sums);
+    put_int(QUEUE, TAG_CPU, never_less(&most.cpu, sums.cpu));
     if (known) {
         put_int(QUEUE, TAG_MEMORY, sums.memory);
         put_int(QUEUE, TAG_PIDS, sums.pids);
-        put_int(QUEUE, TAG_READ, sums.read);
-        put_int(QUEUE, TAG_WRITTEN, sums.written);
+        put_int(QUEUE, TAG_READ, never_less(&most.read, sums.read));
+        put_int(QUEUE, TAG_WRITTEN, never_less(&most.written, sums.written));
     }
     tree_free(&t);
 }
