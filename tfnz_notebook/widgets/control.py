@@ -1,11 +1,13 @@
-"""What pages say while a cell holds the kernel's shell channel, in kernels without subshells.
+"""What pages say reaches the kernel over its control channel, where the page can send there.
 
-There (ipykernel before 7) a comm's messages wait until the cell ends. The control channel has a
-thread of its own, so pages are told (``Carrier.control``) to send a hub's messages over that one.
+On the shell channel a comm's messages wait until the cell ends (ipykernel before 7, which has no
+subshells), and everywhere the kernel says busy and idle around each: pages hear two messages more
+for every one they send, and the server's socket holds an echo back until TCP has acknowledged the
+first of them, 40 ms later. The control channel has a thread of its own.
 
-ipykernel has ``control_handlers`` for this, but says busy and idle around each: pages take the
-kernel of a running cell for an idle one, and hear two messages more for every one they send. So we
-take ours before it looks at them, and leave it all others as they came.
+ipykernel has ``control_handlers`` for this, but says busy and idle around each there, too, and
+pages take the kernel of a running cell for an idle one. So we take ours before it looks at them,
+and leave it all others as they came.
 """
 
 from __future__ import annotations
@@ -13,11 +15,9 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from IPython.core.getipython import get_ipython
-
-SUBSHELLS: Final = "kernel subshells"
 
 Listener = Callable[[dict[str, Any]], None]
 
@@ -62,16 +62,12 @@ _changing = threading.Lock()
 
 
 def offered() -> Any:
-    """The kernel whose control channel is of use; None where it is not.
-
-    That is: where there are subshells, or no ipykernel with a thread for its control channel.
-    """
+    """The kernel, if it is an ipykernel with a thread for its control channel; else None."""
     kernel: Any = getattr(get_ipython(), "kernel", None)
     if (
         getattr(kernel, "control_thread", None) is None
         or getattr(kernel, "session", None) is None
         or not hasattr(kernel, "process_control")
-        or SUBSHELLS in kernel.kernel_info.get("supported_features", ())
     ):
         return None
     return kernel

@@ -29,6 +29,10 @@ from tfnz_notebook.widgets.outbox import Outbox
 
 #: Seconds between two comm messages of a kernel.
 PAUSE: Final = 1 / 60
+#: Seconds that an 'ack' waits for something to go with. Alone it would be ahead of the echo that
+#: follows it, which then waits for PAUSE and, in the server's socket, for TCP's delayed
+#: acknowledgement (40 ms).
+LAZY: Final = 0.05
 
 Publish = Callable[[dict[str, Any], list[bytes]], None]
 
@@ -106,7 +110,7 @@ class Hub:
         self._haste = Haste()
         self._over = False
         self._sent_at = 0.0
-        self._scheduled = False
+        self._next: asyncio.TimerHandle | None = None
         self._pid = os.getpid()
         self.widget = Carrier(self._received)
         self._comm = self.widget.comm
@@ -182,21 +186,22 @@ class Hub:
             found = self.desk.views.get(view)
             if found is not None:  # it says 'closed', which now finds room
                 found.drop("slow", "This page did not take what it asked for.")
-        self._schedule()
+        self._schedule(LAZY if head["t"] == "ack" else 0.0)
 
-    def _schedule(self) -> None:
-        if self._scheduled or not self._outbox:
+    def _schedule(self, patience: float = 0.0) -> None:
+        """Send what waits within that time; soon, rather than now, so that a turn goes as one."""
+        if not self._outbox:
             return
-        self._scheduled = True
         loop = asyncio.get_running_loop()
-        wait = self._sent_at + PAUSE - loop.time()
-        if wait > 0:
-            loop.call_later(wait, self._flush)
-        else:  # soon rather than now: what is said in the same turn goes with it
-            loop.call_soon(self._flush)
+        due = max(loop.time() + patience, self._sent_at + PAUSE)
+        if self._next is not None:
+            if self._next.when() <= due:
+                return
+            self._next.cancel()
+        self._next = loop.call_at(due, self._flush)
 
     def _flush(self) -> None:
-        self._scheduled = False
+        self._next = None
         if self.closed:
             self._end()
             return
@@ -219,6 +224,8 @@ class Hub:
     def _end(self) -> None:
         if not self._over:
             self._over = True
+            if self._next is not None:
+                self._next.cancel()
             self.widget.unlisten()
             self._outbox.clear()
             self._told.clear()

@@ -1,4 +1,4 @@
-"""The control channel of a kernel without subshells: a hub's messages, and nobody else's."""
+"""The control channel of a kernel: a hub's messages, and nobody else's."""
 
 import asyncio
 import logging
@@ -19,13 +19,12 @@ from tfnz_notebook.widgets.hub import Hub, hub
 
 
 class Kernel:
-    """As ipykernel 6 is, as far as a message from the control channel is concerned."""
+    """As ipykernel is, as far as a message from the control channel is concerned."""
 
     def __init__(self) -> None:
         self.session = Session(key=b"secret")
         self.control_thread: object | None = object()
         self.log = logging.getLogger("test-kernel")
-        self.kernel_info: dict[str, Any] = {"implementation": "ipython"}
         self.passed: list[str] = []
 
     async def process_control(self, parts: list[zmq.Frame]) -> None:
@@ -92,7 +91,7 @@ def test_the_page_is_told_when_the_comm_opens(
 
     monkeypatch.setattr(comm, "create_comm", opened)
     Hub().close()
-    kernel.kernel_info["supported_features"] = ["kernel subshells"]
+    kernel.control_thread = None
     Hub().close()
     assert [state["control"] for state in states] == [True, False]
 
@@ -183,9 +182,6 @@ def test_twice_is_once(kernel: Kernel) -> None:
 
 def test_where_it_is_of_no_use(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     assert offered() is kernel
-    kernel.kernel_info["supported_features"] = ["debugger", "kernel subshells"]
-    assert offered() is None
-    kernel.kernel_info = {"supported_features": ["debugger"]}
     kernel.control_thread = None
     assert offered() is None
     monkeypatch.setattr(control, "get_ipython", lambda: None)

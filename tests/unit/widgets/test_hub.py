@@ -172,6 +172,31 @@ def test_many_messages_are_few_comm_messages(made: Hub) -> None:
     assert min(pauses[before:], default=1) > module.PAUSE / 2
 
 
+def test_an_acknowledgement_goes_with_the_echo_that_follows_it(
+    made: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LAZY", 60.0)
+    source = open_view(made)
+    view, comm_ = source.views[0], made.widget.comm
+    until(lambda: comm_.sent)  # opened
+
+    async def typed() -> None:
+        view.send("ack", seq=1)
+        await asyncio.sleep(3 * module.PAUSE)
+        assert len(comm_.sent) == 1
+        view.send("data", b"x", stream=1, offset=0)
+
+    wait(typed())
+    until(lambda: len(comm_.sent) == 2)
+    assert [head["t"] for head in comm_.sent[1][1]["content"]["m"]] == ["ack", "data"]
+
+
+def test_an_acknowledgement_that_nothing_follows_is_sent(made: Hub) -> None:
+    source = open_view(made)
+    on_loop(lambda: source.views[0].send("ack", seq=1))
+    until(lambda: made.widget.comm.heads()[-1]["t"] == "ack")
+
+
 def test_a_view_that_takes_nothing_is_closed_as_slow(made: Hub) -> None:
     source = open_view(made)
 

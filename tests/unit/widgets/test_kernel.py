@@ -191,19 +191,8 @@ def test_without_a_page_there_is_no_widget(agent: ScriptedAgent, kernel: Kernel)
 
 
 @pytest.mark.usefixtures("readers")
-def test_without_subshells_the_control_channel_is_heard_in_a_busy_cell(
-    agent: ScriptedAgent, kernel: Kernel
-) -> None:
-    """With what the kernel offers denied; tests/browser has the ipykernel that offers nothing."""
-    answer = kernel.run(
-        "h = hub(); print(h.widget.control, 'process_control' in vars(h._comm.kernel))"
-    )
-    assert kernel.of("stream", answer)[0]["content"]["text"] == "False False\n"
-    kernel.run(
-        "from tfnz_notebook.widgets import control\n"
-        "offers, control.SUBSHELLS = control.SUBSHELLS, 'no such feature'\n"
-        "h.close(); h = hub()"
-    )
+def test_the_control_channel_is_heard_in_a_busy_cell(agent: ScriptedAgent, kernel: Kernel) -> None:
+    kernel.run("from tfnz_notebook.widgets.hub import hub; hub().close(); h = hub()")
     answer = kernel.run("print(h.model_id)")
     model = kernel.until(lambda: kernel.of("stream", answer))[0]["content"]["text"].strip()
     opened = [each["content"] for each in kernel.of("comm_open")]
@@ -232,5 +221,5 @@ def test_without_subshells_the_control_channel_is_heard_in_a_busy_cell(
     assert not kernel.idle(busy)
     agent.end(process, 0)
     kernel.until(lambda: kernel.idle(busy))
-    answer = kernel.run("control.SUBSHELLS = offers; h.close(); print(vars(h._comm.kernel).keys())")
+    answer = kernel.run("h.close(); print(vars(h._comm.kernel).keys())")
     assert "process_control" not in kernel.of("stream", answer)[0]["content"]["text"]
