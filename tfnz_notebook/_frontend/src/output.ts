@@ -16,6 +16,10 @@ import { type ProcessInfo, size } from "./words.js";
 const WINDOW = 128 * 1024;
 const KEEP = 256 * 1024;
 const PIECE = 16 * 1024;
+/** Where so many bytes are left out between two drawings, nobody can tell how often it is drawn: the machine is better
+ * used by who writes them. */
+const FLOOD = 4 * WINDOW;
+const FLOOD_MS = 200;
 const UNSEEN_MS = 3000;
 
 interface Model {
@@ -51,6 +55,8 @@ class Output implements Painter {
   private ends: number[] = [];
   private received = new Map<number, number>();
   private readonly done = new Map<number, number>(); // drawn, and not yet credited
+  private flooded = false;
+  private pause: ReturnType<typeof setTimeout> | undefined;
   private seen = true;
   private unseen: ReturnType<typeof setTimeout> | undefined;
 
@@ -132,6 +138,7 @@ class Output implements Painter {
       shape.disconnect();
       sight.disconnect();
       clearTimeout(this.unseen);
+      clearTimeout(this.pause);
       forget(this);
       this.channel.close();
       this.status.dispose();
@@ -201,9 +208,11 @@ class Output implements Painter {
 
   write(budget: number): void {
     const began = performance.now();
+    this.flooded = false;
     while (this.queue.length > 0 && !this.held && performance.now() - began < budget) {
       const [stream, bytes, left, upto] = this.queue.shift() as Piece;
       this.transcript.write(stream, bytes, left);
+      this.flooded ||= left > FLOOD;
       if (upto > 0) this.done.set(stream, upto);
     }
     if (this.queue.length === 0) for (const stream of this.ends.splice(0)) this.transcript.end(stream);
@@ -222,9 +231,15 @@ class Output implements Painter {
 
   settle(): void {
     this.follow.stick();
+    if (this.flooded) this.pause ??= setTimeout(() => this.credit(), FLOOD_MS);
+    else if (this.pause === undefined) this.credit();
+    if (this.queue.length > 0 || this.ends.length > 0) this.schedule();
+  }
+
+  private credit(): void {
+    this.pause = undefined;
     for (const [stream, upto] of this.done) this.channel.credit(stream, upto);
     this.done.clear();
-    if (this.queue.length > 0 || this.ends.length > 0) this.schedule();
   }
 }
 
