@@ -1,5 +1,6 @@
 // When views touch the page: together, in one animation frame, first all that write, then all that measure, so that the
-// page is laid out once; and so seldom that drawing takes a quarter of the page's time at most, however much comes.
+// page is laid out once; and so seldom that drawing takes a quarter of the page's time at most, however much comes. The
+// more of them move, the less often each: what costs most is that the page shows a new frame.
 
 export interface Painter {
   /** Puts into the page what is new, within so many ms, or asks again. */
@@ -10,6 +11,8 @@ export interface Painter {
 
 const SHARE = 4;
 const GAP_MS = 66;
+const GAP_EACH_MS = 33;
+const GAP_MOST_MS = 200;
 const BUDGET_MS = 12;
 const LEAST_MS = 2;
 
@@ -43,6 +46,7 @@ function run(): void {
   for (const painter of now) painter.write(budget);
   for (const painter of now) painter.settle();
   const cost = performance.now() - began;
-  notBefore = began + Math.max(GAP_MS, SHARE * cost);
+  const gap = Math.min(GAP_MS + GAP_EACH_MS * (now.length - 1), GAP_MOST_MS);
+  notBefore = began + Math.max(gap, SHARE * cost);
   plan();
 }
