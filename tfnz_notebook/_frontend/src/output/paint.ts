@@ -11,7 +11,7 @@ export interface Painter {
 
 const SHARE = 4;
 const GAP_MS = 66;
-const GAP_EACH_MS = 33;
+const GAP_EACH_MS = 50;
 const GAP_MOST_MS = 200;
 const BUDGET_MS = 12;
 const LEAST_MS = 2;

@@ -50,18 +50,17 @@ export class Legend {
     return made;
   }
 
-  /** The newest numbers, shown while the mouse is nowhere. */
+  /** The newest numbers, shown while the mouse is nowhere. Called with each drawing, and written with one: between two of
+   * them they would be a frame of their own. */
   values(now: number, value: Value): void {
     this.#newest = value;
-    if (this.#hovering || this.#wait !== undefined) return;
+    clearTimeout(this.#wait);
+    if (this.#hovering) return;
     if (now >= this.#notBefore) {
       this.#notBefore = now + PAUSE_MS;
       this.#write(value);
-    } else {
-      this.#wait = setTimeout(() => {
-        this.#wait = undefined;
-        if (!this.#hovering && this.#newest) this.#write(this.#newest);
-      }, this.#notBefore - now);
+    } else { // unless this was the last one
+      this.#wait = setTimeout(() => this.#write(value), 2 * PAUSE_MS);
     }
   }
 
@@ -70,6 +69,7 @@ export class Legend {
     const hovered = value !== undefined;
     if (!hovered && !this.#hovering) return;
     this.#hovering = hovered;
+    clearTimeout(this.#wait);
     this.#where.textContent = where;
     const shown = value ?? this.#newest;
     if (shown) this.#write(shown);
