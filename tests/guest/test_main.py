@@ -98,9 +98,9 @@ def test_main_process(start: Callable[..., Guest]) -> None:
 
 
 def test_main_without_an_agent(start: Callable[..., Guest]) -> None:
+    expected = b"".join(b"%d\n" % n for n in range(1, 300001))
     guest = start("sh", "-c", "seq 1 300000; exit 3", options=NO_SLEEP)
     assert guest.process.stdout
-    expected = b"".join(b"%d\n" % n for n in range(1, 300001))
     assert guest.process.stdout.read() == expected
     assert guest.process.wait(10) == 3
 

@@ -49,7 +49,7 @@ def test_it_appears_as_it_comes(notebook: Notebook) -> None:
     until(lambda: "ended" in notebook.text(cell), 20, "it has ended")
     whens = [when for when, _ in notebook.streams(cell)]
     assert whens[-1] - whens[0] > 0.8
-    assert len(whens) >= 5
+    assert len(whens) >= 3, "ipykernel gathers what comes within 0.2 s, on a busy machine more"
 
 
 def test_a_cell_that_computes_is_not_interrupted_by_callbacks(notebook: Notebook) -> None:

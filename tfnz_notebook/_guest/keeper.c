@@ -215,10 +215,10 @@ static _Noreturn void keeper(const struct spec *spec)
         tell(&r);
         leave(0);
     }
+    for (int i = 0; i < 3; i++)
+        close(i); /* before anybody writes: a pipe that only we hold open would take bytes for nobody */
     r = (struct report){.channel = spec->channel, .kind = R_SPAWNED, .pid = pid};
     tell(&r);
-    for (int i = 0; i < 3; i++)
-        close(i);
     keep(spec->channel, pid);
 }
 

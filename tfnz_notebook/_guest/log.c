@@ -6,7 +6,7 @@
  */
 #include "guest.h"
 
-enum { PATIENCE_MS = 250, FINISH_MS = 250 };
+enum { PATIENCE_MS = 1000, FINISH_MS = 1000 };
 static struct log logs[2];
 
 static void log_ready(struct source *s, uint32_t events)
