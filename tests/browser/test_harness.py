@@ -33,10 +33,10 @@ FETCH = """() => {
 
 def test_the_page_does_not_mind_containers_that_come_and_go(notebook: Open) -> None:
     page = notebook(
-        "from tfnz_notebook.location import Location\nlocation = Location()",
+        "from tfnz_notebook.location import Location\nnode = Location().best_node()",
         "for _ in range(6):\n"
-        "    box = location.node.spawn_container('busybox', sleep=True).wait_until_ready()\n"
-        "    location.node.destroy_container(box)",
+        "    box = node.spawn_container('busybox', sleep=True).wait_until_ready()\n"
+        "    node.destroy_container(box)",
     )
     page.run(0)
     page.page.evaluate(FETCH)
