@@ -55,6 +55,7 @@ class Base(metaclass=Closed):
         self._callbacks: tuple[Data | None, Callable[..., object] | None] = (None, None)
         #: What it was asked for with, until it runs: an agent that dies before that forgets it.
         self._asked: tuple[dict[str, Any], bytes | None] | None = None
+        self._asking = False
         self._main = Process._create(self, ident, info.get("image", ""), False)
         self._link.listen("container", ident, self._heard)
         self._link.listen("process", ident, self._main_heard)
@@ -112,7 +113,9 @@ class Base(metaclass=Closed):
             return
         before = self.state
         if info is None and self._asked is not None:
-            self._link.background(self._ask_again(*self._asked))
+            if not self._asking:  # else what we are asking will be said again, and answered
+                self._asking = True
+                self._link.background(self._ask_again(*self._asked))
             return
         self._info = {**self._info, "state": "destroyed"} if info is None else info
         state = self.state
@@ -127,11 +130,13 @@ class Base(metaclass=Closed):
         self._changes.tell()
 
     async def _ask_again(self, body: dict[str, Any], payload: bytes | None) -> None:
-        self._asked = None
         try:
             await self._link.request("container.spawn", body, payload)
         except TfnzError:
+            self._asked = None
             self._heard(None)
+        finally:
+            self._asking = False
 
     def _over(self, state: str, *, known: bool) -> None:
         if not self._main._ended:

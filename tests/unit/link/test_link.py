@@ -222,14 +222,21 @@ def test_a_write_is_said_again_to_an_agent_that_knows_it_by_its_name(
     fresh.close()
 
 
+@pytest.mark.parametrize("deaths", [1, 2, 3])
 def test_a_container_that_was_being_made_is_asked_for_again(
-    agent: ScriptedAgent, location: Location
+    agent: ScriptedAgent, location: Location, deaths: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    agent.answers["container.spawn"] = lambda a, m: ({}, None)
+    """By agents that say yes, and die before they have done anything, however many."""
     files = [("/etc/motd", b"hello")]
-    container = location.node("first").spawn_container("nginx", pre_boot_files=files)
-    (first,) = agent.named("container.spawn")
-    fresh = again(agent, keep=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(ScriptedAgent, "_container_spawn", lambda agent, message: ({}, None))
+        container = location.node("first").spawn_container("nginx", pre_boot_files=files)
+        (first,) = agent.named("container.spawn")
+        fresh = agent
+        for _ in range(deaths - 1):
+            fresh = again(fresh, keep=False)
+            fresh.until(lambda dying=fresh: dying.named("container.spawn"))
+    fresh = again(fresh, keep=False)
     assert container.wait_until_ready(10) is container
     (second,) = fresh.named("container.spawn")
     assert (second.body, second.payload) == (first.body, first.payload)
