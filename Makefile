@@ -11,8 +11,8 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 # A safe path keeps the source tree off sys.path: what the tests import is the wheel in .venv, or nothing.
 PYTEST := PYTHONSAFEPATH=1 $(BIN)/python -m pytest
-# Most tests wait most of the time: three files at a time.
-SPREAD := .ci/pytest $(BIN)/python
+# Most tests wait most of the time: three files at a time. From whatever directory.
+SPREAD := $(abspath .ci/pytest) $(abspath $(BIN)/python)
 SOURCES := $(sort $(shell find tfnz_notebook jupyter-config -name node_modules -prune -o -type f -not -name '*.pyc' -not -path '*/bin/*' -not -path '*/static/*' -print 2>/dev/null))
 FRONTEND := tfnz_notebook/_frontend
 MODULES := $(FRONTEND)/node_modules/.package-lock.json
@@ -75,7 +75,7 @@ lab: build/.wheel ## open JupyterLab on the notebooks, reachable from this machi
 
 # --- to prove it -----------------------------------------------------------------------------------------------------
 
-test: lint types frontend guest-checks build/.old-kernel ## everything; the last line is pytest's
+test: lint types frontend guest-checks build/.old-kernel ## everything
 	@export TFNZ_TEST_PATIENCE=$${TFNZ_TEST_PATIENCE:-2}
 	.ci/with-engines $(SPREAD) tests $(ARGS)
 
@@ -99,11 +99,10 @@ guest-test: build/.wheel ## the guest's binary through real pipes and ptys
 	@$(PYTEST) tests/guest $(ARGS)
 
 guest-checks: build/.wheel ## its tests with sanitizers and with coverage, and frames nobody would send
-	@export PYTHONSAFEPATH=1
-	for check in sanitize coverage fuzz; do
+	@for check in sanitize coverage fuzz; do
 	  echo "guest: $$check"
 	  $(MAKE) --no-print-directory -C tfnz_notebook/_guest PYTHON=$(abspath $(BIN)/python) \
-	    PYTEST='$(abspath .ci/pytest) $(abspath $(BIN)/python)' $$check
+	    PYTEST='$(SPREAD)' $$check
 	done
 
 contract: build/.wheel ## one suite, every engine

@@ -13,12 +13,7 @@ import nbformat
 import nbformat.reader
 from browser.chromium import PATIENCE, Watch, picture
 from browser.servers import Server
-from playwright.sync_api import (
-    BrowserContext,
-    Locator,
-    Page,
-    WebSocket,
-)
+from playwright.sync_api import BrowserContext, Locator, Page, WebSocket
 
 CELL_SECONDS = 60
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

@@ -45,11 +45,12 @@ def test_output_appears_under_the_cell_that_spawned_it(notebook: Notebook) -> No
 
 
 def test_it_appears_as_it_comes(notebook: Notebook) -> None:
-    cell = notebook.run(spawn())
+    # So far apart that ipykernel, which sends five times a second, does not gather them.
+    cell = notebook.run(spawn(COUNT.replace("0.2", "0.5")))
     until(lambda: "ended" in notebook.text(cell), 20, "it has ended")
     whens = [when for when, _ in notebook.streams(cell)]
     assert whens[-1] - whens[0] > 0.8
-    assert len(whens) >= 3, "ipykernel gathers what comes within 0.2 s, on a busy machine more"
+    assert len(whens) >= 5
 
 
 def test_a_cell_that_computes_is_not_interrupted_by_callbacks(notebook: Notebook) -> None:

@@ -18,7 +18,6 @@ import fcntl
 import json
 import os
 import re
-import select
 import socket
 import stat
 import subprocess
@@ -33,6 +32,7 @@ from typing import Final
 from tfnz_notebook._link import patience
 from tfnz_notebook._link.ends import Address, Place
 from tfnz_notebook._link.keys import RemotePlace
+from tfnz_notebook._link.readable import readable
 from tfnz_notebook._link.upgrade import make_room, outdated
 from tfnz_notebook.errors import AgentError, LinkClosed, Misuse, from_wire
 
@@ -259,12 +259,10 @@ def _first_line(child: subprocess.Popen[bytes], timeout: float) -> bytes:
     assert child.stdout is not None
     line = b""
     deadline = time.monotonic() + timeout
-    poll = select.poll()  # select() knows no descriptor beyond 1023
-    poll.register(child.stdout, select.POLLIN)
     with child.stdout as pipe:
         while not line.endswith(b"\n") and len(line) < 1 << 16:
             left = deadline - time.monotonic()
-            if left <= 0 or not poll.poll(1000 * left):
+            if left <= 0 or not readable(pipe.fileno(), seconds=left):
                 raise TimeoutError
             piece = os.read(pipe.fileno(), 4096)
             if not piece:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import select
 import signal
 import socket
 import struct
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from tfnz_notebook import __version__
+from tfnz_notebook._link.readable import readable
 from tfnz_notebook.errors import AgentError
 
 #: Seconds for the old agent to finish what is half done, and to end.
@@ -51,9 +51,7 @@ def make_room(runtime: Path, name: str) -> None:
     try:
         if outdated(runtime, name) == pid:
             signal.pidfd_send_signal(descriptor, signal.SIGTERM)
-            poll = select.poll()  # select() knows no descriptor beyond 1023
-            poll.register(descriptor, select.POLLIN)
-            if not poll.poll(1000 * PATIENCE):
+            if not readable(descriptor, seconds=PATIENCE):
                 raise AgentError(
                     f"Cannot replace the agent of an earlier version (pid {pid}): it does not end. "
                     f"End it with 'kill {pid}'; its containers go on."

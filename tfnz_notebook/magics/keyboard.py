@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import sys
 import termios
@@ -13,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
+from tfnz_notebook._link.readable import readable
 from tfnz_notebook.errors import ProcessGone
 from tfnz_notebook.magics.text import SCREEN, Clean
 from tfnz_notebook.process import Process
@@ -21,16 +21,8 @@ from tfnz_notebook.process import Process
 LEAVE: Final = b"\x1d"
 
 
-def _ready(*descriptors: int) -> set[int]:
-    """Wait; those of them that can be read."""
-    poll = select.poll()  # select() knows no descriptor beyond 1023
-    for each in descriptors:
-        poll.register(each, select.POLLIN)
-    return {found for found, _ in poll.poll()}
-
-
 class _Bell:
-    """What happens elsewhere, as a file that ``poll`` sees."""
+    """What happens elsewhere, as a file that can be waited for."""
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
@@ -88,7 +80,7 @@ def attach(process: Process) -> bool:
             process.attach(show, lambda _: bell.ring(b"x"))
             bell.ring(b"w")
             while True:
-                ready = _ready(keys, bell.fileno())
+                ready = readable(keys, bell.fileno())
                 if bell.fileno() in ready:
                     heard = bell.heard()
                     if b"x" in heard:
@@ -129,7 +121,7 @@ def lines(process: Process) -> None:
     try:
         process.attach(None, lambda _: bell.ring(b"x"))
         while True:
-            if bell.fileno() in _ready(keys, bell.fileno()):
+            if bell.fileno() in readable(keys, bell.fileno()):
                 return
             data = os.read(keys, 65536)
             with suppress(ProcessGone):

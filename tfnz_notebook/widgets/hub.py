@@ -224,8 +224,6 @@ class Hub:
     def _end(self) -> None:
         if not self._over:
             self._over = True
-            if self._next is not None:
-                self._next.cancel()
             self.widget.unlisten()
             self._outbox.clear()
             self._told.clear()
