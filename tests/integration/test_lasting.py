@@ -20,13 +20,10 @@ from tfnz_notebook.location import Location
 
 GUEST = Path(__file__).parents[2] / "tfnz_notebook" / "_guest"
 
-#: What makes the code that follows it an earlier version's.
+#: What makes the code that follows it an earlier version's, of the same protocol.
 EARLIER = """
 import sys, tfnz_notebook
 tfnz_notebook.__version__ = "0.0.9"
-from tfnz_notebook._wire import link as wire
-wire.VERSION = 1
-wire.WRITES = frozenset()
 """
 AGENT = f"""{EARLIER}
 from tfnz_notebook.agent.__main__ import main

@@ -89,7 +89,6 @@ class Link(Listeners, Background):
         self._dealer: Dealer | None = None
         self._open, self._over = False, cast("TfnzError | None", None)
         self._up = asyncio.Event()
-        self._version = 0
         self._heartbeat = wire.HEARTBEAT
         self._heard = 0.0
         self._refused = 0
@@ -199,7 +198,6 @@ class Link(Listeners, Background):
             raise
         body = reply.body
         self.session = str(body.get("session", self.session))
-        self._version = int(body.get("version") or 1)
         self.engine, self.agent = str(body.get("engine", "")), str(body.get("agent", ""))
         self.about = dict(body.get("about") or {})
         self._heartbeat = float(body.get("heartbeat") or wire.HEARTBEAT)
@@ -331,8 +329,7 @@ class Link(Listeners, Background):
         self.background(self._mend())
 
     def _repeatable(self, message: Message) -> bool:
-        named = self._version > 1 and message.name in wire.WRITES
-        return named or message.name in wire.REPEATABLE
+        return message.name in wire.WRITES or message.name in wire.REPEATABLE
 
     async def _mend(self) -> None:
         delay = RETRY[0]
@@ -353,9 +350,7 @@ class Link(Listeners, Background):
         if self._over is not None or self._dealer is None:
             return
         for _, (message, reply) in sorted(self._pending.items()):
-            if message.name in wire.WRITES and self._version < 2 and not reply.done():
-                reply.set_exception(again(LinkClosed(self._out_of_reach("it died")), message.name))
-            elif not reply.done():
+            if not reply.done():
                 self._dealer.send(wire.encode(message))  # in the order in which they were said
         sinks = list(self._sinks.values())
         await self._refresh()

@@ -18,9 +18,10 @@ import msgpack
 
 from tfnz_notebook.errors import ProtocolError
 
-#: 2: writes to stdin have a name, and may be repeated.
-VERSION: Final = 2
-VERSION_MIN: Final = 1
+#: 3: an agent tells a session's state once and then its changes, and has the end of a short process
+#: in one event. Both sides are of one release on a machine; over the network an older one is refused.
+VERSION: Final = 3
+VERSION_MIN: Final = 3
 
 MAX_HEADER: Final = 4 << 20
 #: Largest payload: the files given to ``spawn_container`` before boot travel in one.
@@ -207,7 +208,7 @@ REPEATABLE: Final = frozenset(
         "reader.close",
     }
 )
-#: Repeatable for an agent of :data:`VERSION` 2 or later, which knows them by their ``write``.
+#: Repeatable, too: the agent knows them by their ``write``.
 WRITES: Final = frozenset({"process.stdin", "process.ask"})
 
 #: What a viewer may say, of its own process alone; and the note ``credit``.

@@ -186,38 +186,22 @@ def test_repeatable_requests_are_repeated_and_others_fail(
     fresh.close()
 
 
-@pytest.mark.parametrize("version", [1, 2])
 def test_a_write_is_said_again_to_an_agent_that_knows_it_by_its_name(
     agent: ScriptedAgent,
     location: Location,
     container: Container,
-    version: int,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     agent.answers["process.stdin"] = lambda a, m: NotImplemented
     process = container.spawn_process("cat")
-    errors: list[LinkClosed] = []
-
-    def write() -> None:
-        try:
-            process.stdin(b"once")
-        except LinkClosed as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=write)
+    thread = threading.Thread(target=process.stdin, args=[b"once"])
     thread.start()
     agent.until(lambda: agent.named("process.stdin"))
     (first,) = agent.named("process.stdin")
     agent.close()
-    monkeypatch.setattr("tfnz_notebook._wire.link.VERSION", version)  # of the next one
     fresh = again(agent)
     thread.join(10)
     said = [(each.body["write"], each.payload) for each in fresh.named("process.stdin")]
-    if version == 1:
-        assert (said, len(errors)) == ([], 1)
-        assert str(errors[0]).startswith("Cannot reach the agent")
-    else:
-        assert (said, errors) == ([(first.body["write"], b"once")], [])
+    assert said == [(first.body["write"], b"once")]
     location.disconnect()
     fresh.close()
 
