@@ -20,7 +20,7 @@ import pdoc.doc
 import pdoc.docstrings
 import pdoc.render
 
-from tfnz_notebook._link.portal import Closed, Twin, face
+from tfnz_notebook._calls.faces import Closed, Twin, face
 from tfnz_notebook.magics.registered import MAGICS
 
 PACKAGE = "tfnz_notebook"

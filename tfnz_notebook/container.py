@@ -6,12 +6,12 @@ import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tfnz_notebook._calls import arguments
+from tfnz_notebook._calls.arguments import StreamName
+from tfnz_notebook._calls.faces import Block, Twin, face
 from tfnz_notebook._container.files import Entry, Files
 from tfnz_notebook._container.ports import Ports
-from tfnz_notebook._container.processes import Processes
-from tfnz_notebook._link import arguments
-from tfnz_notebook._link.arguments import StreamName
-from tfnz_notebook._link.portal import Block, Twin, face
+from tfnz_notebook._container.process import Processes
 from tfnz_notebook._wire.link import MAX_CHUNK
 from tfnz_notebook.errors import Misuse
 from tfnz_notebook.process import Process

@@ -21,14 +21,15 @@ from typing import Any, Final, Literal
 
 import msgpack
 
-from tfnz_notebook._link import arguments, dispatch, thread
-from tfnz_notebook._link.arguments import Command
-from tfnz_notebook._link.dispatch import Lane
-from tfnz_notebook._link.follow import Data, callback
+from tfnz_notebook._calls import arguments, dispatch
+from tfnz_notebook._calls.arguments import Command
+from tfnz_notebook._calls.dispatch import Lane
+from tfnz_notebook._calls.faces import Block, Twin, face
+from tfnz_notebook._calls.follow import Data, callback
+from tfnz_notebook._calls.spec import RUN_OPTIONS, container_spec
+from tfnz_notebook._link import thread
+from tfnz_notebook._link.agents.starter import place
 from tfnz_notebook._link.link import Link
-from tfnz_notebook._link.portal import Block, Twin, face
-from tfnz_notebook._link.spec import RUN_OPTIONS, container_spec
-from tfnz_notebook._link.starter import place
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import ContainerGone, Misuse, TfnzError, VolumeError
 from tfnz_notebook.node import Node

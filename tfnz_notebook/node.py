@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tfnz_notebook._link.arguments import Command, Environment, Files
-from tfnz_notebook._link.portal import Closed, Twin, face
+from tfnz_notebook._calls.arguments import Command, Environment, Files
+from tfnz_notebook._calls.faces import Closed, Twin, face
 from tfnz_notebook.errors import Misuse
 
 if TYPE_CHECKING:

@@ -23,9 +23,9 @@ It passes the contract suite that the real engines pass, but for what only a ker
 
 from __future__ import annotations
 
-from tfnz_notebook.engines import fake_programs
-from tfnz_notebook.engines.fake import FakeEngine, World
-from tfnz_notebook.engines.fake_programs import Program
+from tfnz_notebook.engines.fake import programs as fake_programs
+from tfnz_notebook.engines.fake.engine import FakeEngine, World
+from tfnz_notebook.engines.fake.programs import Program
 
 __all__ = ["FakeEngine", "Main", "Program", "World"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tfnz_notebook._link.portal import Closed, Twin, face
+from tfnz_notebook._calls.faces import Closed, Twin, face
 from tfnz_notebook.errors import TunnelGone
 
 if TYPE_CHECKING:
-    from tfnz_notebook._link.tunnels import Listener
+    from tfnz_notebook._link.forward import Listener
     from tfnz_notebook.container import Container
 
 __all__ = ["Tunnel", "TunnelAio"]

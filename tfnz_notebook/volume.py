@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tfnz_notebook._link.arguments import NamedVolume
-from tfnz_notebook._link.portal import Closed, Twin, face
+from tfnz_notebook._calls.arguments import NamedVolume
+from tfnz_notebook._calls.faces import Closed, Twin, face
 
 if TYPE_CHECKING:
     from tfnz_notebook.location import Location

@@ -18,9 +18,9 @@ import pytest
 from contract.talk import Talk, talking
 
 from tfnz_notebook import engines
-from tfnz_notebook.engines import guest_binary
 from tfnz_notebook.engines.base import ContainerSpec, Engine, Image
-from tfnz_notebook.engines.fake import FakeEngine
+from tfnz_notebook.engines.fake.engine import FakeEngine
+from tfnz_notebook.engines.launch import binary as guest_binary
 from tfnz_notebook.errors import TfnzError
 
 CONTAINERS = ("docker+socket", "docker+exec", "podman+socket", "podman+exec")

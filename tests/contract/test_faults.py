@@ -13,11 +13,12 @@ from contract.conftest import CONTAINERS, Place
 from contract.cut import Proxy
 from contract.talk import dial, talking
 
-from tfnz_notebook.engines import endpoint, guest_binary
+from tfnz_notebook._base import endpoints as endpoint
 from tfnz_notebook.engines.base import Engine
-from tfnz_notebook.engines.docker import DockerEngine
-from tfnz_notebook.engines.docker_probe import Transport
-from tfnz_notebook.engines.fake import FakeEngine
+from tfnz_notebook.engines.docker.engine import DockerEngine
+from tfnz_notebook.engines.docker.probe import Transport
+from tfnz_notebook.engines.fake.engine import FakeEngine
+from tfnz_notebook.engines.launch import binary as guest_binary
 from tfnz_notebook.errors import ContainerGone, EngineGone, NoEngine
 
 pytestmark = pytest.mark.faults
@@ -139,7 +140,7 @@ async def test_container_cannot_lead_the_agent_to_another_socket(place: Place, b
 
 async def _soon(engine: Engine, ref: str) -> None:
     """Connect, with less patience than users have."""
-    from tfnz_notebook.engines import guest_socket
+    from tfnz_notebook.engines.launch import socket as guest_socket
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(guest_socket.connect, "__defaults__", (0.3,))

@@ -13,7 +13,7 @@ from contract.conftest import Place
 from contract.talk import Talk, talking
 from integration import engine_api
 
-from tfnz_notebook.engines.fake import FakeEngine
+from tfnz_notebook.engines.fake.engine import FakeEngine
 from tfnz_notebook.errors import ContainerGone, Misuse
 
 #: The fence is the same however the guest is reached.

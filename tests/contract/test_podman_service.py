@@ -16,11 +16,13 @@ from pathlib import Path
 import pytest
 from contract.talk import talking
 
-from tfnz_notebook.engines import guest_binary, locate, pids
+from tfnz_notebook._base import endpoints
+from tfnz_notebook._base import proc as pids
 from tfnz_notebook.engines.base import ContainerSpec
-from tfnz_notebook.engines.docker import DockerEngine
-from tfnz_notebook.engines.docker_create import Quirks
-from tfnz_notebook.engines.http import Client
+from tfnz_notebook.engines.docker.create import Quirks
+from tfnz_notebook.engines.docker.engine import DockerEngine
+from tfnz_notebook.engines.http.client import Client
+from tfnz_notebook.engines.launch import binary as guest_binary
 from tfnz_notebook.errors import NoEngine
 
 pytestmark = pytest.mark.podman
@@ -128,7 +130,7 @@ async def test_limits_found_out_by_failing(
 
 def _refuse_first_start(request: object) -> object:
     """On a machine that could raise its limits: answer the first start as one that cannot."""
-    from tfnz_notebook.engines.http import Response
+    from tfnz_notebook.engines.http.client import Response
 
     refused: list[str] = []
 
@@ -162,7 +164,7 @@ async def test_a_stale_socket_is_no_obstacle(
     stale = short / "stale.sock"
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(stale))
-    monkeypatch.setattr(locate, "PODMAN_SYSTEM", str(stale))
+    monkeypatch.setattr(endpoints, "PODMAN_SYSTEM", str(stale))
     engine = make(bare, short)
     await engine.open()
     assert engine.about()["service"] == "ours"

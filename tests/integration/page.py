@@ -6,9 +6,9 @@ import secrets
 import threading
 from typing import Any
 
-from tfnz_notebook._link.relay import ProcessSource
 from tfnz_notebook._link.thread import io
-from tfnz_notebook._link.views import Desk
+from tfnz_notebook._link.views.desk import Desk
+from tfnz_notebook._link.views.process import ProcessSource
 from tfnz_notebook.process import Process
 
 

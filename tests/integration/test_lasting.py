@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -84,13 +85,12 @@ print("agent", location._link.agent, "codes", *codes)
 def another_guest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A guest of a later protocol that still speaks ours: versions 1 to 7."""
     folder = tmp_path_factory.mktemp("guest")
-    for path in GUEST.glob("*.[ch]"):
-        (folder / path.name).write_bytes(path.read_bytes())
+    shutil.copytree(GUEST, folder, dirs_exist_ok=True)
     header = folder / "protocol.h"
     header.write_text(re.sub(r"#define VERSION 1\b", "#define VERSION 7", header.read_text()))
     made = folder / "guest"
-    sources = sorted(map(str, folder.glob("*.c")))
-    flags = ["-std=c11", "-D_GNU_SOURCE", "-Os", "-static", "-s", "-o", str(made)]
+    sources = sorted(map(str, folder.rglob("*.c")))
+    flags = [f"-I{folder}", "-std=c11", "-D_GNU_SOURCE", "-Os", "-static", "-s", "-o", str(made)]
     subprocess.run(["musl-gcc", *flags, *sources], check=True, timeout=100)
     return made
 

@@ -10,8 +10,8 @@ import msgpack
 
 from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire.guest import Decoder, Frame, Tag, Type
-from tfnz_notebook.agent.containers import Container
-from tfnz_notebook.agent.labels import labelled
+from tfnz_notebook.agent.container.container import Container
+from tfnz_notebook.agent.container.labels import labelled
 from tfnz_notebook.agent.sessions import Sessions
 from tfnz_notebook.engines.base import ContainerSpec, Found, State, Stream
 from tfnz_notebook.testing import FakeEngine

@@ -22,12 +22,12 @@ from security.liar import READY, Liar, hello, proc
 from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire import link
 from tfnz_notebook._wire.guest import BYTES, FIELDS, FIXED, Tag, Type
-from tfnz_notebook.agent import files
-from tfnz_notebook.agent.dials import Dial
+from tfnz_notebook.agent.container import files
+from tfnz_notebook.agent.container.dial import Dial
+from tfnz_notebook.agent.door.tickets import Tickets
 from tfnz_notebook.agent.operations import OPERATIONS
 from tfnz_notebook.agent.server import Server
 from tfnz_notebook.agent.sessions import Sessions
-from tfnz_notebook.agent.tickets import Tickets
 from tfnz_notebook.container import Container
 from tfnz_notebook.location import Location
 from tfnz_notebook.testing import FakeEngine

@@ -11,8 +11,8 @@ from security.liar import READY, Liar, hello, proc
 
 from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire.guest import WINDOW_OUT, Flag, Tag, Type
-from tfnz_notebook.agent import files, labels
-from tfnz_notebook.agent.dials import Dial
+from tfnz_notebook.agent.container import files, labels
+from tfnz_notebook.agent.container.dial import Dial
 from tfnz_notebook.agent.sessions import Sessions
 from tfnz_notebook.engines.base import Found, State
 from tfnz_notebook.errors import FileError, ProtocolError

@@ -22,18 +22,18 @@ from unit.widgets.explorer import told
 from tfnz_notebook import errors
 from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire.guest import Tag, Type
-from tfnz_notebook.agent import refusals
 from tfnz_notebook.agent.__main__ import _OneLine
-from tfnz_notebook.agent.command import Command
+from tfnz_notebook.agent.container import refusals
+from tfnz_notebook.agent.process.command import Command
 from tfnz_notebook.container import Container
 from tfnz_notebook.engines.base import ContainerSpec, State
 from tfnz_notebook.errors import FileError, Misuse, TfnzError
-from tfnz_notebook.magics.complete import _fit
+from tfnz_notebook.magics.completion.complete import _fit
+from tfnz_notebook.magics.shown.text import clean
 from tfnz_notebook.magics.table import rendered
-from tfnz_notebook.magics.text import clean
-from tfnz_notebook.widgets import frozen
-from tfnz_notebook.widgets.ansi import visible
 from tfnz_notebook.widgets.explorer import facts, page, text, words
+from tfnz_notebook.widgets.saved import frozen
+from tfnz_notebook.widgets.saved.ansi import visible
 
 __all__ = ["agent", "runtime", "shell", "web"]
 

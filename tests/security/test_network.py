@@ -15,7 +15,7 @@ from integration.polling import until
 from integration.remote import Remote, serving
 from integration.world import World
 
-from tfnz_notebook.agent.keys import authorize
+from tfnz_notebook.agent.door.keys import authorize
 from tfnz_notebook.agent.sparse import MOST
 from tfnz_notebook.errors import LinkClosed, LocationError
 from tfnz_notebook.location import Location

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from integration.world import World
 
-from tfnz_notebook.agent.tickets import Tickets, kept_secret
+from tfnz_notebook.agent.door.tickets import Tickets, kept_secret
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import AgentError
 from tfnz_notebook.location import Location

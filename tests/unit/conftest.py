@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from unit.link.scripted_agent import ScriptedAgent
 
-from tfnz_notebook._link import starter
+from tfnz_notebook._link.agents import starter
 from tfnz_notebook.container import Container
 from tfnz_notebook.location import Location
 

@@ -1,4 +1,4 @@
-"""The rules of the house: who may import whom, how long a module is, what is never committed."""
+"""The rules of the house: who may import whom, what rooms are called, what is never committed."""
 
 import ast
 import re
@@ -14,26 +14,28 @@ PACKAGE = ROOT / "tfnz_notebook"
 
 # --- who may import whom -------------------------------------------------------------------------
 
-OBJECT_MODEL = {"location", "node", "container", "process", "tunnel", "volume"}
-OBJECT_MODEL |= {"_container", "_process"}
-KERNEL_SIDE = {"object model", "_link", "_wire", "errors"}
+OBJECT_MODEL = {"location", "node", "container", "process", "tunnel", "volume", "_container"}
+BELOW = {"_wire", "_base", "errors"}
+KERNEL_SIDE = {"object model", "_calls", "_link"} | BELOW
 # Each layer and those below it. A layer may always import itself and the package's version. Every
 # import counts, those inside functions and those for the type checker included.
 MAY_IMPORT = {
     "errors": set[str](),
-    "_wire": {"errors"},
-    "_link": {"_wire", "errors"},
-    "object model": {"_link", "_wire", "errors"},
+    "_base": {"errors"},
+    "_wire": {"_base", "errors"},
+    "_link": BELOW,
+    "_calls": {"_link"} | BELOW,
+    "object model": {"_calls", "_link"} | BELOW,
     "plots": KERNEL_SIDE,
     "widgets": {"plots"} | KERNEL_SIDE,
     "magics": {"widgets", "plots"} | KERNEL_SIDE,
-    "direct": {"_link", "_wire", "errors"},  # in the Jupyter server: it has no objects
-    "engines": {"_wire", "errors"},
-    "agent": {"engines", "_wire", "errors"},
+    "direct": {"_link"} | BELOW,  # in the Jupyter server: it has no objects
+    "engines": set(BELOW),
+    "agent": {"engines"} | BELOW,
     "_guest": set[str](),  # the C program, and at most the code that finds its binary
     "_tfnz": {"object model", "errors"},
     "__init__": {"object model", "magics", "widgets", "errors"},
-    "_doctor": {"engines", "agent", "_link", "_wire", "errors"},  # it looks at both sides
+    "_doctor": {"engines", "agent", "_link"} | BELOW,  # it looks at both sides
     "__main__": {"_doctor"},
     # The public fakes join both sides, which is why nobody may import them.
     "testing": {"engines", "agent"} | KERNEL_SIDE,
@@ -119,6 +121,66 @@ def test_imports_go_one_way() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+# --- what rooms and modules are called -----------------------------------------------------------
+
+#: Files in one folder beyond which a newcomer hesitates; and where there are more, why.
+MOST_FILES = 13
+FULLER = dict[str, str]()
+
+
+def stem(name: str) -> str:
+    """What two forms of one word have in common: ``ending`` and ``ends`` are both ``end``."""
+    for suffix in ("ings", "ing", "ers", "er", "ors", "or", "ies", "es", "ed", "s", "y", "e"):
+        if name.endswith(suffix) and len(name) - len(suffix) >= 3:
+            name = name[: -len(suffix)]
+            break
+    # run, runner
+    return name[:-1] if len(name) > 3 and name[-1] == name[-2] else name
+
+
+def forms_of_one_word(folders: dict[str, set[str]]) -> list[str]:
+    """Pairs of neighbours with one stem and two names; ``folders``: a path, and what is in it."""
+    found = []
+    for path, names in folders.items():
+        beside = set(names)
+        for other, inside in folders.items():
+            # Rooms of one folder are neighbours, and a folder and its rooms.
+            if other != path and other.rpartition("/")[0] in (path, path.rpartition("/")[0]):
+                beside |= inside
+        for name in sorted(names):
+            found += [
+                f"{path}/{name} and {other}"
+                for other in sorted(beside)
+                if name < other and stem(name) == stem(other)
+            ]
+    return found
+
+
+def test_the_check_of_names_sees_what_it_should() -> None:
+    assert forms_of_one_word({"agent": {"ending", "ends", "log"}}) == ["agent/ending and ends"]
+    assert forms_of_one_word({"a": {"x"}, "a/b": {"reader"}, "a/c": {"reads"}})
+    assert forms_of_one_word({"a/b": {"runner"}, "a/c": {"run"}})
+    assert not forms_of_one_word({"a/b": {"log"}, "a/c": {"log"}, "d": {"logs"}})
+
+
+def rooms() -> dict[str, set[str]]:
+    folders: dict[str, set[str]] = {}
+    for _, path in modules():
+        if path.stem not in ("__init__", "__main__"):
+            folder = path.parent.relative_to(PACKAGE.parent).as_posix()
+            folders.setdefault(folder, set()).add(path.stem)
+    return folders
+
+
+def test_no_neighbours_are_named_by_forms_of_one_word() -> None:
+    assert not forms_of_one_word(rooms())
+
+
+def test_no_room_is_crowded() -> None:
+    crowded = {path: len(names) for path, names in rooms().items() if len(names) > MOST_FILES}
+    assert crowded.keys() == FULLER.keys()
+
+
 # --- what an import costs ------------------------------------------------------------------------
 
 HEAVY = {
@@ -165,9 +227,6 @@ def test_the_alias_names_the_same_classes() -> None:
 
 # --- what is committed ---------------------------------------------------------------------------
 
-MOST_LINES = 400
-LONGER = dict[str, str]()  # path below the package: why it reads better in one piece
-
 TOP_LEVEL = {
     *("tfnz_notebook", "notebooks", "tests", "docs", "jupyter-config", ".ci"),
     *("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile"),
@@ -198,16 +257,6 @@ def committed() -> list[Path]:
 
 def test_the_top_level_holds_what_the_design_names() -> None:
     assert {path.relative_to(ROOT).parts[0] for path in committed()} <= TOP_LEVEL
-
-
-def test_no_module_is_longer_than_a_reader_can_hold() -> None:
-    long = {
-        f"{path.relative_to(PACKAGE)}: {lines} lines"
-        for _, path in modules()
-        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > MOST_LINES
-        and str(path.relative_to(PACKAGE)) not in LONGER
-    }
-    assert not long
 
 
 @pytest.mark.parametrize("what", NEVER)

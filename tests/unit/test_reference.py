@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tfnz_notebook._link import portal
+from tfnz_notebook._calls import faces as portal
 from tfnz_notebook.location import Location
 from tfnz_notebook.magics.registered import MAGICS
 

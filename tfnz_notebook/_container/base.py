@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import WeakValueDictionary
 
+from tfnz_notebook._calls.changes import Changes
+from tfnz_notebook._calls.faces import Closed
+from tfnz_notebook._calls.follow import Data
 from tfnz_notebook._link import patience
-from tfnz_notebook._link.changes import Changes
-from tfnz_notebook._link.follow import Data
-from tfnz_notebook._link.portal import Closed
 from tfnz_notebook._link.reader import read
 from tfnz_notebook.errors import (
     ContainerError,

@@ -8,9 +8,9 @@ import uuid
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from tfnz_notebook._calls import arguments
+from tfnz_notebook._calls.faces import face
 from tfnz_notebook._container.base import Base
-from tfnz_notebook._link import arguments
-from tfnz_notebook._link.portal import face
 from tfnz_notebook._link.reader import Download
 from tfnz_notebook._wire.link import MAX_CHUNK
 

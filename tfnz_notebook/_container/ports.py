@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
+from tfnz_notebook._calls import arguments
+from tfnz_notebook._calls.faces import face
 from tfnz_notebook._container.base import Base
-from tfnz_notebook._link import arguments
 from tfnz_notebook._link.dial import accepts, http_status
-from tfnz_notebook._link.portal import face
-from tfnz_notebook._link.tunnels import Listener
+from tfnz_notebook._link.forward import Listener
 from tfnz_notebook.errors import (
     ContainerGone,
     LinkClosed,

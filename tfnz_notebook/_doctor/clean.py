@@ -17,14 +17,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from tfnz_notebook._base import proc
 from tfnz_notebook._doctor import agents, holdings
 from tfnz_notebook._doctor.agents import Agent
 from tfnz_notebook._doctor.findings import plain
 from tfnz_notebook._doctor.holdings import Held
 from tfnz_notebook.agent.__main__ import default_runtime
 from tfnz_notebook.agent.service import state_directory
-from tfnz_notebook.engines import host_state, pids
-from tfnz_notebook.engines.podman_service import PodmanService
+from tfnz_notebook.engines.docker.podman import PodmanService
+from tfnz_notebook.engines.host import state as host_state
 
 ENGINES: Final = ("podman", "docker")
 _AGENTS_FILE: Final = re.compile(
@@ -82,7 +83,7 @@ def find() -> Found:
     found.guests = [
         record
         for record in host_state.records(runtime / "host")
-        if record.pid and pids.alive(record.pid, record.started)
+        if record.pid and proc.alive(record.pid, record.started)
     ]
     found.files = [*_sockets(runtime), *(p for name in _STATE if (p := state / name).exists())]
     return found
@@ -146,7 +147,7 @@ async def _remove(found: Found, *, volumes: bool) -> list[str]:
         left += [f"{name}: {each.kind} {plain(each.name)}" for each in held.things]
         left += [f"{name}: {plain(held.problem)}"] if held.problem else []
     for record in found.guests:
-        pids.kill_tree(record.pid, record.started)
+        proc.kill_tree(record.pid, record.started)
     # An agent that was killed leaves the service it had started.
     await PodmanService("podman", found.runtime).stop()
     for path in (*_sockets(found.runtime), *(found.state / name for name in _STATE)):

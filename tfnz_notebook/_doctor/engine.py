@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from tfnz_notebook import engines
+from tfnz_notebook._base import endpoints
+from tfnz_notebook._base.endpoints import Endpoint, parse
 from tfnz_notebook._doctor.findings import Finding
-from tfnz_notebook.engines import LOOK_CLOSER, docker_answers, docker_probe, locate, system
-from tfnz_notebook.engines.endpoint import Endpoint, parse
-from tfnz_notebook.engines.podman_service import SOCKET, hybrid_cgroups
+from tfnz_notebook.engines import LOOK_CLOSER, system
+from tfnz_notebook.engines.docker import answers, probe
+from tfnz_notebook.engines.docker.podman import SOCKET, hybrid_cgroups
 from tfnz_notebook.errors import NoEngine, TfnzError
 
 NAMES: Final = ("podman", "docker")
@@ -28,17 +30,17 @@ async def examine(name: str, runtime: Path) -> Finding:
     """One engine; ``facts['usable']`` says whether it could be used now."""
     try:
         async with asyncio.timeout(PATIENCE):
-            client, why = await docker_probe.reach(name, endpoints(name, runtime))
+            client, why = await probe.reach(name, candidates(name, runtime))
             if client is not None:
-                facts = await docker_probe.probe(client, None)
+                facts = await probe.probe(client, None)
                 answer = await client.request("GET", "/info", timeout=PATIENCE)
-                return _answered(name, facts, docker_answers.mapping(answer.json()))
+                return _answered(name, facts, answers.mapping(answer.json()))
     except TimeoutError:
         said = f"it does not answer within {PATIENCE:g} s"
         return _finding(name, False, said, f"Start {name} again.")
     except TfnzError as error:
         return _finding(name, False, str(error))
-    binary = locate.podman_binary() if name == "podman" else None
+    binary = endpoints.podman_binary() if name == "podman" else None
     if binary is not None:
         return await _command(binary)
     said = why or "not here"
@@ -47,21 +49,21 @@ async def examine(name: str, runtime: Path) -> Finding:
     return _finding(name, False, said, facts={"installed": bool(why)})
 
 
-def endpoints(name: str, runtime: Path) -> list[Endpoint]:
+def candidates(name: str, runtime: Path) -> list[Endpoint]:
     """Where it may listen; for Podman also where an agent of ours had it listen."""
     if name == "docker":
-        return locate.docker()
-    found, own = locate.podman(), runtime / SOCKET
+        return endpoints.docker()
+    found, own = endpoints.podman(), runtime / SOCKET
     if not os.environ.get("CONTAINER_HOST") and own.exists():
         found.append(parse(str(own)))
     return found
 
 
-def _answered(name: str, facts: docker_probe.Facts, info: dict[str, Any]) -> Finding:
+def _answered(name: str, facts: probe.Facts, info: dict[str, Any]) -> Finding:
     about = facts.about()
     limits = {word: bool(info.get(key, True)) for key, word in _LIMITS.items()}
     runtime = str(info.get("DefaultRuntime") or about.get("runtime", ""))
-    rootless = facts.rootless or docker_answers.rootless(info)
+    rootless = facts.rootless or answers.rootless(info)
     told: dict[str, Any] = {**about, "runtime": runtime, "rootless": rootless, "limits": limits}
     told["cgroups"] = str(info.get("CgroupVersion") or "")
     if rootless and told["cgroups"] == "1":

@@ -14,12 +14,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from tfnz_notebook._doctor.engine import endpoints
-from tfnz_notebook.engines import docker_answers, docker_calls, docker_probe, locate
+from tfnz_notebook._base import endpoints
+from tfnz_notebook._base.endpoints import parse
+from tfnz_notebook._doctor.engine import candidates
 from tfnz_notebook.engines.base import LABEL_OWNER
-from tfnz_notebook.engines.endpoint import parse
-from tfnz_notebook.engines.http import Client
-from tfnz_notebook.engines.podman_service import PodmanService
+from tfnz_notebook.engines.docker import (
+    answers,
+    calls,
+    probe,
+)
+from tfnz_notebook.engines.docker.podman import PodmanService
+from tfnz_notebook.engines.http.client import Client
 from tfnz_notebook.errors import NoEngine, TfnzError
 
 Kind = str
@@ -51,12 +56,12 @@ async def connected(name: str, runtime: Path) -> AsyncIterator[Client | None]:
 
     Raises NoEngine, EngineGone where there is one that does not answer.
     """
-    client, why = await docker_probe.reach(name, endpoints(name, runtime))
+    client, why = await probe.reach(name, candidates(name, runtime))
     if client is not None:
-        await docker_probe.probe(client, None)  # finds out the version it speaks
+        await probe.probe(client, None)  # finds out the version it speaks
         yield client
         return
-    binary = locate.podman_binary() if name == "podman" else None
+    binary = endpoints.podman_binary() if name == "podman" else None
     if binary is None:
         if why:
             raise NoEngine(why)
@@ -67,7 +72,7 @@ async def connected(name: str, runtime: Path) -> AsyncIterator[Client | None]:
         try:
             await service.start()
             client = Client(parse(str(service.socket)), name)
-            await docker_probe.probe(client, None)
+            await probe.probe(client, None)
             yield client
         finally:
             await service.stop()
@@ -79,12 +84,12 @@ async def listed(name: str, client: Client, owner: str) -> list[Holding]:
 
     async def ask(path: str, query: Mapping[str, str]) -> Any:
         answer = await client.request("GET", path, query={**query, "filters": filters})
-        docker_calls.check(answer, f"list {path.split('/')[1]}")
+        calls.check(answer, f"list {path.split('/')[1]}")
         return answer.json()
 
     containers = await ask("/containers/json", {"all": "1"}) or ()
     networks = await ask("/networks", {}) or ()
-    volumes = docker_answers.mapping(await ask("/volumes", {})).get("Volumes") or ()
+    volumes = answers.mapping(await ask("/volumes", {})).get("Volumes") or ()
     told = [
         *(("container", e["Id"], (e.get("Names") or [""])[0].lstrip("/"), e) for e in containers),
         *(("network", e["Id"], e.get("Name"), e) for e in networks),
@@ -134,8 +139,8 @@ async def remove(name: str, runtime: Path, owner: str, kinds: set[Kind]) -> Held
 
 async def _remove(client: Client, each: Holding, *, podman: bool) -> None:
     if each.kind == "container":
-        await docker_calls.delete(client, each.ref, podman)
+        await calls.delete(client, each.ref, podman)
         return
     answer = await client.request("DELETE", f"/{each.kind}s/{each.ref}")
     if answer.status != 404:
-        docker_calls.check(answer, f"remove the {each.kind} {each.name!r}")
+        calls.check(answer, f"remove the {each.kind} {each.name!r}")

@@ -16,7 +16,8 @@ from typing import Any, Final
 
 from tfnz_notebook import __version__
 from tfnz_notebook._doctor.findings import Finding
-from tfnz_notebook.engines import guest_binary, system
+from tfnz_notebook.engines import system
+from tfnz_notebook.engines.launch import binary
 from tfnz_notebook.errors import NoEngine
 
 STARTUP: Final = "50-tfnz-notebook.py"
@@ -61,7 +62,7 @@ def python() -> Iterator[Finding]:
     facts["executable"] = sys.executable
     yield Finding("package", "ok", said, facts=facts)
     try:
-        guest = guest_binary.locate()
+        guest = binary.locate()
     except NoEngine as error:
         yield Finding("guest", "bad", *_cut(str(error)))
         return

@@ -18,8 +18,8 @@ import msgpack
 
 from tfnz_notebook.errors import ProtocolError
 
-#: 3: an agent tells a session's state once and then its changes, and has the end of a short process
-#: in one event. Both sides are of one release on a machine; over the network an older one is refused.
+#: 3: an agent tells a session's state once and then its changes, and the end of a short process in
+#: one event. The two of one machine are of one release; over the network an older one is refused.
 VERSION: Final = 3
 VERSION_MIN: Final = 3
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tfnz_notebook import __version__
-from tfnz_notebook.agent import keys
+from tfnz_notebook.agent.door import keys
 from tfnz_notebook.agent.service import DRAIN, Options, Running, run
 from tfnz_notebook.agent.sessions import start_of
 from tfnz_notebook.errors import TfnzError, harmless, to_wire

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tfnz_notebook._wire import link
 from tfnz_notebook._wire.link import Message
-from tfnz_notebook.agent.containers import Container
-from tfnz_notebook.agent.dials import Dial
-from tfnz_notebook.agent.files import Transfer
-from tfnz_notebook.agent.processes import Process
-from tfnz_notebook.agent.readers import Flow, Reader
+from tfnz_notebook.agent.container.container import Container
+from tfnz_notebook.agent.container.dial import Dial
+from tfnz_notebook.agent.container.files import Transfer
+from tfnz_notebook.agent.process.process import Process
+from tfnz_notebook.agent.process.reader import Flow, Reader
 from tfnz_notebook.agent.sessions import Session
 from tfnz_notebook.errors import AgentError
 

@@ -12,12 +12,12 @@ from tfnz_notebook import __version__
 from tfnz_notebook._wire import link
 from tfnz_notebook._wire.link import Kind, Message
 from tfnz_notebook.agent.clients import Answer, Client, Viewer
-from tfnz_notebook.agent.containers import Container
-from tfnz_notebook.agent.processes import Process
+from tfnz_notebook.agent.container.container import Container
+from tfnz_notebook.agent.door.router import Router
+from tfnz_notebook.agent.door.tickets import Tickets
+from tfnz_notebook.agent.process.process import Process
 from tfnz_notebook.agent.sessions import Member, Sessions, session_name
-from tfnz_notebook.agent.socket import Router
 from tfnz_notebook.agent.sparse import Sparse
-from tfnz_notebook.agent.tickets import Tickets
 from tfnz_notebook.errors import AgentError, ProtocolError, TfnzError, to_wire
 
 log = logging.getLogger(__name__)

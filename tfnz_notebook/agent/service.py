@@ -22,15 +22,15 @@ import zmq
 
 from tfnz_notebook import __version__, engines
 from tfnz_notebook._wire.link import SESSION_GRACE
-from tfnz_notebook.agent import keys
-from tfnz_notebook.agent.door import Door
+from tfnz_notebook.agent.door import keys
+from tfnz_notebook.agent.door.admission import Door
+from tfnz_notebook.agent.door.router import Router
+from tfnz_notebook.agent.door.tickets import Tickets, kept_secret
 from tfnz_notebook.agent.operations import OPERATIONS
 from tfnz_notebook.agent.server import Server
 from tfnz_notebook.agent.sessions import Sessions
-from tfnz_notebook.agent.socket import Router
-from tfnz_notebook.agent.tickets import Tickets, kept_secret
 from tfnz_notebook.engines.base import Engine
-from tfnz_notebook.engines.guest_binary import locate
+from tfnz_notebook.engines.launch.binary import locate
 from tfnz_notebook.errors import AgentError
 
 log = logging.getLogger(__name__)

@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tfnz_notebook._wire.link import SESSION_GRACE
-from tfnz_notebook.agent import labels
-from tfnz_notebook.agent.containers import Container
-from tfnz_notebook.agent.neighbours import Neighbours
-from tfnz_notebook.agent.processes import Process
+from tfnz_notebook.agent.container import labels
+from tfnz_notebook.agent.container.container import Container
+from tfnz_notebook.agent.container.neighbours import Neighbours
+from tfnz_notebook.agent.process.process import Process
 from tfnz_notebook.engines.base import LABEL_OWNER, Engine
 from tfnz_notebook.errors import ContainerGone, Misuse, ProcessGone, TfnzError
 

@@ -11,9 +11,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from tfnz_notebook._link.relay import ProcessSource
-from tfnz_notebook._link.viewing import viewer
-from tfnz_notebook._link.views import Desk
+from tfnz_notebook._link.views.desk import Desk
+from tfnz_notebook._link.views.process import ProcessSource
+from tfnz_notebook._link.views.viewer import viewer
 from tfnz_notebook._wire import view as wire
 from tfnz_notebook._wire.view import Head
 from tfnz_notebook.errors import ProcessGone

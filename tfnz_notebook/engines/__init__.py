@@ -40,7 +40,7 @@ def create(where: str | None, *, runtime: Path, guest: Path, owner: str) -> Engi
     """
     name, transport = _parse(where or os.environ.get("TFNZ_LOCATION") or usual())
     if name in ("podman", "docker"):
-        from tfnz_notebook.engines.docker import DockerEngine
+        from tfnz_notebook.engines.docker.engine import DockerEngine
 
         if transport in _TRANSPORTS:
             return DockerEngine(
@@ -51,11 +51,11 @@ def create(where: str | None, *, runtime: Path, guest: Path, owner: str) -> Engi
                 transport=_TRANSPORTS[transport],
             )
     elif name == "host" and not transport:
-        from tfnz_notebook.engines.host import HostEngine
+        from tfnz_notebook.engines.host.engine import HostEngine
 
         return HostEngine(runtime=runtime, guest=guest, owner=owner)
     elif name == "fake" and not transport:
-        from tfnz_notebook.engines.fake import FakeEngine
+        from tfnz_notebook.engines.fake.engine import FakeEngine
 
         return FakeEngine(owner=owner)
     raise Misuse(
@@ -66,13 +66,14 @@ def create(where: str | None, *, runtime: Path, guest: Path, owner: str) -> Engi
 
 def usual() -> str:
     """The first of Podman and Docker that is there: 'podman', 'docker', or NoEngine."""
-    from tfnz_notebook.engines import locate, system
+    from tfnz_notebook._base import endpoints
+    from tfnz_notebook.engines import system
 
-    if any(map(locate.answers, locate.podman())) or locate.podman_binary():
+    if any(map(endpoints.answers, endpoints.podman())) or endpoints.podman_binary():
         return "podman"
-    if any(map(locate.answers, locate.docker())):
+    if any(map(endpoints.answers, endpoints.docker())):
         return "docker"
-    causes = locate.silent()
+    causes = endpoints.silent()
     raise NoEngine(
         "Cannot find a container engine: neither Podman nor Docker answers, and there is no podman "
         f"command. {' '.join([*causes, system.look().advice()])} "

@@ -17,7 +17,7 @@ from tfnz_notebook.location import Location
 from tfnz_notebook.process import Process
 
 if TYPE_CHECKING:
-    from tfnz_notebook.magics.screen import Screen
+    from tfnz_notebook.magics.shown.screen import Screen
 
 T = TypeVar("T")
 
@@ -51,11 +51,11 @@ class Here:
         """How things are shown here."""
         if self._screen is None:
             if self.notebook:
-                from tfnz_notebook.magics.pictures import Pictures
+                from tfnz_notebook.magics.shown.pictures import Pictures
 
                 self._screen = Pictures()
             else:
-                from tfnz_notebook.magics.terminal import Terminal
+                from tfnz_notebook.magics.shown.terminal import Terminal
 
                 self._screen = Terminal()
         return self._screen

@@ -5,8 +5,15 @@ from __future__ import annotations
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from tfnz_notebook.magics import ending, files, places, run, spawn, views
-from tfnz_notebook.magics.complete import Completer
+from tfnz_notebook.magics.commands import (
+    connect,
+    files,
+    run,
+    spawn,
+    stop,
+    views,
+)
+from tfnz_notebook.magics.completion.complete import Completer
 from tfnz_notebook.magics.here import Here
 from tfnz_notebook.magics.table import Magic
 
@@ -15,8 +22,8 @@ MAGICS: Final[tuple[Magic, ...]] = (
     *run.MAGICS,
     *views.MAGICS,
     *files.MAGICS,
-    *ending.MAGICS,
-    *places.MAGICS,
+    *stop.MAGICS,
+    *connect.MAGICS,
 )
 
 _shells: WeakKeyDictionary[Any, Completer] = WeakKeyDictionary()

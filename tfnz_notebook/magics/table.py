@@ -10,7 +10,7 @@ from typing import Any
 from tfnz_notebook.errors import Misuse, TfnzError
 from tfnz_notebook.magics.here import Here
 from tfnz_notebook.magics.parse import Parser
-from tfnz_notebook.magics.text import clean
+from tfnz_notebook.magics.shown.text import clean
 
 Line = Callable[[Here, argparse.Namespace], Any]
 Cell = Callable[[Here, argparse.Namespace, str], Any]

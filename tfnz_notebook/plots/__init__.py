@@ -29,8 +29,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from tfnz_notebook._link import arguments
-from tfnz_notebook._link.arguments import StreamName
+from tfnz_notebook._calls import arguments
+from tfnz_notebook._calls.arguments import StreamName
 from tfnz_notebook.container import Container, Stats
 from tfnz_notebook.errors import Misuse
 from tfnz_notebook.plots import parsers

@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import get_ident
 from typing import Any, Final
 
-from tfnz_notebook._link import arguments
-from tfnz_notebook._link.changes import Changes
-from tfnz_notebook._link.portal import Closed, face
+from tfnz_notebook._calls import arguments
+from tfnz_notebook._calls.changes import Changes
+from tfnz_notebook._calls.faces import Closed, face
 from tfnz_notebook._link.thread import io
-from tfnz_notebook._link.views import Source
+from tfnz_notebook._link.views.desk import Source
 from tfnz_notebook.errors import Misuse, WaitTimeout
 from tfnz_notebook.plots.choice import Choice, complaint, names
 from tfnz_notebook.plots.parsers.base import Row

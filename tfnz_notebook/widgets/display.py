@@ -25,11 +25,12 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from tfnz_notebook._link import thread
-from tfnz_notebook._link.views import Source
+from tfnz_notebook._link.views.desk import Source
 from tfnz_notebook.errors import TfnzError
-from tfnz_notebook.widgets import frozen, publish
-from tfnz_notebook.widgets.hub import Hub, hub
+from tfnz_notebook.widgets import publish
+from tfnz_notebook.widgets.channel.hub import Hub, hub
 from tfnz_notebook.widgets.live import Live
+from tfnz_notebook.widgets.saved import frozen
 
 T = TypeVar("T")
 

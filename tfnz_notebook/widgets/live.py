@@ -9,7 +9,7 @@ import ipywidgets
 import traitlets
 
 from tfnz_notebook.widgets.bundle import bundle
-from tfnz_notebook.widgets.hub import hub
+from tfnz_notebook.widgets.channel.hub import hub
 
 #: Every view's module. The code of its kind is imported once a page, and kept with the model that
 #: brought it; a page in which that fails says so instead of staying empty.

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
-from tfnz_notebook._link.keys import RemotePlace
-from tfnz_notebook._link.relay import ProcessSource
+from tfnz_notebook._link.agents.remote import RemotePlace
+from tfnz_notebook._link.views.process import ProcessSource
 from tfnz_notebook.errors import TfnzError
 from tfnz_notebook.process import Process
-from tfnz_notebook.widgets import frozen, screen, status
-from tfnz_notebook.widgets.ansi import visible
+from tfnz_notebook.widgets import status
 from tfnz_notebook.widgets.display import Still, draw
+from tfnz_notebook.widgets.saved import frozen, screen
+from tfnz_notebook.widgets.saved.ansi import visible
 
 #: Bytes of a stream that the first still looks at, so that a cell which shows many is done soon.
 #: The next one, seconds later, has all that fits.

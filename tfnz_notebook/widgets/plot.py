@@ -12,7 +12,7 @@ import asyncio
 import math
 from typing import Any, Final
 
-from tfnz_notebook._link.views import View
+from tfnz_notebook._link.views.desk import View
 from tfnz_notebook._wire.view import Head
 from tfnz_notebook.errors import Misuse
 from tfnz_notebook.plots.model import Plot

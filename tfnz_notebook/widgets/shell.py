@@ -12,16 +12,17 @@ import uuid
 from concurrent.futures import Future
 from typing import Any, Final
 
-from tfnz_notebook._container.processes import HOME_SHELL, SHELL
-from tfnz_notebook._link import arguments, thread
-from tfnz_notebook._link.arguments import Command, Environment
-from tfnz_notebook._link.views import Source, View
+from tfnz_notebook._calls import arguments
+from tfnz_notebook._calls.arguments import Command, Environment
+from tfnz_notebook._container.process import HOME_SHELL, SHELL
+from tfnz_notebook._link import thread
+from tfnz_notebook._link.views.desk import Source, View
 from tfnz_notebook._wire.view import Head
 from tfnz_notebook.container import Container
 from tfnz_notebook.process import Process
 from tfnz_notebook.widgets import display, publish
-from tfnz_notebook.widgets.ansi import visible
 from tfnz_notebook.widgets.output import ProcessPicture
+from tfnz_notebook.widgets.saved.ansi import visible
 
 Size = tuple[int, int]
 
@@ -48,7 +49,7 @@ def shell_picture(process: Process, **options: Any) -> ProcessPicture:
 
 
 class Opening:
-    """The :class:`~tfnz_notebook._link.views.Source` of a process that is about to start.
+    """The :class:`~tfnz_notebook._link.views.desk.Source` of a process that is about to start.
 
     Views that open wait here; the first one's size is in ``size``. On the I/O loop.
     """

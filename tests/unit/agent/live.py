@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tfnz_notebook._link.link import Link
-from tfnz_notebook._link.viewing import LivePlace, viewer
+from tfnz_notebook._link.views.viewer import LivePlace, viewer
 from tfnz_notebook.agent.service import Options, Service
 from tfnz_notebook.testing import FakeEngine, Program
 

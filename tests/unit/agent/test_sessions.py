@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tfnz_notebook._wire.link import request
-from tfnz_notebook.agent.labels import known, labelled
-from tfnz_notebook.agent.operations.containers import container_spawn
+from tfnz_notebook.agent.container.labels import known, labelled
+from tfnz_notebook.agent.operations.container import container_spawn
 from tfnz_notebook.agent.service import Claim, Running, owner
 from tfnz_notebook.agent.sessions import Member, Session, Sessions, session_name, start_of
 from tfnz_notebook.engines.base import ContainerSpec, Found, State

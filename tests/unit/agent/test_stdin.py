@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from tfnz_notebook._wire.guest import WINDOW_IN, Decoder, Type
-from tfnz_notebook.agent.stdin import HELD, Stdin
+from tfnz_notebook.agent.process.stdin import HELD, Stdin
 from tfnz_notebook.errors import ProcessGone
 
 

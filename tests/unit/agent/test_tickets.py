@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from tfnz_notebook.agent.tickets import Tickets, kept_secret
+from tfnz_notebook.agent.door.tickets import Tickets, kept_secret
 from tfnz_notebook.errors import AgentError
 
 ONE, OTHER = "1" * 32, "2" * 32

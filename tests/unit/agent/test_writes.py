@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from tfnz_notebook.agent import writes
-from tfnz_notebook.agent.writes import Write, Writes
+from tfnz_notebook.agent.process import writes
+from tfnz_notebook.agent.process.writes import Write, Writes
 
 
 def test_a_write_is_known_by_its_name(tmp_path):

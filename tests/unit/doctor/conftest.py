@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tfnz_notebook.engines import locate
+from tfnz_notebook._base import endpoints
 
 NAMED = ("DOCKER_HOST", "CONTAINER_HOST", "XDG_RUNTIME_DIR", "TFNZ_LOCATION", "TFNZ_AUTOLOAD")
 
@@ -26,7 +26,7 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (path / "bin" / tool).symlink_to(str(shutil.which(tool)))
     monkeypatch.setenv("PATH", str(path / "bin"))
     for name in ("DOCKER_SYSTEM", "PODMAN_SYSTEM"):
-        monkeypatch.setattr(locate, name, str(path / name.lower()))
+        monkeypatch.setattr(endpoints, name, str(path / name.lower()))
     yield path
     shutil.rmtree(path)
 

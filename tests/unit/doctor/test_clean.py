@@ -16,8 +16,8 @@ from unit.engines.scripted import Answer, reply, scripted
 
 from tfnz_notebook import __version__
 from tfnz_notebook.__main__ import main
+from tfnz_notebook._base import endpoints
 from tfnz_notebook._doctor import agents, engine, holdings
-from tfnz_notebook.engines import locate
 
 OWNER = "0123456789abcdef"
 LABEL = "io.tfnz.owner"
@@ -79,13 +79,13 @@ class Engine:
 
 
 async def with_docker(answer: Answer, work: Any) -> Any:
-    async with scripted(Path(locate.DOCKER_SYSTEM), answer):
+    async with scripted(Path(endpoints.DOCKER_SYSTEM), answer):
         return await work()
 
 
 @pytest.fixture(autouse=True)
 def no_podman(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locate, "podman_binary", lambda *_: None)
+    monkeypatch.setattr(endpoints, "podman_binary", lambda *_: None)
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ async def test_only_what_carries_this_users_label_is_listed_and_removed(home: Pa
 
 
 async def test_an_engine_that_does_not_answer_is_told(home: Path) -> None:
-    Path(locate.DOCKER_SYSTEM).touch()
+    Path(endpoints.DOCKER_SYSTEM).touch()
     held = await holdings.look("docker", home / "run", OWNER)
     assert held.problem.startswith("Cannot reach docker")
     assert not (await holdings.look("podman", home / "run", OWNER)).problem, "there is none"

@@ -10,10 +10,11 @@ import pytest
 from unit.doctor.conftest import program
 from unit.engines.scripted import Answer, reply, scripted
 
+from tfnz_notebook._base import endpoints
 from tfnz_notebook._doctor import engine, look
 from tfnz_notebook._doctor.findings import Finding
-from tfnz_notebook.engines import docker_isolation, locate
-from tfnz_notebook.engines.docker_isolation import Isolation
+from tfnz_notebook.engines.docker import isolation as docker_isolation
+from tfnz_notebook.engines.docker.isolation import Isolation
 
 INFO = {"DefaultRuntime": "runc", "CgroupVersion": "2", "MemoryLimit": True, "PidsLimit": True}
 PODMAN_INFO = {
@@ -55,7 +56,7 @@ def kept_apart(monkeypatch: pytest.MonkeyPatch) -> list[Isolation]:
 
 
 async def examined(home: Path, answer: Answer) -> Finding:
-    async with scripted(Path(locate.DOCKER_SYSTEM), answer):
+    async with scripted(Path(endpoints.DOCKER_SYSTEM), answer):
         return await engine.examine("docker", home / "run")
 
 
@@ -122,7 +123,7 @@ async def test_nothing_at_all(home: Path) -> None:
 
 async def test_a_daemon_that_does_not_run(home: Path) -> None:
     with socket.socket(socket.AF_UNIX) as sock:
-        sock.bind(locate.DOCKER_SYSTEM)
+        sock.bind(endpoints.DOCKER_SYSTEM)
     found = await engine.examine("docker", home / "run")
     assert found.facts["installed"] and "nothing listens there" in found.said
 

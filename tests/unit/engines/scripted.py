@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tfnz_notebook.engines import endpoint
-from tfnz_notebook.engines.http import Client
+from tfnz_notebook._base import endpoints as endpoint
+from tfnz_notebook.engines.http.client import Client
 
 Answer = Callable[[str, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

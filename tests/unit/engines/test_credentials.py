@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from unit.engines.scripted import scripted
 
-from tfnz_notebook.engines import docker_pull
 from tfnz_notebook.engines.base import Progress
-from tfnz_notebook.engines.credentials import Login, Store, header
+from tfnz_notebook.engines.docker import pull as docker_pull
+from tfnz_notebook.engines.docker.credentials import Login, Store, header
 from tfnz_notebook.errors import EngineError, ImageMissing
 
 

@@ -6,8 +6,8 @@ import struct
 
 import pytest
 
-from tfnz_notebook.engines import docker_answers as answers
 from tfnz_notebook.engines.base import State
+from tfnz_notebook.engines.docker import answers
 from tfnz_notebook.errors import EngineGone
 
 

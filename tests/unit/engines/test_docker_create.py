@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tfnz_notebook.engines import docker_create as shape
 from tfnz_notebook.engines.base import ContainerSpec, Image, Mount
+from tfnz_notebook.engines.docker import create as shape
 from tfnz_notebook.errors import Misuse
 
 IMAGE = Image("sha256:1", ("/entry",), ("cmd", "arg"), {"A": "1"}, "app:app", "/srv")

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from tfnz_notebook.engines import docker_isolation as isolation
-from tfnz_notebook.engines import fence
-from tfnz_notebook.engines.docker_isolation import Isolation
-from tfnz_notebook.engines.fence import Address, Attached
+from tfnz_notebook.engines.docker import isolation
+from tfnz_notebook.engines.docker.isolation import Isolation
+from tfnz_notebook.engines.launch import fence
+from tfnz_notebook.engines.launch.fence import Address, Attached
 from tfnz_notebook.errors import ContainerGone, EngineError
 
 FAMILIES = pytest.mark.parametrize("family", [4, 6])

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tfnz_notebook.engines import host, host_state, pids
+from tfnz_notebook._base import proc as pids
 from tfnz_notebook.engines.base import ContainerSpec, Image, State
-from tfnz_notebook.engines.host_state import Record
+from tfnz_notebook.engines.host import engine as host
+from tfnz_notebook.engines.host import state as host_state
+from tfnz_notebook.engines.host.state import Record
 from tfnz_notebook.errors import ContainerFailed, Misuse, NoEngine
 
 

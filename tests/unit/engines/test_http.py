@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from unit.engines.scripted import Answer, reply, says, scripted
 
-from tfnz_notebook.engines import endpoint
-from tfnz_notebook.engines.http import Client
+from tfnz_notebook._base import endpoints as endpoint
+from tfnz_notebook.engines.http.client import Client
 from tfnz_notebook.errors import EngineGone, NoEngine
 
 

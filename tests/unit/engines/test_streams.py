@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tfnz_notebook.engines import guest_socket, pids
-from tfnz_notebook.engines.streams import ExecStream, TransportStream
+from tfnz_notebook._base import proc as pids
+from tfnz_notebook.engines.launch import socket as guest_socket
+from tfnz_notebook.engines.launch.stream import ExecStream, TransportStream
 from tfnz_notebook.errors import ContainerGone, EngineGone
 
 

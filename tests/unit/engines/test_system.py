@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tfnz_notebook import engines
-from tfnz_notebook.engines import locate, system
+from tfnz_notebook._base import endpoints
+from tfnz_notebook.engines import system
 from tfnz_notebook.errors import NoEngine
 
 DEBIAN = 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nNAME="Debian GNU/Linux"\nID=debian\n'
@@ -118,30 +119,30 @@ def test_what_is_there_and_silent_is_told_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "docker.sock"
-    monkeypatch.setattr(locate, "DOCKER_SYSTEM", str(path))
-    monkeypatch.setattr(locate, "PODMAN_SYSTEM", str(tmp_path / "none"))
+    monkeypatch.setattr(endpoints, "DOCKER_SYSTEM", str(path))
+    monkeypatch.setattr(endpoints, "PODMAN_SYSTEM", str(tmp_path / "none"))
     environ = {"PATH": str(tmp_path)}
-    assert locate.silent(environ) == []
+    assert endpoints.silent(environ) == []
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(path))  # and nobody listens
-    assert locate.silent(environ) == [f"Nothing answers at unix://{path}: start docker."]
+    assert endpoints.silent(environ) == [f"Nothing answers at unix://{path}: start docker."]
     with monkeypatch.context() as patch:
         patch.setattr("os.access", lambda path, mode: False)
-        (cause,) = locate.silent(environ)
+        (cause,) = endpoints.silent(environ)
         assert "permission denied" in cause
-    (named,) = locate.silent({**environ, "DOCKER_HOST": "tcp://127.0.0.1:1"})
+    (named,) = endpoints.silent({**environ, "DOCKER_HOST": "tcp://127.0.0.1:1"})
     assert "which DOCKER_HOST names" in named
     path.unlink()
     (tmp_path / "dockerd").touch(mode=0o755)
-    assert "daemon does not run" in locate.silent(environ)[0]
+    assert "daemon does not run" in endpoints.silent(environ)[0]
 
 
 def test_no_engine_names_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DOCKER_SYSTEM", "PODMAN_SYSTEM"):
-        monkeypatch.setattr(locate, name, str(tmp_path / name))
+        monkeypatch.setattr(endpoints, name, str(tmp_path / name))
     for name in ("DOCKER_HOST", "CONTAINER_HOST", "XDG_RUNTIME_DIR"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(locate, "podman_binary", lambda: None)
+    monkeypatch.setattr(endpoints, "podman_binary", lambda: None)
     here = look(machine(tmp_path, FEDORA))
     monkeypatch.setattr(system, "look", lambda: here)
     with pytest.raises(NoEngine) as caught:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tfnz_notebook._link import starter
+from tfnz_notebook._link.agents import starter
 from tfnz_notebook.errors import AgentError, LinkClosed, Misuse, NoEngine
 
 # An agent that listens, says so, and ends when told by a file. It notes that it was started.
@@ -106,7 +106,7 @@ def test_threads_that_ask_at_once_start_one(runtime: Path) -> None:
 def test_processes_that_ask_at_once_start_one(runtime: Path, stand_in: Path) -> None:
     source = (
         "import sys\n"
-        "from tfnz_notebook._link import starter\n"
+        "from tfnz_notebook._link.agents import starter\n"
         "starter.AGENT = ('-P', sys.argv[1])\n"
         "print(starter.place('podman').find().url)\n"
         "import os\n"

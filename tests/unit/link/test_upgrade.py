@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tfnz_notebook import __version__
-from tfnz_notebook._link import upgrade
-from tfnz_notebook._link.upgrade import make_room, outdated
+from tfnz_notebook._link.agents import upgrade
+from tfnz_notebook._link.agents.upgrade import make_room, outdated
 from tfnz_notebook.errors import AgentError
 
 #: Listens, and ends when told to (unless it was told not to).

@@ -12,7 +12,7 @@ import pytest
 from unit.link.scripted_agent import ScriptedAgent
 from unit.magics.conftest import Shell
 
-from tfnz_notebook.magics import keyboard, terminal
+from tfnz_notebook.magics.shown import keyboard, terminal
 
 
 class Terminal:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tfnz_notebook.errors import Misuse
 from tfnz_notebook.magics.parse import Parser, environment, port_mapping, words
 from tfnz_notebook.magics.registered import MAGICS
-from tfnz_notebook.magics.text import plural, size
+from tfnz_notebook.magics.shown.text import plural, size
 
 
 def parser(*, trailing: bool = False) -> Parser:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfnz_notebook.magics.text import SCREEN, Clean, clean
+from tfnz_notebook.magics.shown.text import SCREEN, Clean, clean
 
 HOSTILE = {
     "clipboard": "\x1b]52;c;aGk=\x07",

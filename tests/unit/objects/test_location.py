@@ -95,7 +95,7 @@ def test_bad_containers_are_not_sent(agent: ScriptedAgent, location: Location) -
     for options in ({"env": ["A=1"]}, {"pre_boot_files": [("/a", ["x"])]}, {"stdout_callback": 5}):
         with pytest.raises(Misuse):
             node.spawn_container("nginx", **options)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="not an image's name"):
+    with pytest.raises(ValueError, match="as an image: it has spaces"):
         node.spawn_container("Not An Image")
     assert not agent.named("container.spawn")
 

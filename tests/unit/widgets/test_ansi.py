@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfnz_notebook.widgets import ansi
-from tfnz_notebook.widgets.ansi import PLAIN, Parser, Style, sgr
+from tfnz_notebook.widgets.saved import ansi
+from tfnz_notebook.widgets.saved.ansi import PLAIN, Parser, Style, sgr
 
 
 def shown(data: bytes) -> list[str]:

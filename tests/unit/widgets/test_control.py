@@ -12,10 +12,10 @@ import zmq
 from jupyter_client.session import Session
 from unit.widgets.test_hub import ONE, Comm, Echo, until
 
-from tfnz_notebook.widgets import control
-from tfnz_notebook.widgets import hub as module
-from tfnz_notebook.widgets.control import listen, offered, unlisten
-from tfnz_notebook.widgets.hub import Hub, hub
+from tfnz_notebook.widgets.channel import control
+from tfnz_notebook.widgets.channel import hub as module
+from tfnz_notebook.widgets.channel.control import listen, offered, unlisten
+from tfnz_notebook.widgets.channel.hub import Hub, hub
 
 
 class Kernel:

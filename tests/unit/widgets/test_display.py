@@ -11,7 +11,7 @@ import pytest
 from tfnz_notebook._link.thread import wait
 from tfnz_notebook.errors import LinkClosed
 from tfnz_notebook.widgets import bundle, display, publish
-from tfnz_notebook.widgets import hub as hubs
+from tfnz_notebook.widgets.channel import hub as hubs
 from tfnz_notebook.widgets.display import Shown, Still, show
 
 VIEW = "application/vnd.jupyter.widget-view+json"

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfnz_notebook.widgets import frozen, screen
-from tfnz_notebook.widgets.ansi import PLAIN, Style
+from tfnz_notebook.widgets.saved import frozen, screen
+from tfnz_notebook.widgets.saved.ansi import PLAIN, Style
 from tfnz_notebook.widgets.status import Status, amount, duration, ended, of
 
 HOSTILE = (

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tfnz_notebook.widgets import haste
-from tfnz_notebook.widgets.haste import TURN, Haste
+from tfnz_notebook.widgets.channel import haste
+from tfnz_notebook.widgets.channel.haste import TURN, Haste
 
 
 @pytest.fixture(autouse=True)

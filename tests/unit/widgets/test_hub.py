@@ -10,11 +10,11 @@ import comm
 import pytest
 
 from tfnz_notebook._link.thread import io, wait
-from tfnz_notebook._link.views import View
-from tfnz_notebook.widgets import hub as module
-from tfnz_notebook.widgets import outbox
-from tfnz_notebook.widgets.hub import Hub, hub
-from tfnz_notebook.widgets.outbox import Outbox
+from tfnz_notebook._link.views.desk import View
+from tfnz_notebook.widgets.channel import hub as module
+from tfnz_notebook.widgets.channel import outbox
+from tfnz_notebook.widgets.channel.hub import Hub, hub
+from tfnz_notebook.widgets.channel.outbox import Outbox
 
 ONE, TWO = "1" * 16, "2" * 16
 

@@ -152,7 +152,7 @@ def test_bytes_come_and_it_freezes_while_another_cell_is_busy(
     agent: ScriptedAgent, kernel: Kernel
 ) -> None:
     cell, process = spawned(agent, kernel)
-    kernel.run("from tfnz_notebook.widgets.hub import hub; h = hub()")
+    kernel.run("from tfnz_notebook.widgets.channel.hub import hub; h = hub()")
     answer = kernel.run("print(h.model_id)")
     model = kernel.until(lambda: kernel.of("stream", answer))[0]["content"]["text"].strip()
     view = "f" * 16
@@ -192,7 +192,7 @@ def test_without_a_page_there_is_no_widget(agent: ScriptedAgent, kernel: Kernel)
 
 @pytest.mark.usefixtures("readers")
 def test_the_control_channel_is_heard_in_a_busy_cell(agent: ScriptedAgent, kernel: Kernel) -> None:
-    kernel.run("from tfnz_notebook.widgets.hub import hub; hub().close(); h = hub()")
+    kernel.run("from tfnz_notebook.widgets.channel.hub import hub; hub().close(); h = hub()")
     answer = kernel.run("print(h.model_id)")
     model = kernel.until(lambda: kernel.of("stream", answer))[0]["content"]["text"].strip()
     opened = [each["content"] for each in kernel.of("comm_open")]

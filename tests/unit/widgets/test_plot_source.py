@@ -9,7 +9,7 @@ from unit.link.scripted_agent import ScriptedAgent
 
 from tfnz_notebook import plots
 from tfnz_notebook._link.thread import io, wait
-from tfnz_notebook._link.views import Desk
+from tfnz_notebook._link.views.desk import Desk
 from tfnz_notebook.container import Container
 from tfnz_notebook.plots import Plot
 from tfnz_notebook.widgets import plot as widgets_plot

@@ -12,7 +12,7 @@ from tfnz_notebook._link.thread import io
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import Misuse, SpawnFailed, TfnzError
 from tfnz_notebook.widgets import bundle, display, publish, shell
-from tfnz_notebook.widgets import hub as hubs
+from tfnz_notebook.widgets.channel import hub as hubs
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 IDENT = "5" * 16

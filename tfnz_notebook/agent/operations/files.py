@@ -6,8 +6,8 @@ import asyncio
 
 from tfnz_notebook._wire.guest import Flag
 from tfnz_notebook._wire.link import Message
-from tfnz_notebook.agent import files
 from tfnz_notebook.agent.clients import NOTHING, Answer, Client
+from tfnz_notebook.agent.container import files
 
 
 async def file_put(client: Client, message: Message) -> Answer:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from tfnz_notebook._link import arguments
+from tfnz_notebook._calls import arguments
 from tfnz_notebook.plots.parsers.base import Parser, Row
 from tfnz_notebook.plots.parsers.values import measure, number
 

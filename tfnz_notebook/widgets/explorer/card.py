@@ -14,7 +14,7 @@ from tfnz_notebook.widgets.explorer.watched import Action, Info, Watched
 from tfnz_notebook.widgets.explorer.words import last_lines
 
 if TYPE_CHECKING:
-    from tfnz_notebook._link.views import View
+    from tfnz_notebook._link.views.desk import View
     from tfnz_notebook.container import Container
 
 #: Bytes at the end of the main process's output that a card shows, and seconds between two looks.

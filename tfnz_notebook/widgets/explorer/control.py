@@ -14,7 +14,7 @@ from tfnz_notebook.errors import ContainerGone, Misuse, ProcessGone
 from tfnz_notebook.widgets.explorer.ledger import Ledger
 
 if TYPE_CHECKING:
-    from tfnz_notebook._link.views import View
+    from tfnz_notebook._link.views.desk import View
     from tfnz_notebook.widgets.explorer.watched import Action
 
 #: Seconds between TERM and KILL.

@@ -20,7 +20,7 @@ from tfnz_notebook.widgets.explorer.ledger import Interest, Ledger, ledger_of
 from tfnz_notebook.widgets.explorer.words import plain
 
 if TYPE_CHECKING:
-    from tfnz_notebook._link.views import View
+    from tfnz_notebook._link.views.desk import View
     from tfnz_notebook.location import Location
     from tfnz_notebook.widgets.display import Still
 
@@ -41,7 +41,7 @@ TEXT: Final = 1.5
 
 
 class Watched:
-    """A ``Source`` (see ``_link/views.py``) and the ``Picture`` of it (see ``display.py``).
+    """A ``Source`` (see ``_link/views/desk.py``) and the ``Picture`` of it (see ``display.py``).
 
     Subclasses say what is known and what can be done.
     """

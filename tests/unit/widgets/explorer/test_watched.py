@@ -10,7 +10,7 @@ from unit.link.scripted_agent import FakeProcess, ScriptedAgent
 from unit.widgets.explorer.told import EVIL
 
 from tfnz_notebook._link.thread import io, wait
-from tfnz_notebook._link.views import Desk
+from tfnz_notebook._link.views.desk import Desk
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import ContainerGone, Misuse
 from tfnz_notebook.location import Location

@@ -1,4 +1,4 @@
-// A stream of bytes as styled text: what a line-oriented view shows of it. The same rules as widgets/ansi.py.
+// A stream of bytes as styled text: what a line-oriented view shows of it. The same rules as widgets/saved/ansi.py.
 //
 // SGR sequences style, \r goes back to the line's beginning and \b one character, ESC [K erases, ESC [G goes to a
 // column, a tab moves on. Every other control sequence (cursor movement, titles, links, the clipboard) is taken out,

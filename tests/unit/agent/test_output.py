@@ -1,0 +1,131 @@
+"""An output: what the guest may forget, and who holds it back."""
+
+import asyncio
+
+from tfnz_notebook._wire.guest import WINDOW_OUT, WINDOW_TTY
+from tfnz_notebook.agent.process import log as logs
+from tfnz_notebook.agent.process import output as outputs
+from tfnz_notebook.agent.process.log import PENDING, Log
+from tfnz_notebook.agent.process.output import HOLD, PIPE, Output
+from tfnz_notebook.agent.process.reader import Reader
+
+
+class Nobody:
+    def event(self, name, body, payload=None):
+        pass
+
+
+def make(tmp_path):
+    acknowledged = []
+    return Output(Log(tmp_path / "p.out"), acknowledged.append), acknowledged
+
+
+def test_what_is_in_a_file_is_released(tmp_path):
+    output, acknowledged = make(tmp_path)
+    output.data(0, b"x" * (PENDING - 1))
+    assert acknowledged == []
+    output.data(PENDING - 1, b"y")
+    assert acknowledged == [PENDING]
+    output.flush()
+    assert acknowledged == [PENDING]
+
+
+def test_a_terminal_is_released_in_smaller_steps(tmp_path):
+    output, acknowledged = make(tmp_path)
+    output.of_terminal()
+    output.data(0, b"x" * (WINDOW_TTY // 4))
+    assert acknowledged == [WINDOW_TTY // 4]
+
+
+def test_the_slowest_that_holds_is_waited_for(tmp_path):
+    output, acknowledged = make(tmp_path)
+    slow = Reader(Nobody(), 1, output.log, 0, 10, hold=True)
+    fast = Reader(Nobody(), 2, output.log, 0, 1 << 40, hold=True)
+    free = Reader(Nobody(), 3, output.log, 0, 0)
+    for reader in (slow, fast, free):
+        output.add(reader)
+    output.data(0, b"x" * PENDING)
+    assert acknowledged == [10 + HOLD]
+    slow.grant(20)
+    assert acknowledged == [10 + HOLD, 20 + HOLD]
+    slow.left()
+    assert acknowledged[-1] == PENDING
+    slow.left()
+
+
+def test_the_end_is_held_back_by_nobody(tmp_path):
+    output, acknowledged = make(tmp_path)
+    output.add(Reader(Nobody(), 1, output.log, 0, 0, hold=True))
+    output.data(0, b"x" * PENDING)
+    assert acknowledged == [HOLD]
+    output.exited = True
+    output.flush()
+    assert acknowledged == [HOLD, PENDING]
+
+
+def test_a_connection_that_is_back(tmp_path):
+    output, acknowledged = make(tmp_path)
+    output.data(0, b"x" * PENDING + b"more")
+    output.resume(100, PENDING + 50, kept=False)
+    assert acknowledged[-1] == output.acked == output.log.spooled
+    output.resume(100, PENDING + 2, kept=True)
+    assert acknowledged[-1] == PENDING + 2
+
+
+class Disk:
+    """One that may be full."""
+
+    def __init__(self, monkeypatch):
+        self.full, self._write = True, logs.os.write
+        monkeypatch.setattr(logs.os, "write", self.write)
+        monkeypatch.setattr(outputs, "RETRY", 0.01)
+
+    def write(self, descriptor, data):
+        if self.full:
+            raise OSError(28, "No space left on device")
+        return self._write(descriptor, data)
+
+
+async def test_a_disk_that_was_full_is_tried_again_though_nothing_more_comes(tmp_path, monkeypatch):
+    disk, acknowledged, told = Disk(monkeypatch), [], []
+    log = Log(tmp_path / "p.out")
+    output = Output(log, acknowledged.append, lambda: told.append(log.trouble))
+    output.data(0, b"x" * WINDOW_OUT)  # the guest's window is full: it sends no more
+    assert acknowledged == []
+    disk.full = False
+    async with asyncio.timeout(10):
+        while not acknowledged:
+            await asyncio.sleep(0.005)
+    assert acknowledged == [WINDOW_OUT]
+    assert told == ["No space left on device", ""]
+    assert log.read(WINDOW_OUT - 1, 5) == (WINDOW_OUT - 1, b"x")
+    output.discard()
+
+
+async def test_a_full_disk_holds_up_no_end_and_loses_nothing_then(tmp_path, monkeypatch):
+    disk, acknowledged = Disk(monkeypatch), []
+    output = Output(Log(tmp_path / "p.out"), acknowledged.append)
+    output.data(0, b"x" * WINDOW_OUT)
+    output.flush()
+    assert acknowledged == [PIPE], "room for what is left in the pipe, and no more"
+    output.data(WINDOW_OUT, b"y" * 100)
+    assert acknowledged == [PIPE, PIPE + 100]
+    assert not output.settle()
+    disk.full = False
+    assert output.settle()
+    assert acknowledged[-1] == WINDOW_OUT + 100
+    again = Log.adopt(tmp_path / "p.out")
+    assert (again.head, again.read(WINDOW_OUT, 5)[1]) == (WINDOW_OUT + 100, b"y" * 5)
+    output.discard()
+
+
+def test_a_full_quota_keeps_no_end_from_the_files(tmp_path):
+    output, acknowledged = make(tmp_path)
+    output.log.quota = WINDOW_OUT
+    output.data(0, b"x" * (WINDOW_OUT + 1))
+    assert output.log.full
+    assert acknowledged == []
+    output.flush()
+    output.data(WINDOW_OUT + 1, b"the last words")
+    assert output.settle()
+    assert Log.adopt(tmp_path / "p.out").head == WINDOW_OUT + 15 == acknowledged[-1]

@@ -1,0 +1,104 @@
+"""Readers and flows: credit is kept, order is kept, the end is told once."""
+
+from __future__ import annotations
+
+import random
+
+from tfnz_notebook._wire.link import MAX_CHUNK
+from tfnz_notebook.agent.process.log import Log
+from tfnz_notebook.agent.process.reader import Flow, Reader
+
+
+class Recorder:
+    """A client that writes down its events."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, int, bytes]] = []
+
+    def event(self, name, body, payload=None):
+        assert body["reader"] == 1
+        self.events.append((name, body["offset"], payload or b""))
+
+    def data(self) -> bytes:
+        return b"".join(payload for name, _, payload in self.events if name == "data")
+
+
+def test_a_reader_stops_at_its_credit_and_goes_on(tmp_path):
+    log, sink = Log(tmp_path / "p.out"), Recorder()
+    reader = Reader(sink, 1, log, 0, 4)
+    log.append(0, b"abcdefgh")
+    reader.pump()
+    assert sink.events == [("data", 0, b"abcd")]
+    reader.grant(2)
+    reader.grant(100)
+    assert sink.events[1:] == [("data", 4, b"efgh")]
+
+
+def test_the_end_is_told_once_and_after_everything(tmp_path):
+    log, sink = Log(tmp_path / "p.out"), Recorder()
+    log.append(0, b"abc")
+    log.eof = True
+    reader = Reader(sink, 1, log, 0, 2)
+    reader.pump()
+    assert [name for name, *_ in sink.events] == ["data"]
+    reader.grant(3)
+    reader.pump()
+    assert [name for name, *_ in sink.events] == ["data", "data", "eof"]
+    assert sink.events[-1][1] == 3
+
+
+def test_a_reader_that_keeps_little_goes_on_with_the_newest(tmp_path):
+    log, sink = Log(tmp_path / "p.out"), Recorder()
+    reader = Reader(sink, 1, log, 0, 4, keep=3)
+    log.append(0, b"ab")
+    reader.pump()
+    log.append(2, b"cdefghij")
+    reader.pump()
+    assert sink.events == [("data", 0, b"ab"), ("data", 7, b"hi")]
+    log.append(10, b"klmnop")
+    reader.pump()  # without credit it stays where it is
+    assert len(sink.events) == 2
+    reader.grant(100)
+    log.eof = True
+    reader.pump()
+    assert sink.events[2:] == [("data", 13, b"nop"), ("eof", 16, b"")]
+
+
+def test_a_reader_skips_what_was_dropped(tmp_path):
+    log, sink = Log(tmp_path / "p.out"), Recorder()
+    log.append(1000, b"late")
+    Reader(sink, 1, log, 0, 5000).pump()
+    assert sink.events == [("data", 1000, b"late")]
+
+
+def test_chunks_stay_under_the_limit(tmp_path):
+    log, sink = Log(tmp_path / "p.out"), Recorder()
+    whole = random.Random(3).randbytes(3 * MAX_CHUNK)
+    for at in range(0, len(whole), 100_000):
+        log.append(at, whole[at : at + 100_000])
+    Reader(sink, 1, log, 0, len(whole)).pump()
+    assert sink.data() == whole
+    assert max(len(payload) for *_, payload in sink.events) <= MAX_CHUNK
+
+
+def test_a_flow_tells_its_source_what_was_taken():
+    sink, taken = Recorder(), []
+    flow = Flow(sink, 1, 3, taken.append)
+    flow.feed(b"ab")
+    flow.feed(b"cdef")
+    flow.end()
+    assert taken == [2, 3]
+    flow.grant(100)
+    assert taken == [2, 3, 6]
+    assert sink.data() == b"abcdef"
+    assert sink.events[-1] == ("eof", 6, b"")
+
+
+def test_passing_over_what_was_dropped_costs_no_credit(tmp_path):
+    log, sink = Log(tmp_path / "p.out"), Recorder()
+    log.append(1000, b"abcdef")
+    reader = Reader(sink, 1, log, 0, 4)
+    reader.pump()
+    assert sink.events == [("data", 1000, b"abcd")]
+    reader.grant(1006)
+    assert sink.data() == b"abcdef"

@@ -1,0 +1,293 @@
+"""Bad input is refused before anything is sent, with a message that names the remedy."""
+
+import re
+import signal
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+
+from tfnz_notebook._base import names
+from tfnz_notebook._calls import arguments, follow
+from tfnz_notebook._calls.spec import container_spec
+from tfnz_notebook.errors import FileError, ImageNameInvalid, Misuse, TfnzError
+
+MESSAGE = re.compile(r"Cannot [^:]+.*: .+\. .+[.)]", re.DOTALL)
+
+
+def refused(kind: type[TfnzError], function: Any, *given: Any, **named: Any) -> str:
+    with pytest.raises(kind) as caught:
+        function(*given, **named)
+    assert isinstance(caught.value, ValueError)
+    assert MESSAGE.fullmatch(str(caught.value)), caught.value
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["nginx", "debian:12", "library/nginx", "ghcr.io/a/b-c_d:1.0", "localhost:5000/x", "a--b",
+     "localhost/x:T", "nginx@sha256:" + "a" * 64, "sha256:" + "0" * 12],
+)  # fmt: skip
+def test_image_names(name: str) -> None:
+    assert arguments.image(name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", " ", "Nginx", "nginx:", "a b", "-x", "a//b", "a\0", "../x", "x" * 5000],
+)
+def test_malformed_image_names(name: str) -> None:
+    refused(ImageNameInvalid, arguments.image, name)
+
+
+def test_an_image_that_is_no_text() -> None:
+    assert "bytes" in refused(Misuse, arguments.image, b"nginx")
+
+
+def test_env_is_a_dict_or_pairs() -> None:
+    expected = {"A": "1", "B": "x y"}
+    assert arguments.environment("x", {"A": 1, "B": "x y"}) == expected
+    assert arguments.environment("x", [("A", "1"), ["B", "x y"]]) == expected
+    assert arguments.environment("x", None) == {}
+
+
+@pytest.mark.parametrize(
+    "env", ["A=1", ["A=1"], [("A",)], {"A=B": "1"}, {"": "1"}, {1: "1"}, {"A": None}, {"A": b"1"},
+            3, {"A": "\0"}, {"A": True}, [("A", "b", "c")]],
+)  # fmt: skip
+def test_env_that_is_no_pairs(env: object) -> None:
+    refused(Misuse, arguments.environment, "spawn a process", env)
+
+
+@pytest.mark.parametrize(
+    ("given", "size"),
+    [(None, None), (1 << 20, 1 << 20), ("512m", 512 << 20), ("2 GiB", 2 << 30), ("1.5g", 3 << 29),
+     ("1048576", 1 << 20), ("64MB", 64 << 20), ("1024k", 1 << 20)],
+)  # fmt: skip
+def test_memory(given: Any, size: int | None) -> None:
+    assert arguments.memory(given) == size
+
+
+@pytest.mark.parametrize("given", ["lots", "", "-1m", 0, -5, 1.5, True, "1q", [1]])
+def test_memory_that_is_none(given: object) -> None:
+    refused(Misuse, arguments.memory, given)
+
+
+def test_a_string_is_for_the_shell_and_a_list_is_not() -> None:
+    assert arguments.argv("x", "ls | wc") == (["/bin/sh", "-c", "ls | wc"], "ls | wc")
+    assert arguments.argv("x", ["ls", "a b"]) == (["ls", "a b"], "ls 'a b'")
+    assert arguments.argv("x", (PurePosixPath("/bin/ls"), "")) == (["/bin/ls", ""], "/bin/ls ''")
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["", "  ", [], [""], ["ls", 1], b"ls", {"a": 1}, None, 5, "a\0b", ["a\0"], ["x"] * 5000],
+)
+def test_commands_that_are_none(command: object) -> None:
+    refused(Misuse, arguments.argv, "spawn a process", command)
+
+
+@pytest.mark.parametrize("port", [0, -1, 65536, "80", 80.0, None, True])
+def test_ports_out_of_range(port: object) -> None:
+    refused(Misuse, arguments.port, "attach a tunnel", port)
+
+
+@pytest.mark.parametrize("size", [None, 24, (24,), (0, 80), (24, 10000), ("24", 80), "24x80"])
+def test_sizes_that_are_none(size: object) -> None:
+    refused(Misuse, arguments.size, "resize", size)
+
+
+@pytest.mark.parametrize("value", [-1, "5", True, float("nan"), float("inf"), [5]])
+def test_durations_that_are_none(value: object) -> None:
+    refused(Misuse, arguments.seconds, "wait", "timeout", value)
+
+
+@pytest.mark.parametrize(
+    "path", ["x", "./x", "../x", "", "/a/../b", "/..", "/a\0", "/" + "x" * 5000]
+)
+def test_paths_that_lead_elsewhere(path: str) -> None:
+    refused(FileError, arguments.path, "put", path)
+
+
+def test_paths() -> None:
+    assert arguments.path("put", "/etc/..a/b..") == "/etc/..a/b.."
+    assert arguments.path("put", PurePosixPath("/etc/x")) == "/etc/x"
+    refused(Misuse, arguments.path, "put", b"/x")
+
+
+def test_pre_boot_files() -> None:
+    expected = {"/a": b"1", "/b": b"2"}
+    assert arguments.files([("/a", b"1"), ("/b", "2")]) == expected
+    assert arguments.files({"/a": bytearray(b"1"), PurePosixPath("/b"): b"2"}) == expected
+    assert arguments.files(None) == {}
+
+
+@pytest.mark.parametrize(
+    ("files", "kind"),
+    [
+        ([("/a", [b"1"])], Misuse),
+        ([(["/a"], b"1")], Misuse),
+        ([("/a", b"1", b"2")], Misuse),
+        (["/a"], Misuse),
+        ("/a", Misuse),
+        ([("/a", None)], Misuse),
+        ([("a", b"1")], FileError),
+        ([("../a", b"1")], FileError),
+        ([("/a", bytes(64 << 20))], Misuse),
+    ],
+)
+def test_pre_boot_files_that_are_none(files: object, kind: type[TfnzError]) -> None:
+    refused(kind, arguments.files, files)
+
+
+def test_volumes() -> None:
+    class Named(arguments.NamedVolume):
+        tag = "data"
+
+    assert arguments.volumes(None) == []
+    given = [(Named(), "/data"), ["/srv", "/srv", "ro"], (Path("/x"), "/x", "rw")]
+    assert arguments.volumes(given) == [
+        ["data", "/data", False],
+        ["/srv", "/srv", True],
+        ["/x", "/x", False],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("volumes", "kind"),
+    [
+        (["/a"], Misuse),
+        ({"/a": "/b"}, Misuse),
+        ([("data", "/b")], Misuse),
+        ([("/a", "b")], FileError),
+        ([("/a", "/b", "w")], Misuse),
+        ([("/a",)], Misuse),
+        (5, Misuse),
+    ],
+)
+def test_volumes_that_are_none(volumes: object, kind: type[TfnzError]) -> None:
+    refused(kind, arguments.volumes, volumes)
+
+
+def test_signals() -> None:
+    assert names.signal_number("TERM") == names.signal_number("sigterm") == 15
+    assert names.signal_number(signal.SIGKILL) == 9
+    for wrong in ("NOPE", -1, 65, 1.5, True):
+        refused(Misuse, names.signal_number, wrong)
+
+
+def test_text_for_stdin_is_told_to_be_encoded() -> None:
+    assert "encode" in refused(Misuse, arguments.stdin, "ls\n")
+    assert arguments.stdin(memoryview(b"x")) == b"x"
+
+
+def test_what_to_put(tmp_path: Path) -> None:
+    assert arguments.contents("put", "é") == "é".encode()
+    assert arguments.contents("put", bytearray(b"x")) == b"x"
+    refused(FileError, arguments.contents, "put", tmp_path)
+    refused(Misuse, arguments.contents, "put", 5)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"cpu": 0},
+        {"cpu": "1"},
+        {"pids": 0},
+        {"name": "a b"},
+        {"name": "-a"},
+        {"pull": "often"},
+        {"user": -1},
+        {"user": ""},
+        {"hostname": 5},
+        {"labels": ["a"]},
+        {"labels": {"a": 1}},
+        {"tag": ""},
+        {"command": []},
+        {"entrypoint": 5},
+        {"capabilities": "NET_ADMIN"},
+        {"capabilities": 5},
+        {"capabilities": ["NET_ADMIN", ""]},
+        {"capabilities": ["NET"]},
+        {"capabilities": ["CAP_CAP_KILL"]},
+        {"capabilities": ["KILL\n"]},
+        {"capabilities": [12]},
+    ],
+)
+def test_container_options_that_are_none(options: dict[str, Any]) -> None:
+    refused(Misuse, container_spec, "nginx", options)
+
+
+def test_a_whole_spec() -> None:
+    spec, files = container_spec(
+        "nginx",
+        {
+            "env": [("A", "1")],
+            "sleep": True,
+            "volumes": [("/srv", "/srv", "ro")],
+            "pre_boot_files": {"/a": b"1"},
+            "command": "nginx -g x",
+            "memory": "64m",
+            "cpu": 0.5,
+            "pids": 10,
+            "user": 1000,
+            "workdir": "/tmp",
+            "name": "web",
+            "tag": "web",
+            "labels": {"a": "b"},
+            "network": "none",
+            "entrypoint": "/entry point",
+            "capabilities": ["NET_ADMIN", "cap_sys_ptrace"],
+            "new_privileges": True,
+        },
+    )
+    assert files == {"/a": b"1"}
+    assert spec == {
+        "image": "nginx",
+        "env": {"A": "1"},
+        "sleep": True,
+        "volumes": [["/srv", "/srv", True]],
+        "command": ["/bin/sh", "-c", "nginx -g x"],
+        "entrypoint": ["/entry point"],
+        "capabilities": ["NET_ADMIN", "SYS_PTRACE"],
+        "new_privileges": True,
+        "memory": 64 << 20,
+        "cpu": 0.5,
+        "pids": 10,
+        "user": "1000",
+        "workdir": "/tmp",
+        "name": "web",
+        "tag": "web",
+        "labels": {"a": "b"},
+        "network": "none",
+        "read_only": False,
+        "pull": "missing",
+        "hostname": None,
+    }
+
+
+async def _coroutine(process: object, data: bytes) -> None: ...
+
+
+@pytest.mark.parametrize("function", [5, "f", _coroutine])
+def test_callbacks_that_are_none(function: object) -> None:
+    refused(Misuse, follow.callback, "spawn a process", "data_callback", function)
+
+
+@pytest.mark.parametrize(
+    ("function", "takes"),
+    [
+        (lambda process: 0, False),
+        (lambda process, returncode: 0, True),
+        (lambda process, code: 0, True),
+        (lambda *given: 0, True),
+        (lambda process, *more: 0, True),
+        (lambda process, verbose=False: 0, False),
+        (lambda process, returncode=None: 0, True),
+        (lambda process, *, keyword=1: 0, False),
+        (print, True),
+        ([].append, False),
+    ],
+)
+def test_who_wants_the_return_code(function: Any, takes: bool) -> None:
+    assert follow.takes_returncode(function) is takes

@@ -1,0 +1,1 @@
+"""What both halves stand on, each written once: names, endpoints, processes, descriptors."""

@@ -1,0 +1,1 @@
+"""A call's life: its two faces, what it was given, its callbacks and where they run."""

@@ -1,0 +1,1 @@
+"""A view's kernel half: the desk it opens at, and the process that it shows."""

@@ -1,0 +1,235 @@
+"""A process as views see it: its log through readers of the agent, and what may be asked of it.
+
+Nothing is kept here. A view's credit is the credit of its readers at the agent, byte for byte, so
+what waits for a slow page waits in the log, and a process that nobody looks at costs nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from tfnz_notebook._base import names
+from tfnz_notebook._link.link import Link
+from tfnz_notebook._link.views.desk import View
+from tfnz_notebook._link.views.stream import Stream
+from tfnz_notebook._wire import view as wire
+from tfnz_notebook._wire.guest import Target
+from tfnz_notebook._wire.link import MAX_CHUNK
+from tfnz_notebook._wire.view import Head
+from tfnz_notebook.errors import (
+    ContainerGone,
+    LinkClosed,
+    Misuse,
+    ProcessGone,
+    ProtocolError,
+    TfnzError,
+)
+
+#: Credit and replay of views that do not say, and the most that one may ask for.
+WINDOW: Final = 256 << 10
+KEEP: Final = 256 << 10
+MOST: Final = 8 << 20
+#: Bytes of stdin that may be under way for one view.
+STDIN: Final = 8 << 20
+#: Seconds between TERM and KILL of ``destroy``.
+GRACE: Final = 5.0
+
+
+class _Opened:
+    """One view of this process."""
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+        self.streams: dict[int, Stream] = {}
+        self.typed = 0
+
+
+class ProcessSource:
+    """One process at one link. ``about`` adds to ``info`` what only its owner knows."""
+
+    def __init__(
+        self, link: Link, ident: str, *, about: Callable[[], dict[str, Any]] = dict
+    ) -> None:
+        self._link = link
+        self._id = ident
+        self._about = about
+        self._info: dict[str, Any] = {}
+        self._gone = False
+        self._views: dict[View, _Opened] = {}
+
+    # -- views come and go
+
+    def opened(self, view: View, head: Head) -> None:
+        """Begin to send; an impossible wish closes the view."""
+        if not self._views:
+            self._gone = False
+            self._link.listen("process", self._id, self._heard)
+        opened = self._views[view] = _Opened(view)
+        self._link.background(self._begin(opened, head))
+
+    def closed(self, view: View) -> None:
+        """Stop sending."""
+        opened = self._views.pop(view, None)
+        if opened is not None:
+            for stream in opened.streams.values():
+                stream.close()
+        if not self._views:
+            self._link.forget("process", self._id, self._heard)
+
+    async def _begin(self, opened: _Opened, head: Head) -> None:
+        view = opened.view
+        try:
+            reply = await self._link.request("process.info", {"process": self._id})
+            self._info = reply.body["info"]
+            if self._info.get("tty") and "rows" in head and "columns" in head:
+                await self._resize(head)
+            streams = await self._open_streams(opened, head)
+        except (ProcessGone, ContainerGone) as error:
+            view.drop("gone", str(error))
+            return
+        except LinkClosed as error:
+            view.drop("link", str(error))
+            return
+        except (TfnzError, ProtocolError) as error:
+            view.drop("unknown", str(error))
+            return
+        view.send("opened", streams=streams, info=self.info())
+        for stream in opened.streams.values():
+            stream.live()
+
+    async def _open_streams(self, opened: _Opened, head: Head) -> list[list[int]]:
+        from_, mode = wire.starts(head), head.get("mode", "tail")
+        if mode not in ("tail", "all"):
+            raise ProtocolError(f"open: a mode {mode[:16]!r}.")
+        keep = min(head.get("keep", KEEP), MOST)
+        window = min(max(head.get("window", WINDOW), 4096), MOST)
+        streams = []
+        for number in (1,) if self._info.get("tty") else (1, 2):
+            if not opened.view.open:
+                raise LinkClosed("The view was closed.")
+            stream = Stream(
+                self._link, opened.view, self._id, number, keep=keep, whole=mode == "all"
+            )
+            opened.streams[number] = stream
+            streams.append([number, *await stream.open(from_.get(number), window)])
+        return streams
+
+    # -- what they see
+
+    def info(self) -> dict[str, Any]:
+        """The state, as VIEWS.md has it."""
+        told = self._info
+        code = told.get("returncode")
+        state = "running" if told.get("pid") else "starting"
+        if self._gone:
+            state = "gone"
+        elif code is not None:
+            state = "ended"
+        ran = told.get("ran")
+        return {
+            "state": state,
+            "command": told.get("text", ""),
+            "pid": told.get("pid") or 0,
+            "returncode": code,
+            "timed_out": bool(told.get("timed_out")),
+            "oom": bool(told.get("oom")),
+            "tty": bool(told.get("tty")),
+            "rows": told.get("rows") or 24,
+            "columns": told.get("columns") or 80,
+            "started": round(1000 * float(told.get("started") or 0)),
+            "ran": None if ran is None else float(ran),
+            "out": told.get("out") or 0,
+            "err": told.get("err") or 0,
+            "retain": told.get("retain") or "all",
+            "now": round(1000 * time.time()),
+            **self._about(),
+        }
+
+    def _heard(self, info: dict[str, Any] | None) -> None:
+        if info is None:
+            self._gone = True
+        else:
+            self._info = info
+        told = self.info()
+        for view in list(self._views):
+            view.send("state", info=told)
+            if self._gone:
+                over = self._link.over
+                view.drop("link" if over else "gone", "The session has ended." if over else "")
+
+    # -- what they ask
+
+    def message(self, view: View, head: Head, payload: bytes) -> None:
+        """Do it, in the background; what fails is told as an error."""
+        opened = self._views.get(view)
+        if opened is None:
+            return
+        kind = head["t"]
+        if kind == "credit":
+            stream = opened.streams.get(head["stream"])
+            if stream is not None:
+                stream.grant(head["upto"])
+            return
+        if kind == "stdin":
+            self._run(view, "write to stdin", head, self._stdin, opened, head["seq"], payload)
+        elif kind == "eof":
+            self._run(view, "end stdin", head, self._ask, "process.close_stdin")
+        elif kind == "signal":
+            self._run(view, "signal", head, self._signal, head)
+        elif kind == "destroy":
+            self._run(view, "stop", head, self._destroy)
+        elif kind == "resize":
+            self._run(view, "resize", head, self._resize, head)
+        else:
+            view.send("error", doing=kind, text=f"Cannot {kind}: a process has no such thing.")
+
+    def _run(
+        self,
+        view: View,
+        doing: str,
+        head: Head,
+        work: Callable[..., Coroutine[Any, Any, None]],
+        *given: Any,
+    ) -> None:
+        async def run() -> None:
+            try:
+                await work(*given)
+            except TfnzError as error:
+                seq = {"seq": head["seq"]} if "seq" in head else {}
+                view.send("error", doing=doing, text=str(error), **seq)
+
+        self._link.background(run())
+
+    async def _destroy(self) -> None:
+        await self._ask("process.destroy", grace=GRACE)
+
+    async def _ask(self, name: str, **body: Any) -> None:
+        await self._link.request(name, {"process": self._id, **body})
+
+    async def _stdin(self, opened: _Opened, seq: int, payload: bytes) -> None:
+        if opened.typed + len(payload) > STDIN:
+            raise Misuse(
+                f"Cannot write to stdin: {opened.typed} bytes wait for the process to read them. "
+                "Wait, or put large data in a file."
+            )
+        opened.typed += len(payload)
+        try:
+            for start in range(0, len(payload), MAX_CHUNK):
+                piece = payload[start : start + MAX_CHUNK]
+                await self._link.request("process.stdin", {"process": self._id}, piece)
+        finally:
+            opened.typed -= len(payload)
+        opened.view.send("ack", seq=seq)
+
+    async def _signal(self, head: Head) -> None:
+        number = names.signal_number(head["signal"])
+        target = Target.TREE if head.get("tree") else Target.LEADER
+        await self._ask("process.signal", signal=number, target=int(target))
+
+    async def _resize(self, head: Head) -> None:
+        rows, columns = head["rows"], head["columns"]
+        now = (self._info.get("rows"), self._info.get("columns"))
+        if self._info.get("returncode") is None and now != (rows, columns):
+            await self._ask("process.resize", rows=rows, columns=columns)

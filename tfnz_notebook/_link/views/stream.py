@@ -1,0 +1,160 @@
+"""One stream of a process on its way to one view."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from tfnz_notebook._link.link import Link
+from tfnz_notebook._link.views.desk import View
+from tfnz_notebook._wire import view as wire
+from tfnz_notebook.errors import LinkClosed, TfnzError
+
+#: How far beyond what was sent a view's credit may reach: what bounds our memory for it.
+MOST: Final = 8 << 20
+
+
+class Stream:
+    """A sink of the link (see ``_link.ends``) whose credit is the view's.
+
+    ``whole``: every byte, and the process waits for the view; else it skips to the newest ``keep``
+    bytes when it falls behind by more.
+    """
+
+    def __init__(
+        self, link: Link, view: View, process: str, stream: int, *, keep: int, whole: bool
+    ) -> None:
+        self._link = link
+        self._view = view
+        self._process = process
+        self._stream = stream
+        self._keep = keep
+        self._whole = whole
+        self._offset = self._credit = 0
+        self._early: list[tuple[int, bytes]] | None = []
+        self._over = False
+        self._ended: int | None = None
+        self._starved: asyncio.TimerHandle | None = None
+        self._number = 0
+
+    # -- the view's side
+
+    async def open(self, start: int | None, window: int) -> tuple[int, int]:
+        """Ask for it: where it starts, and where the log ends by now. Raises TfnzError."""
+        tail = self._keep if start is None or not self._whole else None
+        answer = await self._ask(start or 0, window=window, tail=tail)
+        offset = int(answer["offset"])
+        self._offset = max(self._offset, offset)
+        self._credit = max(self._credit, offset + window)
+        return offset, int(answer["head"])
+
+    async def _ask(self, offset: int, credit: int = 0, **fields: int | None) -> dict[str, Any]:
+        self._number = self._link.reader(self)
+        fields["keep"] = None if self._whole else self._keep
+        body = {
+            "reader": self._number,
+            "process": self._process,
+            "stream": self._stream,
+            "offset": offset,
+            "credit": credit,
+            "hold": self._whole,
+            **fields,
+        }
+        return (await self._link.request("reader.open", body)).body
+
+    def live(self) -> None:
+        """The view knows that it is open: what came in the meantime may be sent."""
+        early, self._early = self._early or [], None
+        for offset, payload in early:
+            self._send(offset, payload)
+        if self._ended is not None:
+            self._view.send("eof", stream=self._stream, offset=self._ended)
+
+    def grant(self, upto: int) -> None:
+        """The view has taken some."""
+        upto = min(upto, self._offset + MOST)
+        if upto > self._credit and not self._over:
+            self._credit = upto
+            self._link.note("credit", {"reader": self._number, "upto": upto})
+            if self._starved is not None:
+                self._starved.cancel()
+                self._starved = None
+
+    def close(self) -> None:
+        """Want no more. Idempotent."""
+        if self._starved is not None:
+            self._starved.cancel()
+        if not self._over:
+            self._over = True
+            self._link.drop(self._number)
+            if not self._link.over and self._number:
+                body = {"reader": self._number}
+                self._link.background(self._link.request("reader.close", body))
+
+    def _starving(self) -> None:
+        # It may be a page that was closed, which nobody tells a kernel.
+        self._view.drop("slow", "The view did not keep up.")
+
+    # -- the link's side
+
+    def data(self, offset: int, payload: bytes) -> None:
+        """Bytes of the stream."""
+        if offset < self._offset:  # a repeat, after a break
+            payload = payload[self._offset - offset :]
+            offset = self._offset
+        if not payload or self._over:
+            return
+        if offset > self._offset:
+            self._credit += offset - self._offset  # as the agent's reader does when it skips
+        self._offset = offset + len(payload)
+        if self._early is None:
+            self._send(offset, payload)
+        else:
+            self._early.append((offset, payload))
+        if self._whole and self._offset >= self._credit and self._starved is None:
+            loop = asyncio.get_running_loop()
+            self._starved = loop.call_later(wire.PATIENCE, self._starving)
+
+    def _send(self, offset: int, payload: bytes) -> None:
+        for at in range(0, len(payload), wire.MAX_DATA):
+            piece = payload[at : at + wire.MAX_DATA]
+            self._view.send("data", piece, stream=self._stream, offset=offset + at)
+
+    def eof(self, offset: int) -> None:
+        """Nothing follows."""
+        self._over = True
+        self._link.drop(self._number)
+        if self._starved is not None:
+            self._starved.cancel()
+        if self._early is None:
+            self._view.send("eof", stream=self._stream, offset=offset)
+        else:
+            self._ended = offset
+
+    def room(self, upto: int) -> None:
+        """Streams send nothing."""
+
+    def closed(self, errno: int) -> None:
+        """Streams are not dialled."""
+
+    def broken(self, error: TfnzError, final: bool) -> None:
+        """Pause, or end."""
+        if final and not self._over:
+            self._over = True
+            self._view.drop("link", str(error))
+
+    def mended(self) -> None:
+        """Go on where we were."""
+        if not self._over:
+            self._link.drop(self._number)
+            self._link.background(self._reopen())
+
+    async def _reopen(self) -> None:
+        try:
+            await self._ask(self._offset, self._credit)
+        except LinkClosed as error:
+            if self._link.over:
+                self._view.drop("link", str(error))
+            # Else it broke again, and mended() will be called again: the sink is still there.
+        except TfnzError as error:
+            self._view.drop("gone", str(error))

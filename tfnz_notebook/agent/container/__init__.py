@@ -1,0 +1,1 @@
+"""A container: its guest, its neighbours, its files and connections."""

@@ -1,0 +1,185 @@
+"""Files of a container: uploads, downloads, listings, directories, over one channel each."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from tfnz_notebook._wire import guest as wire
+from tfnz_notebook._wire.guest import Flag, Frame, Tag, Type
+from tfnz_notebook._wire.link import MAX_HEADER
+from tfnz_notebook.agent.container.guest import Guest
+from tfnz_notebook.agent.container.refusals import file_error
+from tfnz_notebook.agent.process.reader import Flow, Sink
+from tfnz_notebook.errors import ContainerGone, FileError
+
+Field = tuple[Tag, int | bytes | str]
+#: Bytes that a listing may take, for it travels in one message (about 30,000 entries).
+MAX_LISTING: Final = MAX_HEADER * 3 // 4
+#: What an entry takes there beside its name and its target.
+_ENTRY: Final = 100
+
+
+class Transfer:
+    """One file operation's channel. ``answer`` is its STAT, or the error."""
+
+    def __init__(self, guest: Guest, verb: str, path: str) -> None:
+        self.path = path
+        self.flow: Flow | None = None
+        self.stats: list[Frame] = []
+        self.answer: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        for future in (self.answer, self.ended):
+            # Each may go unawaited when the other already told the error.
+            future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._verb = verb
+        self._guest = guest
+        self._channel = guest.open(self)
+        self._sent = 0
+        self._acked = 0
+        self._listed = 0
+        self._room = asyncio.Event()
+
+    def say(self, kind: Type, fields: list[Field]) -> None:
+        """Open the channel with that request."""
+        self._guest.send(wire.fielded(kind, self._channel, [(Tag.PATH, self.path), *fields]))
+
+    def frame(self, frame: Frame) -> None:
+        """A frame of this channel."""
+        match frame.type:
+            case Type.STAT:
+                self._stat(frame)
+            case Type.DATA if self.flow is not None:
+                self.flow.feed(frame.data)
+            case Type.ACK:
+                self._acked = frame.values[0]
+                self._room.set()
+            case Type.EOF:
+                if self.flow is not None:
+                    self.flow.end()
+                self._finish(None)
+            case Type.FAILED:
+                self._finish(file_error(self._verb, self.path, frame))
+            case Type.GONE:
+                self._finish(None)
+                self._guest.free(self._channel)
+            case _:
+                pass
+
+    def _stat(self, frame: Frame) -> None:
+        self._listed += _ENTRY + len(frame.raw(Tag.NAME)) + len(frame.raw(Tag.LINK))
+        if self._listed > MAX_LISTING:
+            if not self.ended.done():
+                self._guest.send(wire.fixed(Type.CLOSE, self._channel, 0))
+                self._finish(
+                    FileError(
+                        f"Cannot {self._verb} {self.path!r}: it has more than {len(self.stats)} "
+                        "entries. List a part of it with a process, as 'ls -f | head'."
+                    )
+                )
+            return
+        self.stats.append(frame)
+        if not self.answer.done():
+            self.answer.set_result(frame)
+
+    def _finish(self, error: Exception | None) -> None:
+        self._room.set()
+        for future in (self.answer, self.ended):
+            if not future.done():
+                if error is not None:
+                    future.set_exception(error)
+                elif future is self.ended:
+                    self.ended.set_result(None)
+        if error is not None:
+            self._guest.free(self._channel)
+
+    def lost(self) -> None:
+        """Transfers do not survive a connection."""
+        self._finish(ContainerGone(f"Cannot {self._verb} {self.path!r}: the connection broke."))
+
+    def resumed(self, inventory: Frame | None) -> None:
+        """Told to processes only; a lost transfer has left already."""
+
+    async def upload(self, chunk: bytes) -> None:
+        """Send a piece of the file; returns once the guest has room for more."""
+        for start in range(0, len(chunk), wire.MAX_DATA // 2):
+            piece = chunk[start : start + wire.MAX_DATA // 2]
+            while self._sent + len(piece) > self._acked + wire.WINDOW_IN:
+                self._room.clear()
+                await self._room.wait()
+                if self.ended.done():
+                    await self.ended
+            self._guest.send(wire.data(self._channel, 0, self._sent, piece))
+            self._sent += len(piece)
+
+    async def finish_upload(self) -> None:
+        """The file is whole: have it put in place. Raises FileError."""
+        self._guest.send(wire.fixed(Type.EOF, self._channel, self._sent, stream=0))
+        await self.answer
+
+    def taken(self, upto: int) -> None:
+        """The kernel took the download up to that offset."""
+        self._guest.send(wire.fixed(Type.ACK, self._channel, upto, stream=1))
+
+    def abort(self) -> None:
+        """Drop it; an upload leaves no trace."""
+        if not self.ended.done():
+            self._guest.send(wire.fixed(Type.CLOSE, self._channel, 0))
+            self._finish(FileError(f"Cannot {self._verb} {self.path!r}: it was given up."))
+
+
+def begin_put(
+    guest: Guest, path: str, mode: int | None, user: str | None, parents: bool
+) -> Transfer:
+    """Open an upload."""
+    transfer = Transfer(guest, "put", path)
+    transfer.say(Type.PUT, _options(mode, user, Flag.PARENTS if parents else Flag(0)))
+    return transfer
+
+
+async def get(
+    guest: Guest, path: str, sink: Sink, reader: int, credit: int
+) -> tuple[Transfer, dict[str, Any]]:
+    """Open a download that streams to ``reader``; (transfer, what the file is)."""
+    transfer = Transfer(guest, "fetch", path)
+    transfer.flow = Flow(sink, reader, credit, transfer.taken)
+    transfer.flow.left = transfer.abort
+    transfer.say(Type.GET, [])
+    return transfer, described(await transfer.answer)
+
+
+async def listing(guest: Guest, path: str) -> list[dict[str, Any]]:
+    """The entries of a directory."""
+    transfer = Transfer(guest, "list", path)
+    transfer.say(Type.LIST, [])
+    await transfer.ended
+    return [described(frame) for frame in transfer.stats]
+
+
+async def make_directory(
+    guest: Guest, path: str, mode: int | None, user: str | None, flags: Flag
+) -> None:
+    """Make a directory. Raises FileError."""
+    transfer = Transfer(guest, "make directory", path)
+    transfer.say(Type.MKDIR, _options(mode, user, flags))
+    await transfer.answer
+
+
+def _options(mode: int | None, user: str | None, flags: Flag) -> list[Field]:
+    fields: list[Field] = [(Tag.FLAGS, int(flags))]
+    if mode is not None:
+        fields.append((Tag.MODE, mode))
+    if user is not None:
+        fields.append((Tag.USER, user))
+    return fields
+
+
+def described(frame: Frame) -> dict[str, Any]:
+    """A STAT as the link tells it: lower-case names; mtime in seconds."""
+    told: dict[str, Any] = {}
+    for tag, value in frame.fields:
+        if isinstance(value, bytes):
+            told[tag.name.lower()] = value.decode("utf-8", "surrogateescape")
+        else:
+            told[tag.name.lower()] = value / 1e9 if tag is Tag.MTIME else value
+    return told

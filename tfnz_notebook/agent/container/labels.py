@@ -1,0 +1,89 @@
+"""What a container carries on the engine so that a later agent can know it again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+
+from tfnz_notebook.agent.process.command import IDENT
+from tfnz_notebook.engines.base import (
+    LABEL_CONTAINER,
+    LABEL_CREATED,
+    LABEL_DURABLE,
+    LABEL_OWNER,
+    LABEL_SESSION,
+    LABEL_SPEC,
+    ContainerSpec,
+    Found,
+)
+
+
+def labelled(
+    spec: ContainerSpec, *, owner: str, session: str, durable: bool, ttl: float | None, tag: str
+) -> ContainerSpec:
+    """The spec with our labels; they win over the user's.
+
+    LABEL_SPEC tells what adoption needs, without environment, files or other secrets.
+    """
+    now = time.time()
+    told = {
+        "image": spec.image,
+        "name": spec.name,
+        "sleep": spec.sleep,
+        "memory": spec.memory,
+        "network": spec.network,
+        "tag": tag,
+        "created": now,
+    }
+    labels = {
+        **spec.labels,
+        LABEL_OWNER: owner,
+        LABEL_SESSION: session,
+        LABEL_CONTAINER: spec.id,
+        LABEL_CREATED: f"{now:.3f}",
+        LABEL_SPEC: json.dumps({k: v for k, v in told.items() if v not in (None, "", False)}),
+    }
+    if durable:
+        labels[LABEL_DURABLE] = "" if ttl is None else str(ttl)
+    return dataclasses.replace(spec, labels=labels)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Known:
+    """What the labels of a found container say. ``ttl`` counts only for a durable session."""
+
+    spec: ContainerSpec
+    session: str
+    durable: bool
+    ttl: float | None
+    tag: str
+    created: float
+
+
+def known(found: Found) -> Known | None:
+    """The container as its labels tell it; None when they are not (or no longer) readable.
+
+    Whoever else uses the engine may write labels as ours; the id becomes a directory's name here.
+    """
+    labels = found.labels
+    session, ident = labels.get(LABEL_SESSION, ""), labels.get(LABEL_CONTAINER, "")
+    try:
+        told = json.loads(labels.get(LABEL_SPEC, ""))
+        spec = ContainerSpec(
+            id=ident,
+            image=str(told["image"]),
+            name=told.get("name"),
+            sleep=bool(told.get("sleep")),
+            memory=told.get("memory"),
+            network=told.get("network"),
+            labels=labels,
+        )
+        created = float(told["created"])
+        ttl = float(labels[LABEL_DURABLE]) if labels.get(LABEL_DURABLE) else None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    if not session or not IDENT.fullmatch(ident):
+        return None
+    durable = LABEL_DURABLE in labels
+    return Known(spec, session, durable, ttl, str(told.get("tag", "")), created)

@@ -1,0 +1,125 @@
+"""What refusals mean to people: errno, stage and exit code become an error with a remedy."""
+
+from __future__ import annotations
+
+import os
+
+from tfnz_notebook._wire.guest import Frame, Tag
+from tfnz_notebook.agent.process.command import Command
+from tfnz_notebook.engines.base import ContainerSpec, State
+from tfnz_notebook.errors import (
+    CommandNotExecutable,
+    CommandNotFound,
+    ContainerFailed,
+    ContainerGone,
+    FileError,
+    OutOfMemory,
+    SpawnFailed,
+    last_words,
+)
+
+
+def spawn_error(command: Command, frame: Frame) -> SpawnFailed:
+    """Why a process could not be started, from the guest's FAILED."""
+    errno, stage = frame.integer(Tag.ERRNO), frame.text(Tag.STAGE)
+    reason = frame.text(Tag.TEXT) or f"errno {errno}"
+    program = command.argv[0] if command.argv else ""
+    details = {"errno": errno, "stage": stage}
+    match stage, errno:
+        case "exec", 2 | 20:  # ENOENT, ENOTDIR
+            return CommandNotFound(
+                f"Cannot run {program!r}: it is not in the container (127). Give its full path, "
+                "or spawn from an image that has it.",
+                **details,
+            )
+        case "exec", 13 | 8 | 21:  # EACCES, ENOEXEC, EISDIR
+            return CommandNotExecutable(
+                f"Cannot run {program!r}: it is there but not executable (126; {reason}). "
+                "Give it the x permission, or name its interpreter.",
+                **details,
+            )
+        case "user", 1:
+            return SpawnFailed(
+                f"Cannot run as user {command.user!r}: this container's guest is not root and "
+                "cannot change users.",
+                **details,
+            )
+        case "user", _:
+            return SpawnFailed(
+                f"Cannot run as user {command.user!r}: the container does not know it. "
+                "Give a name from its /etc/passwd, or numbers as uid:gid.",
+                **details,
+            )
+        case "cwd", _:
+            return SpawnFailed(
+                f"Cannot run in {command.cwd!r}: {reason}. Make the directory first.", **details
+            )
+        case _, 11:  # EAGAIN
+            return SpawnFailed(
+                "Cannot start another process: the container's limit on processes is reached. "
+                "End some, or spawn the container with a larger 'pids'.",
+                **details,
+            )
+    return SpawnFailed(f"Cannot start {program!r}: {stage}: {reason}.", **details)
+
+
+def out_of_memory(spec: ContainerSpec, tail: bytes) -> OutOfMemory:
+    """The kernel killed the container's main process for its memory limit."""
+    return OutOfMemory(
+        f"Cannot go on with this container: it was killed for its memory limit of {spec.memory} "
+        "bytes. Spawn one with more.",
+        log=tail,
+    )
+
+
+def over(state: str, returncode: int | None) -> ContainerGone:
+    """The container cannot be used any more."""
+    if state == "destroyed":
+        return ContainerGone("Cannot use this container: it was destroyed. Spawn another one.")
+    return ContainerGone(
+        f"Cannot use this container: it exited with code {returncode}. "
+        "Look at container.logs(), then spawn another one."
+    )
+
+
+def exited_early(spec: ContainerSpec, state: State, tail: bytes) -> ContainerFailed | OutOfMemory:
+    """Why a container never became ready; ``tail`` is the end of its output."""
+    if state.oom_killed:
+        return out_of_memory(spec, tail)
+    said = last_words(tail)
+    words = f" Its last words:\n{said}" if said else " It said nothing."
+    return ContainerFailed(
+        f"Cannot start a container of {spec.image!r}: it exited with code {state.exit_code} before "
+        f"it was ready.{words}\nCorrect its command, or spawn it with sleep=True and look inside.",
+        log=tail,
+        returncode=state.exit_code,
+    )
+
+
+def reason(errno: int) -> str:
+    """What an error number of the guest's means; it may be any number."""
+    try:
+        return os.strerror(errno)
+    except (OverflowError, ValueError):
+        return f"errno {errno}"
+
+
+_REMEDY = {
+    2: "It is not there.",
+    13: "The container's user may not.",
+    17: "It is there already.",
+    20: "A part of the path is not a directory.",
+    21: "It is a directory; name a file.",
+    22: "Give an absolute path without '..'.",
+    28: "The container's disk is full.",
+    30: "The filesystem is read-only; mount a volume there.",
+    40: "The path leads through too many links.",
+}
+
+
+def file_error(verb: str, path: str, frame: Frame) -> FileError:
+    """Why a file operation failed."""
+    errno = frame.integer(Tag.ERRNO)
+    cause = frame.text(Tag.TEXT) or reason(errno)
+    remedy = _REMEDY.get(errno, "")
+    return FileError(f"Cannot {verb} {path!r}: {cause}. {remedy}".rstrip(), errno=errno)

@@ -1,0 +1,1 @@
+"""How clients come in: the socket, and who is let in."""

@@ -1,0 +1,125 @@
+"""Spawn, start, measure, reboot, destroy."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import msgpack
+
+from tfnz_notebook._wire.guest import CONNECTION, Tag, Type
+from tfnz_notebook._wire.link import Message
+from tfnz_notebook.agent.clients import NOTHING, Answer, Client
+from tfnz_notebook.agent.container.container import Container
+from tfnz_notebook.agent.container.labels import labelled
+from tfnz_notebook.agent.process.command import IDENT
+from tfnz_notebook.engines.base import ContainerSpec, Mount
+from tfnz_notebook.errors import ProtocolError
+
+
+async def container_spawn(client: Client, message: Message) -> Answer:
+    """Note the container, begin to bring it up."""
+    ident = message.body["container"]
+    if not IDENT.fullmatch(ident):
+        raise ProtocolError("A container's id is 32 hexadecimal digits.")
+    if ident in client.session.containers:
+        return NOTHING
+    told = message.body["spec"]
+    spec = _spec(ident, told, message.payload)
+    tag = str(told.get("tag") or "")
+    session, server = client.session, client.server
+    spec = labelled(
+        spec,
+        owner=client.sessions.owner,
+        session=session.name,
+        durable=session.durable,
+        ttl=session.ttl,
+        tag=tag,
+    )
+    container = Container(
+        client.sessions.engine,
+        session.name,
+        spec,
+        client.sessions.spool,
+        server.container_changed,
+        server.process_changed,
+        client.sessions.neighbours,
+        tag=tag,
+        pull=told.get("pull") or "missing",
+    )
+    session.containers[ident] = container
+    container.node = str(told.get("node") or "")
+    container.bring_up()
+    return NOTHING
+
+
+def _spec(ident: str, told: dict[str, Any], payload: bytes | None) -> ContainerSpec:
+    known = {field.name for field in dataclasses.fields(ContainerSpec)}
+    values = {key: value for key, value in told.items() if key in known and value is not None}
+    values.pop("id", None)
+    try:
+        values["mounts"] = tuple(Mount(*volume) for volume in told.get("volumes") or ())
+        for key in ("command", "entrypoint", "capabilities"):
+            if key in values:
+                values[key] = tuple(map(str, values[key]))
+        if payload:
+            values["files"] = msgpack.unpackb(payload, unicode_errors="surrogateescape")
+        return ContainerSpec(id=ident, **values)
+    except (TypeError, ValueError, msgpack.UnpackException) as error:
+        raise ProtocolError(f"A spec that is none: {error}.") from None
+
+
+async def container_list(client: Client, message: Message) -> Answer:
+    """The session's containers, in the order they were spawned."""
+    return {"containers": [each.info() for each in client.session.containers.values()]}, None
+
+
+async def container_info(client: Client, message: Message) -> Answer:
+    """One container, its address included once it runs."""
+    container = client.container(message)
+    if container.state == "running":
+        await container.address()
+    return {"info": container.info()}, None
+
+
+async def container_start(client: Client, message: Message) -> Answer:
+    """Start the main process of a sleeping container."""
+    await client.container(message).start()
+    return NOTHING
+
+
+async def container_stats(client: Client, message: Message) -> Answer:
+    """One sample of what it uses: the integers of STATS, under their names in lower case."""
+    guest = await client.container(message).running()
+    frame = await guest.request(Type.SAMPLE, CONNECTION)
+    sample = {tag.name.lower(): value for tag, value in frame.fields if tag is not Tag.REQUEST}
+    return {"sample": sample}, None
+
+
+async def container_reboot(client: Client, message: Message) -> Answer:
+    """Stop and start again."""
+    await client.container(message).reboot(bool(message.body.get("reset_filesystem")))
+    return NOTHING
+
+
+async def container_allow(client: Client, message: Message) -> Answer:
+    """Let another container of the session connect to it."""
+    other = client.sessions.container(client.session, message.body["other"])
+    await client.sessions.neighbours.allow(client.container(message), other)
+    return NOTHING
+
+
+async def container_disallow(client: Client, message: Message) -> Answer:
+    """Take that back."""
+    other = client.sessions.container(client.session, message.body["other"])
+    await client.sessions.neighbours.disallow(client.container(message), other)
+    return NOTHING
+
+
+async def container_destroy(client: Client, message: Message) -> Answer:
+    """End and remove it; one that is gone already is fine, for repeats."""
+    container = client.session.containers.get(message.body["container"])
+    if container is not None:
+        await container.destroy(float(message.body.get("grace") or 0.0))
+        client.session.containers.pop(container.ident, None)
+    return NOTHING

@@ -1,0 +1,167 @@
+"""One stream of a process: its log, who reads it, and what the guest may forget of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from tfnz_notebook._wire.guest import WINDOW_OUT, WINDOW_TTY
+from tfnz_notebook.agent.process.log import Log
+from tfnz_notebook.agent.process.reader import Reader
+from tfnz_notebook.errors import ProtocolError
+
+#: How far a process may be ahead of a reader that holds it back: little, so that what a person
+#: types after a flood is answered on their screen at once.
+HOLD: Final = 16 << 10
+
+#: Seconds between attempts to write to a disk that was full.
+RETRY: Final = 1.0
+#: What a pipe may still hold of a process that has exited; the guest needs room to read it.
+PIPE: Final = 64 << 10
+
+#: Changes between stdout and stderr that are remembered, for who shows the last of both.
+ORDER: Final = 1024
+
+
+class Order:
+    """Which stream came when: stream and offset at each change from one to the other."""
+
+    def __init__(self) -> None:
+        self.marks: deque[tuple[int, int]] = deque(maxlen=ORDER)
+        self._last = 0
+
+    def note(self, stream: int, offset: int) -> None:
+        """Bytes of ``stream`` came, from ``offset`` on."""
+        if stream != self._last:
+            self._last = stream
+            self.marks.append((stream, offset))
+
+
+class Output:
+    """``acknowledge`` is told the offset up to which the guest may forget.
+
+    ``stalled`` is called when the log begins to take no more, and when it goes on.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        acknowledge: Callable[[int], None],
+        stalled: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.log = log
+        self.acked = 0
+        self._acknowledge = acknowledge
+        self._stalled = stalled
+        self._readers: list[Reader] = []
+        #: The process has exited: nothing that it left may be held back any more.
+        self.exited = False
+        self._retry: asyncio.TimerHandle | None = None
+
+    def of_terminal(self) -> None:
+        """Terminals have a smaller window, so less may wait before it is spooled."""
+        self.log.pending = WINDOW_TTY // 4
+
+    def add(self, reader: Reader) -> None:
+        """Somebody reads; what is there is sent when they are pumped."""
+        self._readers.append(reader)
+        reader.moved = self.release
+        reader.left = partial(self._remove, reader)
+
+    def _remove(self, reader: Reader) -> None:
+        if reader in self._readers:
+            self._readers.remove(reader)
+            self.release()
+
+    def data(self, offset: int, chunk: bytes) -> None:
+        """Bytes from the guest. ProtocolError beyond its window, which bounds what is held here."""
+        if offset + len(chunk) > self.acked + 2 * WINDOW_OUT:
+            raise ProtocolError(f"DATA up to {offset + len(chunk)}, {self.acked} acknowledged.")
+        before = self.log.trouble
+        if self.log.append(offset, chunk):
+            self.pump()
+        if self.log.trouble != before:
+            self._stalled()
+        if self.log.trouble:
+            self._look_again()
+        # A full disk does not keep a process that has exited from ending: what it left behind is
+        # read piece by piece, and held here.
+        self.release(self.acked + len(chunk) if self.exited and self.log.trouble else None)
+
+    def _look_again(self) -> None:
+        """Spool later: a full disk may have room then, and nobody else would ask."""
+        if self._retry is None and not self.log.full:
+            self._retry = asyncio.get_running_loop().call_later(RETRY, self._spool_again)
+
+    def _spool_again(self) -> None:
+        self._retry = None
+        if self.log.spool():
+            self.release()
+            self._stalled()
+        else:
+            self._look_again()
+
+    def pump(self) -> None:
+        """Send readers what they may have."""
+        for reader in list(self._readers):
+            reader.pump()
+
+    def release(self, upto: int | None = None) -> None:
+        """Let the guest forget what is safe here: what is in a file, or all up to ``upto``.
+
+        A running process is held back by the slowest reader that wants that: what is not
+        acknowledged fills the guest's window, and then the process waits.
+        """
+        if upto is None:
+            upto = self.log.spooled
+        if not self.exited:
+            held = (reader.offset + HOLD for reader in self._readers if reader.hold)
+            upto = min(upto, *held, upto)
+        upto = min(upto, self.log.head)
+        if upto > self.acked:
+            self.acked = upto
+            self._acknowledge(upto)
+
+    def flush(self) -> None:
+        """The process has exited: what the guest holds is the last there is.
+
+        No quota, no full disk and no reader may keep the end from being told.
+        """
+        self.exited = True
+        self.log.lift()
+        if self.log.spool():
+            self.release(self.log.head)
+        else:
+            self.release(min(self.acked + PIPE, self.log.head))  # more would be a lie
+
+    def settle(self) -> bool:
+        """Have all of it in files, and let the guest forget it; False if the disk is full."""
+        if not self.log.spool():
+            return False
+        self.release(self.log.head)
+        self.log.close()
+        return True
+
+    def discard(self) -> None:
+        """Delete all of it."""
+        if self._retry is not None:
+            self._retry.cancel()
+        self.log.discard()
+
+    def resume(self, base: int, head: int, *, kept: bool) -> None:
+        """The guest's connection is back, and it holds ``base`` to ``head``.
+
+        ``kept``: all of it is in files here.
+        """
+        # Below base nothing is left in the guest; above our files we ask for it again.
+        have = max(base, min(self.log.head, head))
+        self.acked = have if kept else max(base, min(self.log.spooled, have))
+        self._acknowledge(self.acked)
+
+    def end(self) -> None:
+        """Nothing follows."""
+        self.log.eof = True
+        self.pump()

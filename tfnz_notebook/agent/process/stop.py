@@ -1,0 +1,67 @@
+"""Signals to a process, and its end with everything that it started."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal as signals
+from typing import TYPE_CHECKING
+
+from tfnz_notebook._wire.guest import Target, Type
+from tfnz_notebook.errors import ProcessGone, WaitTimeout
+
+if TYPE_CHECKING:
+    from tfnz_notebook.agent.process.process import Process
+
+
+async def signal(process: Process, number: int, target: Target) -> int:
+    """Signal its leader, group or tree; how many were reached. Raises ProcessGone."""
+    if target is not Target.TREE:
+        process.alive("signal")
+    frame = await process.guest.request(Type.SIGNAL, process.channel, number, target)
+    _, errno, count = frame.values
+    if errno == 3 and target is Target.TREE:  # ESRCH: a tree without members
+        return 0
+    if errno == 3:
+        raise ProcessGone("Cannot signal: the process has just ended.")
+    if errno:
+        raise ProcessGone(f"Cannot signal: errno {errno}. Is {number} a signal?")
+    return count
+
+
+async def destroy(process: Process, grace: float) -> int:
+    """TERM the tree, KILL it after ``grace`` seconds; the number of survivors."""
+    process.alive("destroy")
+    if process.destroying:
+        raise ProcessGone("Cannot destroy: the process is already being destroyed.")
+    process.destroying = True
+    try:
+        if grace > 0:
+            with contextlib.suppress(ProcessGone):
+                await signal(process, signals.SIGTERM, Target.TREE)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(grace):
+                    await _tree_gone(process)
+        survivors = await _kill(process)
+        async with asyncio.timeout(10):
+            await process.done.wait()
+        return survivors
+    except TimeoutError:
+        raise WaitTimeout(
+            "Cannot destroy: the process did not end within 10 s of KILL. Destroy its container."
+        ) from None
+    finally:
+        process.destroying = False
+
+
+async def _tree_gone(process: Process) -> None:
+    delay = 0.002
+    while process.returncode is None or await signal(process, 0, Target.TREE):
+        await asyncio.sleep(delay)
+        delay = min(delay * 2, 0.1)
+
+
+async def _kill(process: Process) -> int:
+    with contextlib.suppress(ProcessGone):
+        return await signal(process, signals.SIGKILL, Target.TREE)
+    return 0

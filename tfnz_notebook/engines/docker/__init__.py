@@ -1,0 +1,1 @@
+"""Docker and Podman, through the one REST dialect that both speak."""

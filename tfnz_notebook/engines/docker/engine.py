@@ -1,0 +1,402 @@
+"""Docker and Podman, through the one REST dialect that both speak (Docker Engine API).
+
+Serves Docker 20.10 and later, Podman 4.3 and later. What differs between them is small and marked
+where it matters; :mod:`docker_create` holds what a container of ours looks like,
+:mod:`docker_pull` how images come, :mod:`docker_answers` how answers are read, and
+:mod:`docker_probe` what is found out before the first container.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import math
+import os
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from tfnz_notebook._base import endpoints, names, proc
+from tfnz_notebook._base.endpoints import Endpoint
+from tfnz_notebook.engines import system
+from tfnz_notebook.engines.base import (
+    LABEL_CONTAINER,
+    LABEL_OWNER,
+    Closed,
+    ContainerSpec,
+    Engine,
+    Found,
+    Image,
+    NodeInfo,
+    Progress,
+    PullPolicy,
+    Received,
+    State,
+    Stream,
+)
+from tfnz_notebook.engines.docker import (
+    answers,
+    bridge,
+    calls,
+    probe,
+)
+from tfnz_notebook.engines.docker import create as shape
+from tfnz_notebook.engines.docker import (
+    isolation as docker_isolation,
+)
+from tfnz_notebook.engines.docker import (
+    nodes as docker_nodes,
+)
+from tfnz_notebook.engines.docker import (
+    pull as docker_pull,
+)
+from tfnz_notebook.engines.docker import (
+    volumes as docker_volumes,
+)
+from tfnz_notebook.engines.docker.podman import PodmanService, serve
+from tfnz_notebook.engines.docker.probe import Transport
+from tfnz_notebook.engines.http.client import Client, Response
+from tfnz_notebook.engines.launch import socket as guest_socket
+from tfnz_notebook.errors import (
+    ContainerFailed,
+    ImageMissing,
+    Misuse,
+    NoEngine,
+    TfnzError,
+)
+
+#: Requests that one call sends at a time.
+_AT_ONCE: Final = 8
+
+
+class DockerEngine(Engine):
+    """One Docker daemon or Podman service. ``name`` is 'docker' or 'podman'.
+
+    ``runtime`` is the agent's private directory (0700) on this machine; ``owner`` the value of
+    the owner label, without which nothing is listed or touched. ``endpoints`` replaces the search
+    of :mod:`endpoints`, for tests.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        runtime: Path,
+        guest: Path,
+        owner: str,
+        transport: Transport | None = None,
+        endpoints: list[Endpoint] | None = None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self.name = name
+        self.owner = owner
+        self._asked = transport
+        self._endpoints = endpoints
+        self._environ = environ
+        self._runtime = runtime
+        self._sockets = guest_socket.folder(runtime, owner)
+        self._guest = guest
+        self._client: Client | None = None
+        self._service: PodmanService | None = None
+        #: What :meth:`open` found out.
+        self.facts = probe.Facts()
+        #: Directory of each container's socket, by ref; None: it has none (exec transport).
+        self._directories: dict[str, Path | None] = {}
+        #: Made and not yet started: what :meth:`start` needs to make them again.
+        self._made: dict[str, tuple[ContainerSpec, Image]] = {}
+        #: Refs whose container had to be made again, under another id.
+        self._renamed: dict[str, str] = {}
+        #: Cancelled creates that are being undone.
+        self._undoing: set[asyncio.Future[None]] = set()
+
+    # -- the engine ---------------------------------------------------------------------------
+
+    @property
+    def client(self) -> Client:
+        """The HTTP client; NoEngine before :meth:`open` and after :meth:`close`."""
+        if self._client is None:
+            raise NoEngine(f"Cannot use {self.name}: it is not connected. Open it first.")
+        return self._client
+
+    async def open(self) -> None:
+        if self._client is not None:
+            return
+        found = self._endpoints
+        if found is None:
+            found = (endpoints.podman if self.name == "podman" else endpoints.docker)(self._environ)
+        client, why = await probe.reach(self.name, found)
+        service = None
+        if client is None and self.name == "podman" and self._endpoints is None:
+            client, service = await serve(self._runtime, self._environ)
+        if client is None:
+            raise NoEngine(why or system.missing(self.name))
+        self._service = service
+        self.facts = await probe.probe(client, self._asked)
+        self._client = client
+
+    async def close(self) -> None:
+        await asyncio.gather(*self._undoing, return_exceptions=True)
+        self._client = None
+        if self._service is not None:
+            service, self._service = self._service, None
+            await service.stop()
+
+    def about(self) -> Mapping[str, str]:
+        return {**self.facts.about(), "service": "ours" if self._service else "the system's"}
+
+    async def nodes(self) -> list[NodeInfo]:
+        return await docker_nodes.nodes(self.client, podman=self.facts.podman)
+
+    # -- images -------------------------------------------------------------------------------
+
+    async def images(self) -> list[str]:
+        listed = (await self._ok("GET", "/images/json", "list the images")).json()
+        return answers.image_names(listed)
+
+    async def ensure_image(
+        self, image: str, pull: PullPolicy, progress: Callable[[Progress], None]
+    ) -> Image:
+        names.parse(image)
+        if pull != "always":
+            found = await self._image(image)
+            if found is not None:
+                return found
+            if pull == "never":
+                raise ImageMissing(
+                    f"Cannot use the image {image!r}: it is not on this machine, and pulling is "
+                    "off. Pull it, or spawn with pull='missing'.",
+                    image=image,
+                )
+        await docker_pull.pull(
+            self.client,
+            image,
+            podman=self.facts.podman,
+            default_registry=self.facts.default_registry,
+            progress=progress,
+        )
+        found = await self._image(image)
+        if found is None:
+            raise ImageMissing(
+                f"Cannot use the image {image!r}: the engine pulled it and does not have it. "
+                "Name it in full, with its registry.",
+                image=image,
+            )
+        return found
+
+    async def _image(self, image: str) -> Image | None:
+        answer = await self.client.request("GET", f"/images/{image}/json")
+        if answer.status == 404:
+            return None
+        calls.check(answer, f"look at the image {image!r}")
+        return answers.image(answers.mapping(answer.json()))
+
+    # -- containers ---------------------------------------------------------------------------
+
+    async def create(self, spec: ContainerSpec, image: Image) -> str:
+        # The engine finishes what its client gave up on, so a cancelled create is seen through,
+        # and undone: nothing is left that only a search by label would find.
+        making = asyncio.ensure_future(self._make(spec, image))
+        try:
+            return await asyncio.shield(making)
+        except asyncio.CancelledError:
+            undoing = asyncio.ensure_future(self._undo(making))
+            self._undoing.add(undoing)
+            undoing.add_done_callback(self._undoing.discard)
+            raise
+
+    async def _undo(self, making: asyncio.Future[str]) -> None:
+        with contextlib.suppress(TfnzError):
+            await self.remove(await making)
+
+    async def _make(self, spec: ContainerSpec, image: Image) -> str:
+        files = shape.tar(spec.files) if spec.files else b""
+        labels = {**spec.labels, LABEL_OWNER: self.owner, LABEL_CONTAINER: spec.id}
+        spec = replace(spec, labels=labels)
+        run: Path | None = None
+        if self.facts.transport == "socket":
+            run = guest_socket.make_directory(self._directory(spec.id))
+        ref = ""
+        try:
+            made = shape.body(spec, image, run=run, guest=self._guest, quirks=self.facts.quirks)
+            ref = await calls.create(self.client, spec, made)
+            if run is None:
+                binary = await asyncio.to_thread(self._guest.read_bytes)
+                archive = shape.guest_tar(binary)
+                await calls.put(self.client, ref, shape.HOME, archive, "the guest")
+            if files:
+                await calls.put(self.client, ref, "/", files, "the files")
+        except BaseException:
+            if ref:
+                with contextlib.suppress(Exception):
+                    await self._delete(ref)
+            if run is not None:
+                guest_socket.drop_directory(run)
+            raise
+        self._directories[ref] = run
+        self._made[ref] = (spec, image)
+        return ref
+
+    def _directory(self, container: str) -> Path:
+        if not container or not container.replace("-", "").replace("_", "").isalnum():
+            raise Misuse(
+                f"Cannot name a container {container!r}: letters and digits. Choose another."
+            )
+        return self._sockets / container
+
+    async def sweep(self, kept: Collection[str]) -> None:
+        guest_socket.sweep(self._sockets, kept)
+
+    async def start(self, ref: str) -> None:
+        real = self._ref(ref)
+        answer = await self.client.request("POST", f"/containers/{real}/start", timeout=120)
+        made = self._made.pop(ref, None)
+        if answer.status in (204, 304):
+            return
+        if answer.status == 404 and "no such container" in answer.message.lower():
+            raise bridge.gone(ref)
+        said, own = answer.message, proc.hard_limits(os.getpid())
+        if "rlimit" in said.lower() and made is not None and self.facts.quirks.ulimits != own:
+            # The probe could not see the service (a remote one, or one that systemd listens for).
+            # It can be asked for no more than it has; ours is the best guess at that.
+            quirks = replace(self.facts.quirks, ulimits=own)
+            self.facts = replace(self.facts, quirks=quirks)
+            await self.remove(ref)
+            again = await self.create(*made)
+            self._renamed[ref] = again
+            await self.start(again)
+            return
+        raise ContainerFailed(
+            f"Cannot start the container: {said}. Correct what it names.",
+            status=answer.status,
+        )
+
+    async def stop(self, ref: str, grace: float) -> None:
+        # Whole seconds is all the API knows; the answer comes when it has stopped.
+        answer = await self.client.request(
+            "POST",
+            f"/containers/{self._ref(ref)}/stop",
+            query={"t": str(math.ceil(grace))},
+            timeout=grace + 60,
+        )
+        if answer.status not in (204, 304, 404):
+            calls.check(answer, "stop the container")
+
+    async def remove(self, ref: str) -> None:
+        directory = None
+        if ref in self._directories:
+            directory = self._directories[ref]
+        else:
+            # From an earlier life of the agent: look whose it is before touching it.
+            said = await self._inspect(ref)
+            if said is None:
+                return
+            if answers.labels(said).get(LABEL_OWNER) != self.owner:
+                raise Misuse(
+                    f"Cannot remove the container {ref!r}: it is not ours. Leave it alone."
+                )
+            directory = probe.socket_directory(said)
+        await self._delete(self._ref(ref))
+        if directory is not None:
+            guest_socket.drop_directory(directory)
+        self._directories.pop(ref, None)
+        self._made.pop(ref, None)
+        self._renamed.pop(ref, None)
+
+    async def _delete(self, real: str) -> None:
+        await calls.delete(self.client, real, self.facts.podman)
+
+    async def inspect(self, ref: str) -> State:
+        said = await self._inspect(ref)
+        return State("gone") if said is None else answers.state(said)
+
+    async def _inspect(self, ref: str) -> dict[str, Any] | None:
+        answer = await self.client.request("GET", f"/containers/{self._ref(ref)}/json")
+        if answer.status == 404:
+            return None
+        calls.check(answer, "look at the container")
+        return answers.mapping(answer.json())
+
+    async def isolate(
+        self, ref: str, sources: Collection[str] = (), targets: Collection[str] = ()
+    ) -> None:
+        isolation = self.facts.isolation
+        await docker_isolation.isolate(isolation, self._inspect, ref, sources, targets)
+
+    async def logs(self, ref: str, tail: int = 100) -> bytes:
+        answer = await self.client.request(
+            "GET",
+            f"/containers/{self._ref(ref)}/logs",
+            query={"stdout": "1", "stderr": "1", "tail": str(tail)},
+        )
+        if answer.status == 404:
+            raise bridge.gone(ref)
+        calls.check(answer, "read the container's log")
+        return answers.unframed(answer.body)
+
+    async def find(self, labels: Mapping[str, str]) -> list[Found]:
+        wanted = {**labels, LABEL_OWNER: self.owner}
+        filters = json.dumps({"label": [f"{k}={v}" for k, v in wanted.items()]})
+        answer = await self._ok(
+            "GET", "/containers/json", "list the containers", {"all": "1", "filters": filters}
+        )
+        known = {real: ref for ref, real in self._renamed.items()}
+        turns = asyncio.Semaphore(_AT_ONCE)
+
+        async def look(entry: Mapping[str, Any]) -> Found | None:
+            carried = {str(k): str(v) for k, v in (entry.get("Labels") or {}).items()}
+            # Engines have matched loosely before; a look-alike must not be adopted or reaped.
+            if any(carried.get(key) != value for key, value in wanted.items()):
+                return None
+            ref = str(entry["Id"])
+            async with turns:
+                state = await self.inspect(ref)  # the list has no exit codes
+            return None if state.status == "gone" else Found(known.get(ref, ref), carried, state)
+
+        seen = await asyncio.gather(*(look(entry) for entry in answer.json() or ()))
+        return [found for found in seen if found is not None]
+
+    # -- the stream ---------------------------------------------------------------------------
+
+    async def connect(self, ref: str, received: Received, closed: Closed) -> Stream:
+        if ref not in self._directories:
+            said = await self._inspect(ref)
+            if said is None:
+                raise bridge.gone(ref)
+            self._directories[ref] = probe.socket_directory(said)
+        directory = self._directories[ref]
+
+        async def running() -> bool:
+            return (await self.inspect(ref)).status == "running"
+
+        if directory is not None:
+            try:
+                return await guest_socket.connect(directory, received, closed, running)
+            except PermissionError:
+                # Root in there is not us after all (a user namespace by default): the engine can.
+                self._directories[ref] = None
+        return await bridge.connect(self.client, self._ref(ref), received, closed, running)
+
+    # -- volumes ------------------------------------------------------------------------------
+
+    async def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
+        await docker_volumes.create(self.client, name, {**labels, LABEL_OWNER: self.owner})
+
+    async def volumes(self, labels: Mapping[str, str]) -> list[str]:
+        return await docker_volumes.listed(self.client, {**labels, LABEL_OWNER: self.owner})
+
+    async def remove_volume(self, name: str) -> None:
+        await docker_volumes.remove(self.client, name, self.owner)
+
+    # -- answers ------------------------------------------------------------------------------
+
+    def _ref(self, ref: str) -> str:
+        return self._renamed.get(ref, ref)
+
+    async def _ok(
+        self, method: str, path: str, what: str, query: Mapping[str, str] | None = None
+    ) -> Response:
+        answer = await self.client.request(method, path, query=query)
+        calls.check(answer, what)
+        return answer

@@ -1,0 +1,158 @@
+"""Keeping containers of a Docker-like engine apart, by what the engine says of them.
+
+A fence needs root on the engine's own machine, and an iptables that works there. Elsewhere
+containers are as the engine has them: those of a user's Podman have networks of their own
+anyway; others share a bridge, and :func:`find_out` says why that is so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from ipaddress import ip_address, ip_interface
+from pathlib import Path
+from typing import Any
+
+from tfnz_notebook.engines.docker import answers, bridge
+from tfnz_notebook.engines.launch import fence
+from tfnz_notebook.errors import EngineError
+
+Said = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """What this engine's containers get: a fence by that tool, or why there is none."""
+
+    tool: str = ""
+    why_not: str = "nobody looked"
+    #: They share no network to begin with.
+    separate: bool = False
+
+    def __str__(self) -> str:
+        if self.separate:
+            return "networks of their own"
+        return f"fence ({self.tool})" if self.tool else f"none: {self.why_not}"
+
+
+async def find_out(owner: int | None, *, separate: bool) -> Isolation:
+    """What is possible with an engine whose socket is that user's (None: it is elsewhere).
+
+    ``separate``: it is a Podman that runs as a user, whose containers share no network.
+    """
+    if separate:
+        return Isolation(separate=True)
+    if owner is None:
+        return Isolation(why_not="the engine is on another machine")
+    if owner != 0 or os.geteuid() != 0:
+        return Isolation(why_not="this agent is not root on the engine's machine")
+    return Isolation(*await asyncio.to_thread(fence.tool))
+
+
+async def isolate(
+    isolation: Isolation,
+    inspect: Callable[[str], Awaitable[Said | None]],
+    ref: str,
+    sources: Collection[str],
+    targets: Collection[str],
+) -> None:
+    """``Engine.isolate``, of an engine whose containers ``inspect`` tells of."""
+    if not isolation.tool:
+        if sources or targets:
+            raise _cannot_allow(isolation)
+        return
+    refs = (ref, *sources, *targets)
+    said, *peers = [each or {} for each in await asyncio.gather(*map(inspect, refs))]
+    come, go = peers[: len(sources)], peers[len(sources) :]
+    if answers.state(said).status == "running":
+        try:
+            await _put_up(isolation.tool, said, come, go)
+            return
+        except EngineError as error:
+            if answers.state(await inspect(ref) or {}).status == "running":
+                raise _cannot_isolate(error) from error
+    raise bridge.gone(ref)
+
+
+def _cannot_allow(isolation: Isolation) -> EngineError:
+    """Why nothing can be allowed where nothing is fenced off."""
+    if isolation.separate:
+        return EngineError(
+            "Cannot allow a connection: containers of a user's Podman share no network. Use a "
+            "tunnel, or spawn both with network= and the name of a network that you made."
+        )
+    return EngineError(
+        f"Cannot allow a connection: containers are not kept apart here, {isolation.why_not}, so "
+        "they may reach each other already. Run the kernel as root on the engine's machine, or "
+        "spawn both with network= and the name of a network that you made."
+    )
+
+
+def _cannot_isolate(cause: EngineError) -> EngineError:
+    """The error for a container that would be open to the others, and so must not run."""
+    return EngineError(
+        f"Cannot keep the container apart from others: {cause}. Install iptables for this kernel, "
+        "or spawn it with network='bridge', where containers reach each other."
+    )
+
+
+async def _put_up(tool: str, said: Said, sources: Iterable[Said], targets: Iterable[Said]) -> None:
+    own = attached(said)
+    come, go = ([a for s in some for a in attached(s).addresses] for some in (sources, targets))
+    opened = namespace(said)
+    if opened is None:
+        raise EngineError("its network namespace is not visible here")
+    work = fence.inside(opened, partial(fence.put_up, tool, own, come, go))
+    work.add_done_callback(lambda _: os.close(opened))
+    await asyncio.wrap_future(work)
+
+
+def attached(said: Said) -> fence.Attached:
+    """A container inspect's networks; nothing for one that does not run, or has none."""
+    settings = said.get("NetworkSettings") or {}
+    addresses: list[fence.Address] = []
+    networks: list[fence.Network] = []
+    gateways: list[fence.Address] = []
+    for each in (settings.get("Networks") or {}).values() or [settings]:
+        for address, prefix, gateway in (
+            ("IPAddress", "IPPrefixLen", "Gateway"),
+            ("GlobalIPv6Address", "GlobalIPv6PrefixLen", "IPv6Gateway"),
+        ):
+            if each and each.get(address):
+                own = ip_interface(f"{each[address]}/{each.get(prefix) or 0}")
+                addresses.append(own.ip)
+                networks.append(own.network)
+                if each.get(gateway):
+                    gateways.append(ip_address(each[gateway]))
+    return fence.Attached(tuple(addresses), tuple(networks), tuple(gateways))
+
+
+def namespace(said: Said) -> int | None:
+    """A container's network namespace, open; whoever gets it closes it. None: it is not here.
+
+    By the name that the engine gives it, which no other namespace ever gets, rather than by the
+    number of a process, which one may. Never this machine's own.
+    """
+    path = (said.get("NetworkSettings") or {}).get("SandboxKey")
+    if not path:
+        return None
+    try:
+        opened = os.open(str(path), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    told, ours = os.fstat(opened), Path("/proc/self/ns/net").stat()
+    # All namespaces are files of one file system, where their number tells which they are.
+    if told.st_dev == ours.st_dev and told.st_ino not in (ours.st_ino, _of_the_machine()):
+        return opened
+    os.close(opened)
+    return None
+
+
+def _of_the_machine() -> int | None:
+    try:
+        return Path("/proc/1/ns/net").stat().st_ino
+    except OSError:  # root without SYS_PTRACE may not look
+        return None

@@ -1,0 +1,86 @@
+"""Volumes of a Docker-like engine. Only those with our owner label are listed or removed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from tfnz_notebook.engines.base import LABEL_OWNER
+from tfnz_notebook.engines.docker import answers
+from tfnz_notebook.engines.http.client import Client
+from tfnz_notebook.errors import EngineError, VolumeError
+
+_NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}", re.ASCII)
+
+
+async def create(client: Client, name: str, labels: Mapping[str, str]) -> None:
+    """Make it, or find it made by the same owner."""
+    held = await _labels(client, name)
+    if held is None:
+        answer = await client.request(
+            "POST", "/volumes/create", payload={"Name": name, "Labels": dict(labels)}
+        )
+        if answer.status not in (200, 201) and "already exists" not in answer.message:
+            raise VolumeError(
+                f"Cannot make the volume {name!r}: {answer.message}. Choose another name.",
+                status=answer.status,
+            )
+        # Docker answers 201 for one that exists, whoever's it is: so look again.
+        held = await _labels(client, name)
+    if held is None or held.get(LABEL_OWNER) != labels[LABEL_OWNER]:
+        raise VolumeError(
+            f"Cannot make the volume {name!r}: one of that name exists and is not ours. "
+            "Choose another name."
+        )
+
+
+async def listed(client: Client, labels: Mapping[str, str]) -> list[str]:
+    """Names of the volumes that carry all these labels."""
+    filters = json.dumps({"label": [f"{k}={v}" for k, v in labels.items()]})
+    answer = await client.request("GET", "/volumes", query={"filters": filters})
+    if answer.status != 200:
+        raise EngineError(
+            f"Cannot list the volumes: {answer.message}. Look at the engine's log.",
+            status=answer.status,
+        )
+    return sorted(
+        str(entry["Name"])
+        for entry in answers.mapping(answer.json()).get("Volumes") or ()
+        if all((entry.get("Labels") or {}).get(k) == v for k, v in labels.items())
+    )
+
+
+async def remove(client: Client, name: str, owner: str) -> None:
+    """Remove it, if it is the owner's and not in use."""
+    held = await _labels(client, name)
+    if held is None or held.get(LABEL_OWNER) != owner:
+        why = "there is none of that name" if held is None else "it is not ours"
+        raise VolumeError(f"Cannot remove the volume {name!r}: {why}. List the volumes.")
+    answer = await client.request("DELETE", f"/volumes/{name}")
+    if answer.status not in (200, 204, 404):
+        raise VolumeError(
+            f"Cannot remove the volume {name!r}: {answer.message}. "
+            "Destroy the containers that use it.",
+            status=answer.status,
+        )
+
+
+async def _labels(client: Client, name: str) -> dict[str, str] | None:
+    """The labels of a volume; None if there is no such volume."""
+    if not _NAME.fullmatch(name):
+        raise VolumeError(
+            f"Cannot use {name!r} as a volume's name: it has letters, digits, '_', '.' and '-', "
+            "and begins with a letter or digit. Choose another."
+        )
+    answer = await client.request("GET", f"/volumes/{name}")
+    if answer.status == 404:
+        return None
+    if answer.status != 200:
+        raise EngineError(
+            f"Cannot look at the volume {name!r}: {answer.message}. Look at the engine's log.",
+            status=answer.status,
+        )
+    held = answers.mapping(answer.json()).get("Labels") or {}
+    return {str(key): str(value) for key, value in held.items()}

@@ -1,0 +1,329 @@
+"""An engine in memory: the same contract without a kernel, for unit tests.
+
+``tests/contract`` runs over it as over the real ones. Containers live as long as the object;
+a second :class:`FakeEngine` with ``world=`` the first one's sees the same containers, as a fresh
+agent sees what an earlier one left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+
+from tfnz_notebook._base import names
+from tfnz_notebook.engines.base import (
+    LABEL_CONTAINER,
+    LABEL_OWNER,
+    Closed,
+    ContainerSpec,
+    Engine,
+    Found,
+    Image,
+    NodeInfo,
+    Progress,
+    PullPolicy,
+    Received,
+    State,
+    Stream,
+)
+from tfnz_notebook.engines.docker import create as shape
+from tfnz_notebook.engines.fake.files import Files
+from tfnz_notebook.engines.fake.guest import FakeGuest
+from tfnz_notebook.engines.fake.programs import PROGRAMS, Main, known_user
+from tfnz_notebook.errors import (
+    ContainerFailed,
+    ContainerGone,
+    EngineGone,
+    ImageMissing,
+    Misuse,
+    NoEngine,
+    VolumeError,
+)
+
+_GiB = 1 << 30
+
+
+@dataclass(slots=True)
+class _Container:
+    ref: str
+    spec: ContainerSpec
+    image: Image
+    labels: dict[str, str]
+    files: Files
+    log: bytearray = field(default_factory=bytearray)
+    guest: FakeGuest | None = None
+    exit_code: int | None = None
+    #: Who may connect to it, to whom it may (refs); None: not fenced off since its start.
+    fence: tuple[frozenset[str], frozenset[str]] | None = None
+
+
+@dataclass(slots=True)
+class World:
+    """What an engine holds; it outlives the agent's connection to it."""
+
+    containers: dict[str, _Container] = field(default_factory=dict)
+    """What was created and not removed, by the engine's id."""
+    volumes: dict[str, dict[str, str]] = field(default_factory=dict)
+    """The labels of the volumes, by name."""
+    images: dict[str, Image] = field(
+        default_factory=lambda: {
+            name: Image(id=f"sha256:{name}", command=command)
+            for name, command in (
+                ("busybox", ("sh",)),
+                ("alpine", ("sh",)),
+                ("debian", ("sh",)),
+                ("nginx", ("sleep", "1e9")),
+                ("tfnz-empty", ()),
+            )
+        }
+    )
+    """The images that are here, by name."""
+    registry: dict[str, Image] = field(default_factory=dict)
+    """Images that a pull would bring."""
+    made: int = 0
+    """How many containers were ever created."""
+
+
+class FakeEngine(Engine):
+    """Containers as Python objects. ``programs`` adds commands that containers can run."""
+
+    name = "fake"
+    """What the agent calls it."""
+
+    def __init__(
+        self,
+        *,
+        owner: str = "fake",
+        world: World | None = None,
+        programs: Mapping[str, Main] | None = None,
+    ) -> None:
+        self.owner = owner
+        """The value of the owner's label on what it makes."""
+        self.world = world or World()
+        """What it holds."""
+        self.programs: dict[str, Main] = {**PROGRAMS, **(programs or {})}
+        """The commands there are, by name."""
+        self._open = False
+        self.down = False
+        """Set by tests: every call fails as if the engine had stopped."""
+
+    async def open(self) -> None:
+        if self.down:
+            raise NoEngine("Cannot reach the engine in memory: it is down. Set down = False.")
+        self._open = True
+
+    async def close(self) -> None:
+        self._open = False
+
+    async def _call(self) -> None:
+        """What every call costs and checks: a turn of the loop, an engine that answers."""
+        await asyncio.sleep(0)
+        if not self._open:
+            raise NoEngine("Cannot use the engine in memory: it is not open. Open it first.")
+        if self.down:
+            raise EngineGone("Cannot go on with the engine in memory: it is down. Start it again.")
+
+    def about(self) -> Mapping[str, str]:
+        return {"engine": "fake", "version": "1", "isolation": "fence (in memory)"}
+
+    async def nodes(self) -> list[NodeInfo]:
+        await self._call()
+        running = [c for c in self.world.containers.values() if self._state(c).status == "running"]
+        return [NodeInfo("memory", 4, 4.0, 8 * _GiB, 8 * _GiB, len(running), {"engine": "fake"})]
+
+    # -- images -------------------------------------------------------------------------------
+
+    async def images(self) -> list[str]:
+        await self._call()
+        return sorted(f"{name}:latest" for name in self.world.images)
+
+    async def ensure_image(
+        self, image: str, pull: PullPolicy, progress: Callable[[Progress], None]
+    ) -> Image:
+        name = names.parse(image)
+        await self._call()
+        key = name.repository if name.tag in ("", "latest") else f"{name.repository}:{name.tag}"
+        found = self.world.images.get(key)
+        if pull == "always" or (found is None and pull == "missing"):
+            progress(Progress(f"{image}: asking the registry"))
+            pulled = self.world.registry.get(key)
+            if pulled is not None:
+                progress(Progress(f"{image}: downloading", 1, 1))
+                found = self.world.images[key] = pulled
+            elif pull == "always":
+                found = None
+        if found is None:
+            tried = "pulling is off" if pull == "never" else "no registry of this engine has it"
+            raise ImageMissing(
+                f"Cannot use the image {image!r}: it is not here, and {tried}. "
+                "Add it to world.images or world.registry.",
+                image=image,
+            )
+        return found
+
+    # -- containers ---------------------------------------------------------------------------
+
+    async def create(self, spec: ContainerSpec, image: Image) -> str:
+        await self._call()
+        shape.guest_command(spec, image)
+        shape.environment(spec.env)
+        shape.tar(spec.files)
+        shape.check_mounts(spec.mounts)
+        for held in self.world.containers.values():
+            if spec.name and held.spec.name == spec.name:
+                raise Misuse(f"Cannot name a container {spec.name!r}: taken. Choose another.")
+        files = Files()
+        for path, content in spec.files.items():
+            if spec.read_only:
+                raise Misuse(
+                    f"Cannot put {path!r} into the container: its root file system is read-only. "
+                    "Put it on a volume, or spawn without read_only."
+                )
+            files.put(path, bytes(content), 0o644, 2)
+        if spec.workdir or image.workdir:
+            with contextlib.suppress(FileExistsError):
+                files.mkdir(spec.workdir or image.workdir, 0o755, 2)
+        self.world.made += 1
+        ref = f"fake{self.world.made:08x}"
+        labels = {**spec.labels, LABEL_OWNER: self.owner, LABEL_CONTAINER: spec.id}
+        self.world.containers[ref] = _Container(ref, replace(spec), image, labels, files)
+        return ref
+
+    def _container(self, ref: str) -> _Container:
+        held = self.world.containers.get(ref)
+        if held is None:
+            raise ContainerGone(
+                f"Cannot use the container {ref!r}: it is not there. Spawn another."
+            )
+        return held
+
+    async def start(self, ref: str) -> None:
+        await self._call()
+        held = self._container(ref)
+        if self._state(held).status == "running":
+            return
+        spec, image = held.spec, held.image
+        user = spec.user if spec.user is not None else image.user
+        if not known_user(user):
+            raise ContainerFailed(
+                f"Cannot start the container: there is no user {user!r}. Correct it."
+            )
+
+        def finished(code: int) -> None:
+            held.exit_code = code
+
+        arguments = shape.guest_command(spec, image)
+        argv = arguments[arguments.index("--") + 1 :] if "--" in arguments else []
+        held.exit_code = None
+        held.fence = None
+        held.guest = FakeGuest(
+            argv=argv,
+            env={**image.env, **spec.env},
+            user=user,
+            cwd=spec.workdir or image.workdir or "/",
+            files=held.files,
+            programs=self.programs,
+            log=held.log.extend,
+            finished=finished,
+        )
+        if not spec.sleep:
+            held.guest.boot_main()
+
+    async def stop(self, ref: str, grace: float) -> None:
+        await self._call()
+        held = self.world.containers.get(ref)
+        if held is None or held.guest is None:
+            return
+        held.guest.terminate()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(held.guest.over.wait(), grace)
+        held.guest.exit(137)
+
+    async def remove(self, ref: str) -> None:
+        await self._call()
+        held = self.world.containers.get(ref)
+        if held is None:
+            return
+        if held.labels[LABEL_OWNER] != self.owner:
+            raise Misuse(f"Cannot remove the container {ref!r}: it is not ours. Leave it alone.")
+        del self.world.containers[ref]
+        if held.guest is not None:
+            held.guest.exit(137)
+
+    async def inspect(self, ref: str) -> State:
+        await self._call()
+        held = self.world.containers.get(ref)
+        return State("gone") if held is None else self._state(held)
+
+    def _state(self, held: _Container) -> State:
+        if held.guest is None:
+            return State("created")
+        if held.guest.exited:
+            return State("exited", exit_code=held.exit_code)
+        return State("running", ip="192.0.2.1")
+
+    async def isolate(
+        self, ref: str, sources: Collection[str] = (), targets: Collection[str] = ()
+    ) -> None:
+        await self._call()
+        held = self._container(ref)
+        if self._state(held).status != "running":
+            raise ContainerGone(f"Cannot isolate {ref!r}: it is not running. Spawn another.")
+        held.fence = (frozenset(sources), frozenset(targets))
+
+    def connects(self, source: str, target: str) -> bool:
+        """Whether a connection from one container to another would be let through."""
+        one, other = (self.world.containers[ref].fence for ref in (source, target))
+        return (one is None or target in one[1]) and (other is None or source in other[0])
+
+    async def logs(self, ref: str, tail: int = 100) -> bytes:
+        await self._call()
+        return b"".join(bytes(self._container(ref).log).splitlines(keepends=True)[-tail:])
+
+    async def find(self, labels: Mapping[str, str]) -> list[Found]:
+        await self._call()
+        wanted = {**labels, LABEL_OWNER: self.owner}
+        return [
+            Found(held.ref, held.labels, self._state(held))
+            for held in self.world.containers.values()
+            if all(held.labels.get(key) == value for key, value in wanted.items())
+        ]
+
+    async def connect(self, ref: str, received: Received, closed: Closed) -> Stream:
+        await self._call()
+        guest = self._container(ref).guest
+        if guest is None or guest.exited:
+            raise ContainerGone(f"Cannot connect to {ref!r}: it is not running. Spawn another.")
+        return guest.connect(received, closed)
+
+    # -- volumes ------------------------------------------------------------------------------
+
+    async def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
+        await self._call()
+        held = self.world.volumes.setdefault(name, {**labels, LABEL_OWNER: self.owner})
+        if held[LABEL_OWNER] != self.owner:
+            raise VolumeError(
+                f"Cannot make the volume {name!r}: it is not ours. Choose another name."
+            )
+
+    async def volumes(self, labels: Mapping[str, str]) -> list[str]:
+        await self._call()
+        wanted = {**labels, LABEL_OWNER: self.owner}
+        return sorted(
+            name
+            for name, held in self.world.volumes.items()
+            if all(held.get(key) == value for key, value in wanted.items())
+        )
+
+    async def remove_volume(self, name: str) -> None:
+        await self._call()
+        held = self.world.volumes.get(name)
+        if held is None or held[LABEL_OWNER] != self.owner:
+            raise VolumeError(
+                f"Cannot remove the volume {name!r}: there is none of ours. List them."
+            )
+        if any(m.source == name for c in self.world.containers.values() for m in c.spec.mounts):
+            raise VolumeError(f"Cannot remove the volume {name!r}: in use. Destroy its containers.")
+        del self.world.volumes[name]

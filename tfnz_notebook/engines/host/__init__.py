@@ -1,0 +1,1 @@
+"""No engine: the guest as a plain process of this machine."""

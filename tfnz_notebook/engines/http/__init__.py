@@ -1,0 +1,1 @@
+"""HTTP over h11, for every engine that has an API."""

@@ -1,0 +1,1 @@
+"""The magics themselves: a parser and one call of the object model each."""

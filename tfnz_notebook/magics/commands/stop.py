@@ -1,0 +1,91 @@
+"""``%tf_signal`` and ``%tf_stop``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Final
+
+from tfnz_notebook._base.names import signal_number
+from tfnz_notebook.container import Container
+from tfnz_notebook.errors import Misuse, ProcessGone
+from tfnz_notebook.magics.here import Here, called
+from tfnz_notebook.magics.parse import Parser
+from tfnz_notebook.magics.shown.text import clean, plural
+from tfnz_notebook.magics.table import Magic
+from tfnz_notebook.process import Process
+
+
+def _signal_parser() -> Parser:
+    parser = Parser("tf_signal", "Send a signal to a process, or to a container's main process.")
+    parser.add(
+        "target", metavar="PROCESS|CONTAINER", kind="target", help="variable, name, pid or id"
+    )
+    parser.add("signal", metavar="SIGNAL", kind="signal", help="as in TERM, SIGTERM or 15")
+    parser.add("--tree", action="store_true", help="to everything it started, too")
+    return parser
+
+
+def signal(here: Here, asked: argparse.Namespace) -> None:
+    """``%tf_signal``."""
+    number = signal_number(int(asked.signal) if asked.signal.isdecimal() else asked.signal)
+    target = here.target(asked.target)
+    process = target.main if isinstance(target, Container) else target
+    count = process.signal(number, tree=asked.tree)
+    if asked.tree:
+        print(f"signalled {plural(count, 'process')}")  # noqa: T201  # for the user
+
+
+def _stop_parser() -> Parser:
+    parser = Parser(
+        "tf_stop",
+        "End processes with all they started, and destroy containers (volumes stay).",
+    )
+    parser.add(
+        *("targets",),
+        metavar="CONTAINER|PROCESS",
+        nargs="*",
+        kind="target",
+        help="variable, name, pid or id",
+    )
+    parser.add("--all", action="store_true", help="all containers of the session")
+    parser.add(
+        "--grace", type=float, default=5.0, metavar="S", help="from TERM to KILL (default 5)"
+    )
+    return parser
+
+
+def stop(here: Here, asked: argparse.Namespace) -> None:
+    """``%tf_stop``."""
+    if bool(asked.targets) == asked.all:
+        raise Misuse("Cannot stop: give either what to stop, or --all.")
+    found: list[Container | Process] = [here.target(word) for word in asked.targets]
+    if asked.all:
+        found += here.location().containers()
+    for each in {each.id: each for each in found}.values():
+        if isinstance(each, Container):
+            each.destroy(grace=asked.grace)
+            print(f"destroyed {called(each)}")  # noqa: T201  # for the user
+        else:
+            _end(each, asked.grace)
+    if asked.all and not found:
+        print("there is no container")  # noqa: T201  # for the user
+
+
+def _end(process: Process, grace: float) -> None:
+    try:
+        survivors = process.destroy(grace=grace)
+    except ProcessGone:
+        if process.returncode is None:
+            raise
+        print(f"{_named(process)} had ended with {process.returncode}")  # noqa: T201  # for the user
+        return
+    left = f"; {plural(survivors, 'process')} survived" if survivors else ""
+    print(f"ended {_named(process)}{left}")  # noqa: T201  # for the user
+
+
+def _named(process: Process) -> str:
+    text = clean(process.command)
+    return f"{text if len(text) <= 60 else text[:57] + '...'} (pid {process.pid})"
+
+
+MAGICS: Final = (Magic(_signal_parser(), signal), Magic(_stop_parser(), stop))

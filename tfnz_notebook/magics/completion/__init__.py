@@ -1,0 +1,1 @@
+"""What Tab offers in a magic's line."""

@@ -1,0 +1,131 @@
+"""Tab in a magic's line: flags, names, signals, paths here and in the container.
+
+A matcher of IPython's second kind. It never raises, starts nothing (no location: nothing to
+offer but variables), and waits for the agent a quarter of a second at most; an answer that comes
+later is there for the next Tab.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+from tfnz_notebook.magics.completion.sources import Sources
+from tfnz_notebook.magics.here import Here
+from tfnz_notebook.magics.parse import Parser, Word, words
+from tfnz_notebook.magics.table import Magic
+
+_LINE: Final = re.compile(r"\s*(?:[\w.\[\]'\", ]+=\s*)?(?:%{1,2})?(tf_\w+)\s(.*)", re.DOTALL)
+#: Above IPython's own, so that ours are asked first and may silence them.
+_PRIORITY: Final = 200.0
+
+
+class Place(NamedTuple):
+    """Where in a line the cursor is: in this word, and what belongs there."""
+
+    word: Word
+    kind: str
+    #: The names of options that may stand here.
+    options: Sequence[str] = ()
+    #: The container of this line, for paths in it.
+    container: str = ""
+
+
+def place(parser: Parser, line: str) -> Place:
+    """What belongs at the end of a line."""
+    word = _last(line)
+    if word.end < len(line) or (word.whole and line[word.start :] != line[word.start :].rstrip()):
+        word = Word("", len(line), len(line))
+    before = line[: word.start]
+    parts = parser.split(before)
+    container = parts.positionals[0] if parts.positionals else ""
+    if parts.expects is not None:
+        return Place(word, parser.kinds.get(parts.expects.dest, ""), (), container)
+    names = [n for n in parser._option_string_actions if n.startswith("--")]
+    if parser.takes_command and len(parts.positionals) >= len(parser.fields):
+        return _in_command(parser, Place(word, "", names, container), before)
+    if word.text.startswith("-"):
+        return Place(word, "", [*names, "--help"], container)
+    if not parser.fields:
+        return Place(word, "", (), container)
+    field = parser.fields[min(len(parts.positionals), len(parser.fields) - 1)]
+    if len(parts.positionals) >= len(parser.fields) and field.nargs != "*":
+        return Place(word, "", (), container)
+    return Place(word, parser.kinds.get(field.dest, ""), (), container)
+
+
+def _in_command(parser: Parser, here: Place, before: str) -> Place:
+    last = _last(before)
+    if parser.trailing:
+        action = parser._option_string_actions.get(last.text)  # as above
+        if action is not None and action.nargs != 0:
+            return here._replace(kind=parser.kinds.get(action.dest, ""), options=())
+        if here.word.text.startswith("--"):
+            return here
+    return here._replace(kind="inside" if here.word.text.startswith("/") else "", options=())
+
+
+def _last(line: str) -> Word:
+    return next(iter(deque(words(line), maxlen=1)), Word("", len(line), len(line)))
+
+
+class Completer:
+    """Completes the lines of one shell."""
+
+    def __init__(self, here: Here, magics: Iterable[Magic]) -> None:
+        self._parsers = {magic.name: magic.parser for magic in magics}
+        self._sources = Sources(here)
+        self._matcher: Callable[..., Any] | None = None
+
+    def install(self, ip: Any) -> None:
+        """Have the shell's completer ask us."""
+        from IPython.core import completer
+
+        def tfnz_matcher(context: Any) -> Any:
+            word, found = self.complete(context.text_until_cursor)
+            made = [completer.SimpleCompletion(text=text, type="tfnz") for text in found]
+            return {"completions": made, "matched_fragment": word, "suppress": bool(made)}
+
+        decorate = completer.completion_matcher(priority=_PRIORITY, api_version=2)
+        self._matcher = decorate(tfnz_matcher)
+        ip.Completer.custom_matchers.append(self._matcher)
+
+    def remove(self, ip: Any) -> None:
+        """What :meth:`install` did."""
+        if self._matcher in ip.Completer.custom_matchers:
+            ip.Completer.custom_matchers.remove(self._matcher)
+
+    def complete(self, text: str) -> tuple[str, list[str]]:
+        """(what is completed, by what) of a line up to the cursor; never raises."""
+        try:
+            return self._complete(text)
+        except Exception:  # noqa: BLE001  # Tab must not print a traceback into what is typed
+            return "", []
+
+    def _complete(self, text: str) -> tuple[str, list[str]]:
+        found = _LINE.fullmatch(text)
+        parser = self._parsers.get(found[1]) if found else None
+        if found is None or parser is None:
+            return "", []
+        at = place(parser, found[2])
+        typed = at.word.text
+        offered = [*at.options] if typed.startswith("-") else self._sources.of(at.kind, at)
+        raw = found[2][at.word.start :]
+        fitting = dict.fromkeys(each for each in offered if each.startswith(typed) and _fit(each))
+        return raw, [_quoted(each) for each in fitting]
+
+
+def _fit(text: str) -> bool:
+    """Whether it may be typed for the user.
+
+    IPython fills in ``$name`` and runs ``{expression}``, quoted or not, and a container names its
+    files as it likes; a newline would end the magic and begin a line of Python.
+    """
+    return text.isprintable() and not re.search(r"[{}$]", text)
+
+
+def _quoted(text: str) -> str:
+    return shlex.quote(text) if re.search(r"[\s'\"\\$`]", text) else text

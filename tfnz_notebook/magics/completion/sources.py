@@ -1,0 +1,182 @@
+"""What completion offers, by kind; from what is known here, or what the agent says in time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import posixpath
+import signal
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from tfnz_notebook._link.thread import io
+from tfnz_notebook.container import Container
+from tfnz_notebook.location import Location
+from tfnz_notebook.magics.here import Here, called
+from tfnz_notebook.process import Process
+
+if TYPE_CHECKING:
+    from tfnz_notebook.magics.completion.complete import Place
+
+#: Seconds that Tab waits for the agent, and for which an answer is good.
+PATIENCE: Final = 0.25
+FRESH: Final = 2.0
+#: Most entries of a directory that are offered.
+MOST: Final = 500
+
+Ask = Callable[[], Coroutine[Any, Any, list[str]]]
+
+
+class Sources:
+    """Of one shell."""
+
+    def __init__(self, here: Here) -> None:
+        self._here = here
+        self._answers: dict[tuple[str, ...], tuple[float, list[str]]] = {}
+        self._asked: dict[tuple[str, ...], Future[list[str]]] = {}
+
+    def of(self, kind: str, at: Place) -> list[str]:
+        """What may stand at a place."""
+        match kind:
+            case "container":
+                return self._containers()
+            case "target":
+                return [*self._containers(), *self._processes()]
+            case "image":
+                return self._images()
+            case "inside":
+                return self._inside(at.container, at.word.text)
+            case "local":
+                return _local(at.word.text)
+            case "node":
+                return self._of_location("node", lambda at: _names(at.aio.nodes()))
+            case "volume":
+                return self._of_location("volume", lambda at: _names(at.aio.all_volumes(), ":"))
+            case "signal":
+                return [each.name.removeprefix("SIG") for each in signal.Signals]
+            case "where":
+                return ["podman", "docker", "host", *self._here.holding(Location)]
+            case "parser":
+                return _parsers()
+            case "pull":
+                return ["missing", "always", "never"]
+            case "yesno":
+                return ["yes", "no"]
+        return []
+
+    # -- the agent's answers
+
+    def _asking(self, key: tuple[str, ...], ask: Ask) -> list[str]:
+        """An answer that is fresh, or comes in time; else the one before."""
+        when, before = self._answers.get(key, (0.0, []))
+        if time.monotonic() < when + FRESH and when:
+            return before
+        future = self._asked.get(key)
+        if future is None or future.done():
+            future = self._asked[key] = asyncio.run_coroutine_threadsafe(ask(), io().loop)
+            future.add_done_callback(lambda done: self._answered(key, done))
+        try:
+            return future.result(PATIENCE)
+        except Exception:  # noqa: BLE001  # late, or refused: there is nothing to say it to
+            return before
+
+    def _answered(self, key: tuple[str, ...], done: Future[list[str]]) -> None:
+        if not done.cancelled() and done.exception() is None:
+            if len(self._answers) > MOST:
+                self._answers.clear()
+            self._answers[key] = (time.monotonic(), done.result())
+
+    def _of_location(
+        self, what: str, ask: Callable[[Location], Coroutine[Any, Any, list[str]]]
+    ) -> list[str]:
+        location = self._here.known
+        if location is None:
+            return []
+        return self._asking((what, location.session), lambda: ask(location))
+
+    # -- names
+
+    def _containers(self) -> list[str]:
+        listed = self._of_location("container", _containers)
+        held = [n for n, c in self._here.holding(Container).items() if c.state != "destroyed"]
+        return [*held, *listed]
+
+    def _processes(self) -> list[str]:
+        held = [n for n, p in self._here.holding(Process).items() if p.returncode is None]
+        return [*held, *self._of_location("process", _processes)]
+
+    def _images(self) -> list[str]:
+        found = []
+        for name in self._of_location("image", lambda at: at.aio.images()):
+            short = name.removeprefix("docker.io/").removeprefix("library/")
+            found += [short.removesuffix(":latest"), name]
+        return found
+
+    # -- paths
+
+    def _inside(self, word: str, typed: str) -> list[str]:
+        container = self._known_container(word)
+        if container is None or container.state != "running":
+            return []
+        directory = typed.rpartition("/")[0] + "/"
+        if not directory.startswith("/"):
+            return ["/"]
+
+        async def ask() -> list[str]:
+            entries = await container.aio.listdir(posixpath.normpath(directory))
+            ends = {"directory": "/"}
+            return [f"{directory}{e.name}{ends.get(e.kind, '')}" for e in entries[:MOST]]
+
+        return self._asking(("inside", container.id, directory), ask)
+
+    def _known_container(self, word: str) -> Container | None:
+        value = self._here.variables.get(word)
+        if isinstance(value, Container):
+            return value
+        location = self._here.known
+        if location is None:
+            return None
+        self._containers()  # those of other kernels become known
+        known = list(location._containers.values())  # asks nobody
+        fits = [c for c in known if word in (c.id, c.name, c.tag) or c.id.startswith(word)]
+        return fits[0] if word and len(fits) == 1 else None
+
+
+async def _containers(location: Location) -> list[str]:
+    return [called(each) for each in await location.aio.containers()]
+
+
+async def _processes(location: Location) -> list[str]:
+    found = []
+    for container in await location.aio.containers():
+        if container.state == "running":
+            running = await container.aio.all_processes()
+            found += [f"{called(container)}:{each.pid}" for each in running if each.pid]
+    return found
+
+
+async def _names(asked: Coroutine[Any, Any, list[Any]], end: str = "") -> list[str]:
+    return [str(getattr(each, "name", each)) + end for each in await asked]
+
+
+def _local(typed: str) -> list[str]:
+    """Files here, of which the beginning is typed."""
+    directory, slash, beginning = typed.rpartition("/")
+    found = []
+    with os.scandir(Path(f"{directory}{slash}" or ".").expanduser()) as entries:
+        for entry in entries:
+            hidden = entry.name.startswith(".") and not beginning.startswith(".")
+            if not hidden and entry.name.startswith(beginning):
+                found.append(f"{directory}{slash}{entry.name}{'/' if entry.is_dir() else ''}")
+            if len(found) == MOST:
+                break
+    return found
+
+
+def _parsers() -> list[str]:
+    from tfnz_notebook.plots import PARSERS
+
+    return list(PARSERS)

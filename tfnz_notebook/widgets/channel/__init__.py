@@ -1,0 +1,1 @@
+"""The comm that all views of a kernel share, and what waits to be sent over it."""

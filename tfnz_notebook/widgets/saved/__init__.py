@@ -1,0 +1,1 @@
+"""What stays of a view in a notebook that is saved."""
