@@ -12,7 +12,7 @@ from tfnz_notebook._calls.faces import Block, Twin, face
 from tfnz_notebook._container.files import Entry, Files
 from tfnz_notebook._container.ports import Ports
 from tfnz_notebook._container.process import Processes
-from tfnz_notebook._wire.link import MAX_CHUNK
+from tfnz_notebook._wire.operations import MAX_CHUNK
 from tfnz_notebook.errors import Misuse
 from tfnz_notebook.process import Process
 

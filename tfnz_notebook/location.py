@@ -159,7 +159,7 @@ class Location(Block):
 
     async def _node_infos(self) -> list[dict[str, Any]]:
         self._check("list nodes")
-        found: list[dict[str, Any]] = (await self._link.request("nodes", {})).body["nodes"]
+        found: list[dict[str, Any]] = (await self._link.request("node.list", {})).body["nodes"]
         return found
 
     def _node_named(self, name: str) -> Node:
@@ -172,23 +172,18 @@ class Location(Block):
 
     async def _all_containers(self) -> list[Container]:
         self._check("list containers")
-        infos = (await self._link.request("container.list", {})).body["containers"]
+        await self._link.caught_up()
         found = []
-        for info in infos:
-            container = self._containers.get(info["container"])
+        for ident, info in self._link.known.containers.items():
+            container = self._containers.get(ident)
             if container is None:
-                container = Container._create(self, info["container"], info)
-                self._containers[container.id] = container
-                await self._main_info(container)
+                container = Container._create(self, ident, info)
+                self._containers[ident] = container
+                main = self._link.known.process(ident)
+                if main is not None:
+                    container._main_heard(main)
             found.append(container)
         return found
-
-    async def _main_info(self, container: Container) -> None:
-        try:
-            reply = await self._link.request("process.info", {"process": container.id})
-        except TfnzError:
-            return  # it sleeps, or is not up yet
-        container._main_heard(reply.body["info"])
 
     # -- nodes
 
@@ -361,7 +356,7 @@ class Location(Block):
     async def images(self) -> list[str]:
         """Names, with tags, of the images that are here, and need not be pulled."""
         self._check("list images")
-        names: list[str] = (await self._link.request("images", {})).body["images"]
+        names: list[str] = (await self._link.request("image.list", {})).body["images"]
         return names
 
     @face

@@ -14,7 +14,7 @@ from tfnz_notebook._calls.pieces import Lines, Pieces
 from tfnz_notebook._link import thread
 from tfnz_notebook._link.reader import MAX_BYTES, SMALL, check_size, read
 from tfnz_notebook._wire.guest import Target
-from tfnz_notebook._wire.link import MAX_CHUNK
+from tfnz_notebook._wire.operations import MAX_CHUNK
 from tfnz_notebook.errors import ContainerGone, Misuse, ProcessGone, WaitTimeout
 
 if TYPE_CHECKING:
@@ -328,6 +328,14 @@ class Process(Log):
         here = thread.caller().thread
         return all(f.settled or f.lane.runs_in(here) for f in self._followers)
 
+    async def _output(self, stream: int) -> bytes:
+        """All that it wrote to a stream before it ended; of a short one that came with its end."""
+        said = self._info.get("said")
+        if said is not None:
+            return bytes(said[stream - 1])
+        end = int(self._info.get("out" if stream == 1 else "err") or 0)
+        return await read(self._link, self._id, stream, 0, end)
+
     async def _finished(self, timeout: float | None) -> None:
         def late() -> WaitTimeout:
             return WaitTimeout(
@@ -377,7 +385,7 @@ class Process(Log):
         """
         await self._finished(timeout)
         if self._complete is None:
-            output = await read(self._link, self._id, 1, 0, int(self._info.get("out") or 0))
+            output = await self._output(1)
             if len(output) > KEPT:
                 return output
             self._complete = output

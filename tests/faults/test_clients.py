@@ -43,7 +43,7 @@ def test_silent_and_deaf_clients(scene: Scene) -> None:
             hello = {"version": 1, "version_min": 1, "client": f"deaf{deaf}"}
             dealer.send(msgpack.packb([0, 1, "hello", hello]))
             for number in range(2, 500):  # and asks, and never takes an answer
-                dealer.send(msgpack.packb([0, number, "container.list", {}]))
+                dealer.send(msgpack.packb([0, number, "node.list", {}]))
         read(process, stream)
         # The newest connection of a guest wins. One that is silent costs a pause.
         stack.enter_context(silent(str(guest)))

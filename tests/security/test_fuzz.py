@@ -22,10 +22,11 @@ from security.liar import READY, Liar, hello, proc
 from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire import link
 from tfnz_notebook._wire.guest import BYTES, FIELDS, FIXED, Tag, Type
-from tfnz_notebook.agent.container import files
+from tfnz_notebook._wire.operations import MAX_PAYLOAD, NOTES, OPERATIONS
+from tfnz_notebook.agent.container import transfers
 from tfnz_notebook.agent.container.dial import Dial
 from tfnz_notebook.agent.door.tickets import Tickets
-from tfnz_notebook.agent.operations import OPERATIONS
+from tfnz_notebook.agent.operations import ANSWERS
 from tfnz_notebook.agent.server import Server
 from tfnz_notebook.agent.sessions import Sessions
 from tfnz_notebook.container import Container
@@ -124,8 +125,8 @@ async def test_a_million_at_the_agent_first_those_of_guests(
         tasks = [
             asyncio.ensure_future(task)
             for task in (
-                files.listing(guest, "/"),
-                files.get(guest, "/f", Page(), 1, 1 << 62),
+                transfers.listing(guest, "/"),
+                transfers.get(guest, "/f", Page(), 1, 1 << 62),
                 guest.request(Type.SAMPLE, 0),
             )
         ]
@@ -167,13 +168,13 @@ def value(dice: random.Random) -> Any:
 
 def messages(dice: random.Random, idents: list[str]) -> Iterator[list[bytes]]:
     """Of all kinds, most of them with the fields that are due, some of them right."""
-    shapes = {**link.REQUESTS, **link.NOTES}
+    shapes = {row.name: row.fields for row in OPERATIONS.values()} | dict(NOTES)
     names = [name for name in shapes if name != "hello"]
     while True:
         name = dice.choice(names)
         body = {}
         for key, field in shapes[name].items():
-            types = field.type if isinstance(field.type, tuple) else (field.type,)
+            types = field.kind if isinstance(field.kind, tuple) else (field.kind,)
             roll = dice.random()
             if roll < 0.03:
                 body[key] = value(dice)
@@ -185,7 +186,7 @@ def messages(dice: random.Random, idents: list[str]) -> Iterator[list[bytes]]:
                 body[key] = dice.choice(BIG[:-1])
             else:
                 body[key] = [] if list in types else {}
-        kind = 4 if name in link.NOTES else 0
+        kind = 4 if name in NOTES else 0
         if dice.random() < 0.05:
             kind = dice.choice((0, 1, 2, 3, 4, 9))
         whole: Any = [kind, dice.choice(BIG[:-1]), name, body]
@@ -210,7 +211,7 @@ async def test_and_then_those_of_kernels(
     engine = FakeEngine()
     await engine.open()
     sessions = Sessions(engine, engine.owner, tmp_path)
-    server = Server(sessions, OPERATIONS, name="fake", tickets=Tickets(b"k" * 32), about={})
+    server = Server(sessions, ANSWERS, name="fake", tickets=Tickets(b"k" * 32), about={})
     identity, idents = b"\0kernel", ["a" * 32, "b" * 32, "box", "", "../x"]
     greeting = {"version": 1, "version_min": 1, "client": "c", "session": "s", "durable": True}
     spec = {"image": "debian", "sleep": True}
@@ -269,7 +270,7 @@ def test_real_sockets_of_a_real_agent_and_a_real_guest(
                     for _ in range(1000):
                         dealer.send_multipart(next(wrong))
                     assert dealer.poll(10_000), "it answers"
-        for parts in ([bytes(link.MAX_PAYLOAD + 1)], [b""] * 20_000):  # over the limits
+        for parts in ([bytes(MAX_PAYLOAD + 1)], [b""] * 20_000):  # over the limits
             with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
                 dealer.linger = 0
                 dealer.connect(f"ipc://{world.runtime / where}.sock")

@@ -11,7 +11,7 @@ from security.liar import READY, Liar, hello, proc
 
 from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire.guest import WINDOW_OUT, Flag, Tag, Type
-from tfnz_notebook.agent.container import files, labels
+from tfnz_notebook.agent.container import labels, transfers
 from tfnz_notebook.agent.container.dial import Dial
 from tfnz_notebook.agent.sessions import Sessions
 from tfnz_notebook.engines.base import Found, State
@@ -107,7 +107,7 @@ async def test_downloads_and_connections_are_held_back_too(tmp_path: Path) -> No
         if opened == "dial":
             channel = Dial(container.guest, Page(), 1, "localhost", 80, 0)._channel
         else:
-            task = asyncio.ensure_future(files.get(container.guest, "/f", Page(), 2, 0))
+            task = asyncio.ensure_future(transfers.get(container.guest, "/f", Page(), 2, 0))
             await asyncio.sleep(0)
             channel = liar.line.heard[-1].channel
             liar.line.say(wire.fielded(Type.STAT, channel, [(Tag.SIZE, 1 << 62)]))
@@ -123,7 +123,7 @@ async def test_a_listing_has_an_end(tmp_path: Path) -> None:
     liar = Liar(tmp_path)
     container = await liar.meet()
     assert container.guest is not None
-    listing = asyncio.ensure_future(files.listing(container.guest, "/many"))
+    listing = asyncio.ensure_future(transfers.listing(container.guest, "/many"))
     await asyncio.sleep(0)
     channel = liar.line.heard[-1].channel
     entry = wire.fielded(Type.STAT, channel, [(Tag.NAME, b"n" * 200), (Tag.LINK, b"l" * 200)])
@@ -207,7 +207,7 @@ async def test_names_and_reasons_it_gives_are_text(tmp_path: Path) -> None:
     container = await liar.meet()
     assert container.guest is not None
     asked = asyncio.ensure_future(
-        files.make_directory(container.guest, "/d\x1b]0;t\x07", None, None, Flag(0))
+        transfers.make_directory(container.guest, "/d\x1b]0;t\x07", None, None, Flag(0))
     )
     await asyncio.sleep(0)
     failed = [(Tag.ERRNO, 13), (Tag.TEXT, b"\x1b]52;c;cHduZWQ=\x07\n\xff\xe2\x80\xae")]

@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 from typing import Any, Final, Literal
 
 from tfnz_notebook._base import names
-from tfnz_notebook._wire.link import MAX_PAYLOAD
+from tfnz_notebook._wire.operations import MAX_PAYLOAD
 from tfnz_notebook.errors import FileError, Misuse
 
 Command = str | Sequence[str]

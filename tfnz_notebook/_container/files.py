@@ -12,7 +12,7 @@ from tfnz_notebook._calls import arguments
 from tfnz_notebook._calls.faces import face
 from tfnz_notebook._container.base import Base
 from tfnz_notebook._link.reader import Download
-from tfnz_notebook._wire.link import MAX_CHUNK
+from tfnz_notebook._wire.operations import MAX_CHUNK
 
 _KINDS: Final = {
     stat.S_IFREG: "file",

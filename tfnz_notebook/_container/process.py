@@ -13,8 +13,7 @@ from tfnz_notebook._calls.faces import face
 from tfnz_notebook._calls.follow import Data, Follower
 from tfnz_notebook._calls.follow import callbacks as check_callbacks
 from tfnz_notebook._container.base import Base
-from tfnz_notebook._link.reader import read
-from tfnz_notebook._wire.link import MAX_CHUNK
+from tfnz_notebook._wire.operations import MAX_CHUNK, MAX_SAID
 from tfnz_notebook.errors import (
     ContainerGone,
     Misuse,
@@ -108,7 +107,9 @@ class Processes(Base):
         retain: str | None = None,
         text: str | None = None,
         ident: str | None = None,
+        stdin: bytes | None = None,
     ) -> Process:
+        """``stdin``: all that it gets there, at most MAX_CHUNK; None: it is written to later."""
         doing = "spawn a process"
         argv, shown = arguments.argv(doing, command)
         check_callbacks(doing, *callbacks)
@@ -133,6 +134,8 @@ class Processes(Base):
             "retain": None
             if retain is None
             else arguments.choice(doing, "retain", retain, ("all", "tail")),
+            "said": 0 if tty else MAX_SAID,
+            "last": stdin is not None,
         }
         self._check(doing)
         if self.state == "exited":
@@ -143,14 +146,18 @@ class Processes(Base):
         if follower is not None:
             body["readers"] = [[r.stream, r.number, r.credit] for r in follower.readers]
         self._keep(process)
-        await self._start_process(process, body, follower)
+        await self._start_process(process, body, stdin or None, follower)
         return process
 
     async def _start_process(
-        self, process: Process, body: dict[str, Any], follower: Follower | None
+        self,
+        process: Process,
+        body: dict[str, Any],
+        stdin: bytes | None,
+        follower: Follower | None,
     ) -> None:
         try:
-            reply = await self._link.request("process.spawn", body)
+            await self._link.request("process.spawn", body, stdin)
         except BaseException as error:
             self._process_over(process)
             if follower is not None:
@@ -162,7 +169,6 @@ class Processes(Base):
             if isinstance(error, ContainerGone) and self.state == "exited":
                 raise await self._exited("spawn a process") from None
             raise
-        process._info = {**reply.body, **process._info}
         if follower is not None:
             for reader in follower.readers:
                 reader.opened = True
@@ -214,18 +220,20 @@ class Processes(Base):
         **options: Any,
     ) -> Completed:
         payload = b"" if given is None else arguments.stdin(given)
-        process = await self._spawn(command, callbacks, timeout=timeout, **options)
+        small = payload if len(payload) <= MAX_CHUNK else None
+        process = await self._spawn(command, callbacks, timeout=timeout, stdin=small, **options)
         try:
-            return await self._complete(process, payload, timeout, check)
+            if small is None:
+                await self._feed(process, payload)
+            return await self._complete(process, timeout, check)
         except asyncio.CancelledError:
             if process.returncode is None and not self._link.over:
                 gone = {"process": process.id, "grace": 0.0}
                 self._link.background(self._link.request("process.destroy", gone))
             raise
 
-    async def _complete(
-        self, process: Process, payload: bytes, timeout: float | None, check: bool
-    ) -> Completed:
+    async def _feed(self, process: Process, payload: bytes) -> None:
+        """Write its whole stdin, as far as it takes that."""
         try:
             for start in range(0, len(payload), MAX_CHUNK):
                 piece = payload[start : start + MAX_CHUNK]
@@ -234,10 +242,10 @@ class Processes(Base):
                 await self._link.request("process.close_stdin", {"process": process.id})
         except ProcessGone:
             pass  # it ended without reading all of it, as it may
+
+    async def _complete(self, process: Process, timeout: float | None, check: bool) -> Completed:
         await process._finished(None)
-        info = process._info
-        out = await read(self._link, process.id, 1, 0, int(info.get("out") or 0))
-        err = await read(self._link, process.id, 2, 0, int(info.get("err") or 0))
+        out, err = await process._output(1), await process._output(2)
         done = Completed(out, err, process.returncode or 0)
         if process.timed_out:
             raise WaitTimeout(
@@ -314,10 +322,15 @@ class Processes(Base):
     async def all_processes(self, *, ended: bool = False) -> list[Process]:
         """What kernels (others too) started in it and still runs; with ``ended``, all of it."""
         self._check("list processes")
-        reply = await self._link.request("process.list", {"container": self._id})
+        if ended:
+            infos = await self._list()
+        else:
+            await self._link.caught_up()
+            self._check("list processes")
+            infos = list(self._link.known.processes.get(self._id, {}).values())
         found = []
-        for info in reply.body["processes"]:
-            if info.get("returncode") is not None and not ended:
+        for info in infos:
+            if info["process"] == self._id or (info.get("returncode") is not None and not ended):
                 continue
             process = self._known.get(info["process"])
             if process is None:
@@ -330,3 +343,14 @@ class Processes(Base):
                     self._keep(process)
             found.append(process)
         return found
+
+    async def _list(self) -> list[dict[str, Any]]:
+        """All that kernels started in it, in that order."""
+        infos: list[dict[str, Any]] = []
+        while True:
+            after = infos[-1]["process"] if infos else None
+            body = {"container": self._id, "after": after}
+            page = (await self._link.request("process.list", body)).body
+            infos += page["processes"]
+            if not page["more"]:
+                return infos

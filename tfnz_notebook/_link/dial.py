@@ -61,7 +61,7 @@ class Dial:
             "credit": self._credit,
         }
         try:
-            await self._link.request("dial", body)
+            await self._link.request("dial.open", body)
         except BaseException:
             self.close()
             raise

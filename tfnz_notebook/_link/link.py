@@ -2,10 +2,10 @@
 
 Everything here runs on the I/O loop. Three kinds of things hang on a link:
 
-- *requests* wait for their reply. When the connection breaks, those in ``REPEATABLE`` are sent
-  again once it is back, the others fail with LinkClosed.
-- *listeners* are told the ``info`` of one container or process whenever it changes, and again after
-  a break; ``None`` means that the agent does not know it any more.
+- *requests* wait for their reply. When the connection breaks, those that may be said again are, in
+  their order, once it is back; the others fail with LinkClosed.
+- what is *known* of the session is told by the agent, at first and whenever something changes; see
+  ``known`` for who listens.
 - *sinks* take a stream, by the number of its reader. After a break a sink opens itself again at the
   offset it has, or ends.
 
@@ -20,17 +20,17 @@ import itertools
 import math
 import os
 import uuid
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from tfnz_notebook._link import hello
-from tfnz_notebook._link.background import Background
 from tfnz_notebook._link.ends import Place, Sink
 from tfnz_notebook._link.faults import DISCONNECTED, FORKED, again
-from tfnz_notebook._link.listeners import Listeners
+from tfnz_notebook._link.known import Known, Listener
 from tfnz_notebook._wire import link as wire
 from tfnz_notebook._wire.link import Kind, Message
+from tfnz_notebook._wire.operations import EVENTS, OPERATIONS, Again
 from tfnz_notebook.errors import (
-    ContainerGone,
     EngineGone,
     LinkClosed,
     NoEngine,
@@ -49,6 +49,8 @@ HELLO_TIMEOUT: Final = 30.0
 PATIENCE: Final = 30.0
 #: Seconds between attempts: doubled from the first to the second.
 RETRY: Final = (0.05, 5.0)
+#: Processes that one question is about.
+ASKED: Final = 256
 #: Refusals in a row that are beyond repair.
 REFUSALS: Final = 3
 #: Seconds that a viewer, which starts no agent, waits for another one.
@@ -56,7 +58,7 @@ NO_AGENT: Final = 30.0
 BYE_TIMEOUT, MENDING = 30.0, 10.0  # seconds to say bye, and of a broken link to mend for it
 
 
-class Link(Listeners, Background):
+class Link:
     """One client of one agent."""
 
     def __init__(
@@ -71,8 +73,6 @@ class Link(Listeners, Background):
 
         The process's listeners are then all there can be; they hear of its container's end, too.
         """
-        Listeners.__init__(self)
-        Background.__init__(self)
         self.place = place
         self.viewer = viewer
         self.client = uuid.uuid4().hex
@@ -81,7 +81,9 @@ class Link(Listeners, Background):
         self.ttl = ttl
         self.engine = self.agent = ""
         self.about: dict[str, Any] = {}
+        self.known = Known(session=viewer is None)
         self.pid = os.getpid()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._sinks: dict[int, Sink] = {}
         self._pending: dict[int, tuple[Message, asyncio.Future[Message]]] = {}
         self._idents = itertools.count(1)
@@ -89,6 +91,8 @@ class Link(Listeners, Background):
         self._dealer: Dealer | None = None
         self._open, self._over = False, cast("TfnzError | None", None)
         self._up = asyncio.Event()
+        self._whole = asyncio.Event()  # the snapshot of this connection has come
+        self._number = 0  # of the last change that was told
         self._heartbeat = wire.HEARTBEAT
         self._heard = 0.0
         self._refused = 0
@@ -116,13 +120,40 @@ class Link(Listeners, Background):
     ) -> Message:
         """Ask, and wait for the reply. Raises what the agent answers, and LinkClosed."""
         ident = next(self._idents)
-        if name in wire.WRITES:  # known by this name if it has to be said again
-            body = {**body, "write": f"{self.client}-{ident}"}
-        elif self._dealer is not None and name not in wire.REPEATABLE:
+        again = OPERATIONS[name].again
+        if again is Again.NAMED:  # known by this name if it has to be said again
+            body = {"write": f"{self.client}-{ident}", **body}
+        elif self._dealer is not None and again is Again.NEVER:
             self._dealer.look()  # nothing may be lost with a connection that is dead already
         if not self._open or self.pid != os.getpid():
             await self._wait_open(name)
         return await self._ask(wire.request(ident, name, body, payload))
+
+    async def caught_up(self) -> None:
+        """Return once all that happened before now is known. Raises LinkClosed."""
+        await self.request("ping", {})  # events do not overtake its reply
+        await self._whole.wait()
+
+    async def process(self, ident: str) -> dict[str, Any]:
+        """The ``info`` of a process, which may have ended long ago. Raises ProcessGone."""
+        await self._whole.wait()
+        info = self.known.process(ident)
+        if info is None:
+            info = (await self._look([ident])).get(ident)
+        if info is None:
+            raise ProcessGone(
+                "Cannot use this process: its container was destroyed or rebooted. "
+                "Spawn another one."
+            )
+        return info
+
+    def listen(self, name: str, ident: str, listener: Listener) -> None:
+        """See :meth:`Known.listen`."""
+        self.known.listen(name, ident, listener)
+
+    def forget(self, name: str, ident: str, listener: Listener | None = None) -> None:
+        """See :meth:`Known.forget`."""
+        self.known.forget(name, ident, listener)
 
     def note(self, name: str, body: dict[str, Any], payload: bytes | None = None) -> None:
         """Tell the agent; lost if the link is broken, as is what notes are about."""
@@ -138,6 +169,20 @@ class Link(Listeners, Background):
     def drop(self, number: int) -> None:
         """Forget a reader."""
         self._sinks.pop(number, None)
+
+    def background(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        """Run it beside, until the link ends; a TfnzError that it raises is nobody's business."""
+        # No wrapper awaits it: one that is cancelled before it starts would leave it unawaited.
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._over_with)
+
+    def _over_with(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, TfnzError):
+            context = {"message": "In the background:", "exception": error, "task": task}
+            task.get_loop().call_exception_handler(context)
 
     @property
     def up(self) -> bool:
@@ -190,18 +235,23 @@ class Link(Listeners, Background):
         words = wire.request(next(self._idents), "hello", self._hello())
         try:
             async with asyncio.timeout(HELLO_TIMEOUT):
-                reply = await self._ask(words, lost)
+                await self._ask(words, lost)
         except BaseException as error:
             dealer.close()
             if isinstance(error, TimeoutError):
                 raise LinkClosed(self._out_of_reach("it does not answer")) from None
             raise
-        body = reply.body
+
+    def _greeted(self, body: dict[str, Any]) -> None:
+        """The answer to hello, whose snapshot may be right behind it."""
         self.session = str(body.get("session", self.session))
         self.engine, self.agent = str(body.get("engine", "")), str(body.get("agent", ""))
         self.about = dict(body.get("about") or {})
         self._heartbeat = float(body.get("heartbeat") or wire.HEARTBEAT)
-        self._heard, self._open = loop.time(), True
+        self.known.begin()
+        self._number = 0
+        self._whole.clear()
+        self._heard, self._open = asyncio.get_running_loop().time(), True
         self._up.set()
 
     def _hello(self) -> dict[str, Any]:
@@ -262,6 +312,10 @@ class Link(Listeners, Background):
         if reply.done():
             return
         if message.kind is Kind.REPLY:
+            if message.name == "hello":
+                self._greeted(message.body)
+            elif message.name == "process.spawn":  # others hear of it by an event
+                self.known.process_is(message.body["info"])
             reply.set_result(message)
             return
         error = from_wire(message.body)
@@ -273,13 +327,16 @@ class Link(Listeners, Background):
     def _event(self, message: Message) -> None:
         body = message.body
         match message.name:
+            case "snapshot":
+                self._number = body["number"]
+                self.known.page(body["containers"], body["processes"], body["ended"])
+                if not body["more"]:
+                    self.background(self._settle())
             case "container" | "process":
-                if self.viewer is not None and message.name == "container":
-                    self._tell("process", self.viewer[0], None)
-                self._tell(message.name, body[message.name], body["info"])
+                self._changed(message.name, body)
             case _:
                 sink = self._sinks.get(body.get("reader", 0))
-                if sink is None or message.name not in wire.EVENTS:
+                if sink is None or message.name not in EVENTS:
                     return
                 match message.name:
                     case "data":
@@ -290,6 +347,18 @@ class Link(Listeners, Background):
                         sink.room(body["upto"])
                     case "dial.closed":
                         sink.closed(body["errno"])
+
+    def _changed(self, name: str, body: dict[str, Any]) -> None:
+        if body["number"] != self._number + 1:
+            self._broke("some of what it told did not arrive")
+            return
+        self._number += 1
+        if name == "process":
+            self.known.process_is(body["info"], body.get("said"))
+        elif self.viewer is None:
+            self.known.container_is(body["info"])
+        else:
+            self.known.gone("process", self.viewer[0])
 
     async def _beat(self) -> None:
         """Keep the session alive, and notice an agent that fell silent."""
@@ -317,9 +386,11 @@ class Link(Listeners, Background):
             return
         self._open = False
         self._up.clear()
+        self._whole.set()  # who waits for it waits for nothing
         error = LinkClosed(self._out_of_reach(reason))
         for message, reply in list(self._pending.values()):
-            if not (self._repeatable(message) or message.ident == undone or reply.done()):
+            lost = OPERATIONS[message.name].again is Again.NEVER and message.ident != undone
+            if lost and not reply.done():
                 reply.set_exception(again(error, message.name))
         for sink in list(self._sinks.values()):
             sink.broken(error, False)
@@ -327,9 +398,6 @@ class Link(Listeners, Background):
             self._end(ProtocolError(f"Cannot go on with the agent: {reason}"))
             return
         self.background(self._mend())
-
-    def _repeatable(self, message: Message) -> bool:
-        return message.name in wire.WRITES or message.name in wire.REPEATABLE
 
     async def _mend(self) -> None:
         delay = RETRY[0]
@@ -352,26 +420,47 @@ class Link(Listeners, Background):
         for _, (message, reply) in sorted(self._pending.items()):
             if not reply.done():
                 self._dealer.send(wire.encode(message))  # in the order in which they were said
-        sinks = list(self._sinks.values())
-        await self._refresh()
-        for sink in sinks:
-            sink.mended()
+        dealer, sinks = self._dealer, list(self._sinks.values())
+        await self._whole.wait()
+        if self._dealer is dealer and self._open:
+            for sink in sinks:
+                sink.mended()
 
-    async def _refresh(self) -> None:
-        """Catch up on what happened while nobody told us. Containers first: they know more."""
-        for name, ident in sorted(self._listeners):
-            try:
-                reply = await self.request(f"{name}.info", {name: ident})
-                self._tell(name, ident, reply.body.get("info") or {})
-            except (ContainerGone, ProcessGone):
-                self._tell(name, ident, None)
-            except LinkClosed:
-                return  # broken again: the next mending does it all anew
+    async def _settle(self) -> None:
+        """The snapshot is here: what it does not name has ended, or is gone."""
+        dealer = self._dealer
+        containers, processes = self.known.missing()
+        asked = {name: self._asked_for(name) for name in ("container", "process")}
+        for ident in containers:
+            if ident not in asked["container"]:
+                self.known.gone("container", ident)
+        left = [ident for ident in processes if ident not in asked["process"]]
+        for at in range(0, len(left), ASKED):
+            found = await self._look(left[at : at + ASKED])
+            for ident in left[at : at + ASKED]:
+                if ident in found:
+                    self.known.process_is(found[ident])
+                else:
+                    self.known.gone("process", ident)
+        if self._dealer is dealer:
+            self._whole.set()
+
+    def _asked_for(self, name: str) -> set[str]:
+        """What is being made, and said again: no snapshot can name it yet."""
+        pending = (message for message, _ in self._pending.values())
+        return {message.body[name] for message in pending if message.name == f"{name}.spawn"}
+
+    async def _look(self, processes: list[str]) -> dict[str, dict[str, Any]]:
+        if self.viewer is not None:
+            return {}  # its snapshot has all that it may know
+        told = (await self.request("process.info", {"processes": processes})).body["processes"]
+        return {str(info["process"]): info for info in told}
 
     def _end(self, error: TfnzError) -> None:
         self._over = error
         self._open = False
         self._up.set()
+        self._whole.set()
         if self._dealer is not None:
             self._dealer.close(linger=1.0)
         for message, reply in list(self._pending.values()):
@@ -380,5 +469,8 @@ class Link(Listeners, Background):
         for sink in list(self._sinks.values()):
             sink.broken(again(error, "read"), True)
         self._sinks.clear()
-        self._tell_the_end()
-        self._cancel_all()
+        self.known.end()
+        current = asyncio.current_task()
+        for task in list(self._tasks):
+            if task is not current:
+                task.cancel()

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from tfnz_notebook._wire import link
 from tfnz_notebook._wire.link import Message
+from tfnz_notebook._wire.operations import OPERATIONS
 from tfnz_notebook.agent.container.container import Container
 from tfnz_notebook.agent.container.dial import Dial
-from tfnz_notebook.agent.container.files import Transfer
+from tfnz_notebook.agent.container.transfers import Transfer
 from tfnz_notebook.agent.process.process import Process
 from tfnz_notebook.agent.process.reader import Flow, Reader
 from tfnz_notebook.agent.sessions import Session
-from tfnz_notebook.errors import AgentError
+from tfnz_notebook.agent.snapshot import pages
+from tfnz_notebook.errors import AgentError, ProcessGone
 
 if TYPE_CHECKING:
     from tfnz_notebook.agent.server import Server
@@ -36,8 +40,12 @@ class Client:
         self.transfers: dict[str, Transfer] = {}
         #: One upload's pieces are taken one after the other, however fast they come.
         self.turns: dict[str, asyncio.Lock] = {}
+        #: Of the processes it spawned, those whose end shall bring their output: at most so much.
+        self.wants: dict[str, int] = {}
         self.server = server
         self.gone = False
+        self._number = 0  # of the last change it was told
+        self._telling: asyncio.Task[None] | None = None
 
     def may(self, message: Message) -> None:
         """Raise AgentError if this client has no right to ask that."""
@@ -62,6 +70,32 @@ class Client:
     async def leave(self) -> None:
         """It said good-bye."""
         await self.sessions.leave(self.session, self.name)
+
+    def begin(self) -> None:
+        """Tell it what there is; from now on it hears of changes."""
+        self._telling = asyncio.create_task(self._tell_all())
+
+    async def _tell_all(self) -> None:
+        for page in self._pages():
+            self.event("snapshot", {**page, "number": self._number})
+            await asyncio.sleep(0)  # many pages hold nobody up
+
+    def _pages(self) -> Iterator[dict[str, Any]]:
+        return pages(list(self.session.containers.values()))
+
+    def changed(self, container: Container, process: Process | None) -> None:
+        """Tell it of a change of that container, or of that process of it."""
+        self._number += 1
+        if process is None:
+            told = {"container": container.ident, "info": container.info()}
+            self.event("container", {**told, "number": self._number})
+            return
+        body: dict[str, Any] = {"process": process.ident, "info": process.info()}
+        if process.ended and (most := self.wants.pop(process.ident, None)):
+            said = process.said(most)
+            if said is not None:
+                body["said"] = said
+        self.event("process", {**body, "number": self._number})
 
     def event(self, name: str, body: dict[str, Any], payload: bytes | None = None) -> None:
         """Send an event; a client that is not connected any more is forgotten."""
@@ -115,6 +149,8 @@ class Client:
     def close(self) -> None:
         """Let go of everything that was opened for it."""
         self.gone = True
+        if self._telling is not None:
+            self._telling.cancel()
         for ident in list(self.readers):
             self.close_reader(ident)
         for dial in self.dials.values():
@@ -140,7 +176,7 @@ class Viewer(Client):
 
     def may(self, message: Message) -> None:
         """Raise AgentError unless it is about the process that its ticket was for."""
-        if message.name not in link.OF_VIEWERS:
+        if not OPERATIONS[message.name].viewer:
             raise AgentError(
                 f"Cannot do {message.name!r} here: a view may read and control its process, and "
                 "nothing else. Ask in a notebook."
@@ -172,6 +208,11 @@ class Viewer(Client):
         if process is not None:
             return process.ident == self._process and not over
         return container.ident == self._container and over
+
+    def _pages(self) -> Iterator[dict[str, Any]]:
+        with contextlib.suppress(ProcessGone):
+            told = self.sessions.anywhere(self._process)[1].info()
+            yield {"containers": [], "processes": [told], "ended": {}, "more": False}
 
     async def leave(self) -> None:
         pass

@@ -11,6 +11,7 @@ from typing import Any
 from tfnz_notebook import __version__
 from tfnz_notebook._wire import link
 from tfnz_notebook._wire.link import Kind, Message
+from tfnz_notebook._wire.operations import OPERATIONS, Again
 from tfnz_notebook.agent.clients import Answer, Client, Viewer
 from tfnz_notebook.agent.container.container import Container
 from tfnz_notebook.agent.door.router import Router
@@ -31,7 +32,7 @@ class Server:
     def __init__(
         self,
         sessions: Sessions,
-        operations: dict[str, Operation],
+        answers: dict[str, Operation],
         *,
         name: str,
         tickets: Tickets,
@@ -43,7 +44,7 @@ class Server:
         self.tickets = tickets
         self.router: Router | None = None
         self.clients: dict[bytes, Client] = {}
-        self._operations = operations
+        self._answers = answers
         self._about = about
         self._tasks: set[asyncio.Task[None]] = set()
         self._said = Sparse(log)
@@ -90,7 +91,7 @@ class Server:
 
     async def _do(self, client: Client, message: Message) -> Answer:
         client.may(message)
-        return await self._operations[message.name](client, message)
+        return await self._answers[message.name](client, message)
 
     async def _answer(self, identity: bytes, message: Message, work: Awaitable[Answer]) -> None:
         try:
@@ -102,6 +103,8 @@ class Server:
             log.exception("%s", message.name)
             answer = Message(Kind.ERROR, message.ident, message.name, to_wire(error))
         self.send(identity, answer)
+        if message.name == "hello" and answer.kind is Kind.REPLY:
+            self.clients[identity].begin()
 
     async def _hello(self, identity: bytes, message: Message) -> Answer:
         body = message.body
@@ -194,26 +197,22 @@ class Server:
 
     def container_changed(self, container: Container) -> None:
         """Tell every client that hears of it."""
-        body = {"container": container.ident, "info": container.info()}
-        self._tell("container", body, container, None)
-
-    def process_changed(self, container: Container, process: Process) -> None:
-        """Tell every client that hears of it."""
-        body = {"process": process.ident, "info": process.info()}
-        self._tell("process", body, container, process)
-
-    def _tell(
-        self, name: str, body: dict[str, Any], container: Container, process: Process | None
-    ) -> None:
         for client in list(self.clients.values()):
-            if client.hears(container, process):
-                client.event(name, body)
+            if client.hears(container, None):
+                client.changed(container, None)
+
+    def process_changed(
+        self, container: Container, process: Process, *, but: Client | None = None
+    ) -> None:
+        """Tell every client that hears of it, but one who knows."""
+        for client in list(self.clients.values()):
+            if client is not but and client.hears(container, process):
+                client.changed(container, process)
 
     @property
     def busy(self) -> bool:
         """Whether something is being done that no kernel would ask of the next agent again."""
-        again = link.REPEATABLE | link.WRITES
-        return any(task.get_name() not in again for task in self._tasks)
+        return any(OPERATIONS[task.get_name()].again is Again.NEVER for task in self._tasks)
 
     def collect(self) -> None:
         """Forget viewers that vanished; run now and then."""

@@ -26,7 +26,7 @@ from tfnz_notebook.agent.door import keys
 from tfnz_notebook.agent.door.admission import Door
 from tfnz_notebook.agent.door.router import Router
 from tfnz_notebook.agent.door.tickets import Tickets, kept_secret
-from tfnz_notebook.agent.operations import OPERATIONS
+from tfnz_notebook.agent.operations import ANSWERS
 from tfnz_notebook.agent.server import Server
 from tfnz_notebook.agent.sessions import Sessions
 from tfnz_notebook.engines.base import Engine
@@ -139,7 +139,7 @@ class Service:
         self.sessions = Sessions(engine, owned_by, spool, grace=GRACE)
         self.server = Server(
             self.sessions,
-            OPERATIONS,
+            ANSWERS,
             name=name if options.bind is None else "",
             tickets=Tickets(kept_secret(state_directory() / "secrets" / name)),
             about=dict(engine.about()),

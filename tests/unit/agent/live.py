@@ -70,10 +70,10 @@ class LiveAgent:
         return link
 
 
-async def container(link: Link) -> str:
+async def container(link: Link, name: str = "box") -> str:
     """A container in the link's session; its id."""
     ident = uuid.uuid4().hex
-    spec = {"image": "debian", "sleep": True, "name": "box"}
+    spec = {"image": "debian", "sleep": True, "name": name}
     await link.request("container.spawn", {"container": ident, "spec": spec})
     return ident
 

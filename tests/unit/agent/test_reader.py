@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from tfnz_notebook._wire.link import MAX_CHUNK
+from tfnz_notebook._wire.operations import MAX_CHUNK
 from tfnz_notebook.agent.process.log import Log
 from tfnz_notebook.agent.process.reader import Flow, Reader
 

@@ -12,7 +12,7 @@ import pytest
 
 from tfnz_notebook._wire.link import request
 from tfnz_notebook.agent.container.labels import known, labelled
-from tfnz_notebook.agent.operations.container import container_spawn
+from tfnz_notebook.agent.operations.container import spawn as container_spawn
 from tfnz_notebook.agent.service import Claim, Running, owner
 from tfnz_notebook.agent.sessions import Member, Session, Sessions, session_name, start_of
 from tfnz_notebook.engines.base import ContainerSpec, Found, State

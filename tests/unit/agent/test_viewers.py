@@ -6,10 +6,14 @@ from functools import partial
 
 import pytest
 from unit.agent.live import LiveAgent, container, live_agent, process, until
+from unit.wire.bodies import body_of
 
-from tfnz_notebook._wire import link as wire
+from tfnz_notebook._wire.operations import OPERATIONS, Scope
 from tfnz_notebook.agent import clients
 from tfnz_notebook.errors import AgentError, ContainerGone, LinkClosed, ProcessGone
+
+#: A question to which any viewer gets an answer.
+LOG = {"stream": 1, "offset": 0, "limit": 10}
 
 
 @pytest.fixture
@@ -54,7 +58,7 @@ async def test_a_viewer_reads_and_controls_its_process(agent: LiveAgent):
     assert told[-1]["returncode"] == 0
     reply = await view.request("log.read", {**body, "limit": 3, "offset": 2})
     assert reply.payload == b"llo"
-    assert (await view.request("process.info", {"process": ident})).body["info"]["out"] == 6
+    assert (await view.process(ident))["out"] == 6
 
 
 async def test_a_viewer_signals_resizes_and_destroys(agent: LiveAgent):
@@ -63,8 +67,7 @@ async def test_a_viewer_signals_resizes_and_destroys(agent: LiveAgent):
     ident, ticket = await process(kernel, where, "sleep", "60")
     view = await agent.viewer(ident, ticket)
     await view.request("process.resize", {"process": ident, "rows": 5, "columns": 40})
-    info = (await view.request("process.info", {"process": ident})).body["info"]
-    assert (info["rows"], info["columns"]) == (5, 40)
+    await until(lambda: (view.known.process(ident) or {}).get("rows") == 5)
     told: list = []
     view.listen("process", ident, told.append)
     await view.request("process.signal", {"process": ident, "signal": 15, "target": 0})
@@ -77,33 +80,21 @@ async def test_a_viewer_signals_resizes_and_destroys(agent: LiveAgent):
         await view.request("process.destroy", {"process": ident})
 
 
-def message_of(name: str) -> dict:
-    """A body that the table takes."""
-    values = {int: 1, str: "x" * 8, bool: True, list: [], dict: {}, float: 1.0}
-    body = {}
-    for key, rule in wire.REQUESTS[name].items():
-        kind = rule.type if isinstance(rule.type, type) else rule.type[0]
-        if rule.required:
-            body[key] = values[kind]
-    return body
-
-
-@pytest.mark.parametrize("name", sorted(set(wire.REQUESTS) - wire.OF_VIEWERS - {"hello"}))
+@pytest.mark.parametrize("name", sorted(row.name for row in OPERATIONS.values() if not row.viewer))
 async def test_everything_else_is_refused(agent: LiveAgent, name: str):
     kernel = await agent.kernel()
     where = await container(kernel)
     ident, ticket = await process(kernel, where, "sleep", "60")
     view = await agent.viewer(ident, ticket)
-    body = message_of(name)
-    body |= {"container": where} if "container" in body else {}
-    body |= {"process": ident} if "process" in body else {}
+    body = body_of(OPERATIONS[name], container=where, process=ident)
     with pytest.raises(AgentError, match=f"Cannot do '{name}' here"):
-        await view.request(name, body, b"")
-    assert (await kernel.request("process.info", {"process": ident})).body["info"]["pid"]
+        await view.request(name, body)
+    assert (await kernel.process(ident))["pid"]
 
 
 @pytest.mark.parametrize(
-    "name", sorted(name for name in wire.OF_VIEWERS if "process" in wire.REQUESTS[name])
+    "name",
+    sorted(row.name for row in OPERATIONS.values() if row.viewer and row.scope is Scope.PROCESS),
 )
 async def test_another_process_is_refused(agent: LiveAgent, name: str):
     kernel = await agent.kernel()
@@ -112,7 +103,7 @@ async def test_another_process_is_refused(agent: LiveAgent, name: str):
     other, _ = await process(kernel, where, "sleep", "60")
     view = await agent.viewer(mine, ticket)
     with pytest.raises(AgentError, match="the ticket is for another one"):
-        await view.request(name, {**message_of(name), "process": other}, b"x")
+        await view.request(name, body_of(OPERATIONS[name], process=other))
 
 
 async def test_a_wrong_ticket_opens_nothing(agent: LiveAgent):
@@ -165,7 +156,7 @@ async def test_the_end_of_its_container_ends_the_process_for_a_viewer(agent: Liv
     await until(lambda: None in told)
     assert told[-2]["returncode"] is not None
     with pytest.raises((ProcessGone, ContainerGone)):
-        await view.request("process.info", {"process": ident})
+        await view.request("log.read", LOG | {"process": ident})
     with pytest.raises(ProcessGone):
         await agent.viewer(ident, ticket)
     assert told[-1] is None, "that was the last"
@@ -179,7 +170,7 @@ async def test_a_viewer_keeps_no_session_alive_and_ends_none(agent: LiveAgent):
     sessions = agent.service.sessions
     assert [session.name for session in sessions] == [kernel.session]
     await view.close()
-    assert (await kernel.request("process.info", {"process": ident})).body["info"]["pid"]
+    assert (await kernel.process(ident))["pid"]
     view = await agent.viewer(ident, ticket)
     await kernel.close()
     await until(lambda: len(sessions) == 0)
@@ -194,7 +185,7 @@ async def test_a_viewer_outlives_the_agent_and_its_kernel(agent: LiveAgent):
     kernel._end(LinkClosed("It is dead."))
     await agent.stop()
     await agent.start()
-    await view.request("process.info", {"process": ident})  # waits for the mended link
+    await view.request("log.read", LOG | {"process": ident})  # waits for the mended link
     await view.request("process.stdin", {"process": ident}, b"still there\n")
     reader = {"process": ident, "stream": 1, "offset": 0}
     read = {**reader, "limit": 100}
@@ -215,4 +206,4 @@ async def test_a_viewer_that_fell_silent_is_forgotten(agent: LiveAgent, monkeypa
     server.collect()
     assert [type(client) for client in server.clients.values()] == [clients.Client]
     # It was asleep: it goes on as after a break.
-    assert (await view.request("process.info", {"process": ident})).body["info"]["pid"]
+    assert (await view.request("log.read", LOG | {"process": ident})).body["eof"] is False

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -98,6 +99,10 @@ class ScriptedAgent:
             self.containers, self.processes = after.containers, after.processes
         self.readers: dict[tuple[bytes, int], FakeReader] = {}
         self.clients: list[bytes] = []
+        #: Of the last change that each was told.
+        self.numbers: dict[bytes, int] = {}
+        #: Whether the end of a process brings what it wrote.
+        self.says = False
         self._context = zmq.Context()
         self._tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._numbers = itertools.count()
@@ -138,7 +143,7 @@ class ScriptedAgent:
             found.returncode, found.ended = returncode, True
             for stream in found.streams.values():
                 stream.eof = stream.eof or eof
-            self._tell("process", {"process": process, "info": found.info()})
+            self._changed(process=found)
             self._pump()
 
         self.do(end)
@@ -149,7 +154,7 @@ class ScriptedAgent:
         def change() -> None:
             found = self.containers[container]
             found.update(state=state, **info)
-            self._tell("container", {"container": container, "info": found})
+            self._changed(found)
 
         self.do(change)
 
@@ -273,6 +278,8 @@ class ScriptedAgent:
 
     def _hello(self, message: Message) -> Any:
         self.clients.append(self._identity)
+        self.numbers[self._identity] = 0
+        self.do(partial(self._snapshot, self._identity, message.body.get("process")))
         return {
             "version": self.version,
             "agent": "scripted",
@@ -283,7 +290,39 @@ class ScriptedAgent:
             "heartbeat": 10.0,
         }, None
 
-    def _nodes(self, message: Message) -> Any:
+    def _snapshot(self, identity: bytes, viewed: str | None) -> None:
+        """All that there is, or for a viewer its process, in one page."""
+        told = [each for each in self.containers.values() if each["state"] != "destroyed"]
+        running = [each.info() for each in self.processes.values() if not each.ended]
+        if viewed is not None:
+            told, running = [], [self.processes[i].info() for i in self.processes if i == viewed]
+        body = {"containers": told, "processes": running, "ended": {}, "more": False}
+        self._send(identity, wire.event("snapshot", {**body, "number": self.numbers[identity]}))
+
+    def _changed(
+        self,
+        container: dict[str, Any] | None = None,
+        *,
+        process: FakeProcess | None = None,
+        but: bytes = b"",
+    ) -> None:
+        """Tell every client of a change; of a short end with what was said."""
+        for identity in self.clients:
+            if identity == but:
+                continue
+            self.numbers[identity] += 1
+            body: dict[str, Any] = {"number": self.numbers[identity]}
+            if process is None:
+                assert container is not None
+                told = {"container": container["container"], "info": container}
+                self._send(identity, wire.event("container", {**body, **told}))
+                continue
+            told = {"process": process.ident, "info": process.info()}
+            if process.ended and self.says:
+                told["said"] = [bytes(process.streams[n].data) for n in (1, 2)]
+            self._send(identity, wire.event("process", {**body, **told}))
+
+    def _node_list(self, message: Message) -> Any:
         node = {"cpus": 2, "cpu_free": 1.5, "memory": 8 << 30, "containers": 0, "labels": {}}
         first = {**node, "name": "first", "memory_free": 1 << 30}
         return {"nodes": [first, {**node, "name": "second", "memory_free": 2 << 30}]}, None
@@ -296,11 +335,10 @@ class ScriptedAgent:
             self.containers[ident] = info
             if not spec.get("sleep"):
                 self.processes[ident] = FakeProcess(ident, ident)
-            self.do(lambda: self._tell("container", {"container": ident, "info": info}))
+            self._changed(info)
+            if ident in self.processes:
+                self._changed(process=self.processes[ident])
         return {}, None
-
-    def _container_list(self, message: Message) -> Any:
-        return {"containers": list(self.containers.values())}, None
 
     def _container(self, message: Message) -> dict[str, Any]:
         found = self.containers.get(message.body["container"])
@@ -315,7 +353,7 @@ class ScriptedAgent:
         found = self.containers.pop(message.body["container"], None)
         if found is not None:
             found["state"] = "destroyed"
-            self._tell("container", {"container": found["container"], "info": found})
+            self._changed(found)
         return {}, None
 
     def _process_spawn(self, message: Message) -> Any:
@@ -328,7 +366,10 @@ class ScriptedAgent:
             )
         for stream, number, credit in body.get("readers") or ():
             self._open_reader(number, ident, stream, 0, credit)
-        return {"pid": self.processes[ident].pid, "started": 1.0}, None
+        if message.payload:
+            self.processes[ident].stdin.extend(message.payload)
+        self._changed(process=self.processes[ident], but=self._identity)
+        return {"info": self.processes[ident].info()}, None
 
     def _open_reader(
         self, number: int, process: str, stream: int, offset: int, credit: int
@@ -345,16 +386,17 @@ class ScriptedAgent:
     def _process_list(self, message: Message) -> Any:
         ident = message.body["container"]
         found = [p.info() for p in self.processes.values() if p.container == ident != p.ident]
-        return {"processes": found}, None
+        return {"processes": found, "more": False}, None
 
     def _process_info(self, message: Message) -> Any:
-        return {"info": self._process(message).info()}, None
+        found = [self.processes[i] for i in message.body["processes"] if i in self.processes]
+        return {"processes": [each.info() for each in found]}, None
 
     def _process_destroy(self, message: Message) -> Any:
         process = self._process(message)
         if not process.ended:
             process.returncode, process.ended = -15, True
-            self._tell("process", {"process": process.ident, "info": process.info()})
+            self._changed(process=process)
         return {"survivors": 0}, None
 
     def _process_stdin(self, message: Message) -> Any:

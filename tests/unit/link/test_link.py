@@ -85,7 +85,7 @@ def test_an_error_is_raised_as_what_it_was(agent: ScriptedAgent, location: Locat
     def fail(_: ScriptedAgent, message: Message) -> Any:
         raise EngineError("Cannot list: it is out. Wait.", status=500)
 
-    agent.answers["nodes"] = fail
+    agent.answers["node.list"] = fail
     with pytest.raises(EngineError, match="it is out") as caught:
         location.nodes()
     assert caught.value.details == {"status": 500}
@@ -101,7 +101,7 @@ def test_answers_may_come_in_any_order(agent: ScriptedAgent, location: Location)
                 scripted._send(scripted._identity, wire.reply(each, {"images": [str(number)]}))
         return NotImplemented
 
-    agent.answers["images"] = hold
+    agent.answers["image.list"] = hold
     found: dict[int, list[str]] = {}
 
     def ask(number: int) -> None:
@@ -117,8 +117,8 @@ def test_answers_may_come_in_any_order(agent: ScriptedAgent, location: Location)
 
 
 def test_a_late_answer_to_nobody_is_nothing(agent: ScriptedAgent, location: Location) -> None:
-    agent.raw(wire.encode(Message(Kind.REPLY, 999, "nodes", {})))
-    agent.event("process", {"process": "unknown", "info": {}})
+    agent.raw(wire.encode(Message(Kind.REPLY, 999, "node.list", {})))
+    agent.event("process", {"process": "unknown", "info": {"process": "unknown"}, "number": 1})
     agent.event("data", {"reader": 999, "offset": 0}, b"x")
     agent.event("from a later version", {"reader": 1})
     assert location.nodes()
@@ -155,7 +155,7 @@ def test_after_a_break_it_goes_on(agent: ScriptedAgent, location: Location) -> N
 def test_repeatable_requests_are_repeated_and_others_fail(
     agent: ScriptedAgent, location: Location, container: Container
 ) -> None:
-    agent.answers["nodes"] = lambda a, m: NotImplemented
+    agent.answers["node.list"] = lambda a, m: NotImplemented
     agent.answers["process.signal"] = lambda a, m: NotImplemented
     process = container.spawn_process("sleep 1000")
     results: dict[str, Any] = {}
@@ -172,13 +172,13 @@ def test_repeatable_requests_are_repeated_and_others_fail(
     ]
     for each in threads:
         each.start()
-    agent.until(lambda: agent.named("nodes") and agent.named("process.signal"))
-    ident = agent.named("nodes")[-1].ident
+    agent.until(lambda: agent.named("node.list") and agent.named("process.signal"))
+    ident = agent.named("node.list")[-1].ident
     fresh = again(agent)
     for each in threads:
         each.join(10)
     assert [node.name for node in results["nodes"]] == ["first", "second"]
-    assert fresh.named("nodes")[0].ident == ident
+    assert fresh.named("node.list")[0].ident == ident
     assert isinstance(results["signal"], LinkClosed)
     assert str(results["signal"]).startswith("Cannot reach the agent of 'podman'")
     assert not fresh.named("process.signal")

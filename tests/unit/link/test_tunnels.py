@@ -33,7 +33,7 @@ class Server:
         self.most = 0
         self._waiting: dict[int, bytearray] = {}
         self._seen = 0
-        agent.answers["dial"] = self._dial
+        agent.answers["dial.open"] = self._dial
         self._plain = agent._message
         agent._message = self._message  # type: ignore[method-assign]
 

@@ -19,7 +19,7 @@ def answers(agent: ScriptedAgent) -> ScriptedAgent:
         return {"entries": entries if message.body["path"] == "/etc" else []}, None
 
     images = ["docker.io/library/nginx:latest", "docker.io/library/debian:12"]
-    agent.answers["images"] = lambda scripted, message: ({"images": images}, None)
+    agent.answers["image.list"] = lambda scripted, message: ({"images": images}, None)
     agent.answers["file.list"] = listing
     return agent
 

@@ -159,7 +159,7 @@ def test_a_container_that_fails_raises_the_cause(
         ident = message.body["container"]
         error = to_wire(ContainerFailed("Cannot start: no. Try again."))
         info = {"container": ident, "state": "failed", "image": "debian", "error": error}
-        scripted.do(lambda: scripted._tell("container", {"container": ident, "info": info}))
+        scripted.do(lambda: scripted._changed(info))
         return {}, None
 
     agent.answers["container.spawn"] = answer

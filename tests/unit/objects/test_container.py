@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from unit.link.scripted_agent import FakeProcess, ScriptedAgent
 
-from tfnz_notebook._wire import link as wire
+from tfnz_notebook._wire.operations import MAX_CHUNK
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import (
     ContainerFailed,
@@ -194,12 +194,11 @@ def test_a_reboot_begins_a_new_log(agent: ScriptedAgent, location: Location) -> 
         old = scripted.processes[container.id]
         old.returncode, old.ended = -9, True
         info = scripted.containers[container.id]
-        scripted._tell("process", {"process": container.id, "info": old.info()})
-        scripted._tell(
-            "container", {"container": container.id, "info": {**info, "state": "starting"}}
-        )
-        scripted.processes[container.id] = FakeProcess(container.id, container.id)
-        scripted._tell("container", {"container": container.id, "info": info})
+        scripted._changed(process=old)
+        scripted._changed({**info, "state": "starting"})
+        fresh = scripted.processes[container.id] = FakeProcess(container.id, container.id)
+        scripted._changed(process=fresh)
+        scripted._changed(info)
         return {}, None
 
     agent.answers["container.reboot"] = reboot
@@ -235,8 +234,11 @@ def test_running_a_process(agent: ScriptedAgent, container: Container) -> None:
         return reply
 
     agent.answers["process.spawn"] = spawn
+    agent.says = True
     assert container.run_process("x", input=b"in") == (b"out", b"err", 3)
-    assert agent.named("process.stdin")[0].payload == b"in"
+    (asked,) = agent.named("process.spawn")
+    assert (asked.payload, asked.body["last"]) == (b"in", True)
+    assert not agent.named("process.stdin") and not agent.named("log.read")
     with pytest.raises(ProcessFailed, match="code 3. err") as caught:
         container.run_process("x", check=True)
     assert caught.value.details == {"stdout": b"out", "stderr": b"err", "returncode": 3}
@@ -269,7 +271,10 @@ def test_a_shell(agent: ScriptedAgent, container: Container) -> None:
 
 def test_processes_of_others_are_found(agent: ScriptedAgent, container: Container) -> None:
     own = container.spawn_process("mine")
-    agent.processes["f" * 32] = FakeProcess("f" * 32, container.id, "theirs")
+    started = FakeProcess("f" * 32, container.id, "theirs")
+    agent.processes[started.ident] = started
+    agent.do(lambda: agent._changed(process=started))
+    agent.until(lambda: container._link.known.process(started.ident))
     found = {process.id: process for process in container.all_processes()}
     assert set(found) == {own.id, "f" * 32}
     assert found[own.id] is own
@@ -288,7 +293,7 @@ def test_processes_of_others_are_found(agent: ScriptedAgent, container: Containe
 def test_putting(agent: ScriptedAgent, container: Container, tmp_path: Path) -> None:
     container.put("/a", b"")
     container.put("/b", "text", mode=0o600, user=5)
-    big = bytes(2 * wire.MAX_CHUNK + 1)
+    big = bytes(2 * MAX_CHUNK + 1)
     container.put("/c", big)
     file = tmp_path / "file"
     file.write_bytes(big)
@@ -397,7 +402,7 @@ def dials(agent: ScriptedAgent, answer: bytes | None, *, open_after: int = 0) ->
         scripted._tell("data", {"reader": number, "offset": 0}, answer)
         return {}, None
 
-    agent.answers["dial"] = dial
+    agent.answers["dial.open"] = dial
 
 
 def test_waiting_for_http(agent: ScriptedAgent, container: Container) -> None:

@@ -71,7 +71,7 @@ def test_nodes(location: Location) -> None:
 
 
 def test_a_location_without_nodes(agent: ScriptedAgent, location: Location) -> None:
-    agent.answers["nodes"] = lambda a, m: ({"nodes": []}, None)
+    agent.answers["node.list"] = lambda a, m: ({"nodes": []}, None)
     assert location.nodes() == []
     with pytest.raises(TfnzError, match="has none"):
         location.best_node()

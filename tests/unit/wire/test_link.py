@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from pathlib import Path
 
 import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from unit.wire.bodies import full
 
 from tfnz_notebook._wire import link
-from tfnz_notebook._wire.link import EVENTS, MAX_HEADER, NOTES, REQUESTS, Kind, Message
+from tfnz_notebook._wire.link import MAX_HEADER, Kind, Message
+from tfnz_notebook._wire.operations import EVENTS, NOTES, OPERATIONS, tables
 from tfnz_notebook.errors import ProtocolError, TfnzError, from_wire, to_wire
 
-TABLES = {Kind.REQUEST: REQUESTS, Kind.NOTE: NOTES, Kind.EVENT: EVENTS}
+TABLES = {
+    Kind.REQUEST: {row.name: row.fields for row in OPERATIONS.values()},
+    Kind.NOTE: NOTES,
+    Kind.EVENT: EVENTS,
+}
 
 
-def value_of(rule: link.Field) -> Any:
-    types = rule.type if isinstance(rule.type, tuple) else (rule.type,)
-    return {int: 7, str: "x", bool: True, list: ["a"], dict: {"k": 1}, float: 0.5}[types[0]]
-
-
-def full(kind: Kind, name: str) -> Message:
-    body = {key: value_of(rule) for key, rule in TABLES[kind][name].items()}
-    return Message(kind, 0 if kind is not Kind.REQUEST else 9, name, body, b"payload")
+def message_of(kind: Kind, name: str) -> Message:
+    row = OPERATIONS.get(name)
+    payload = b"payload" if kind is not Kind.REQUEST or (row and row.payload) else None
+    ident = 9 if kind is Kind.REQUEST else 0
+    return Message(kind, ident, name, full(TABLES[kind][name]), payload)
 
 
 ALL = [(kind, name) for kind, table in TABLES.items() for name in table]
@@ -32,14 +35,14 @@ ALL = [(kind, name) for kind, table in TABLES.items() for name in table]
 
 @pytest.mark.parametrize(("kind", "name"), ALL)
 def test_every_message_round_trips(kind, name):
-    message = full(kind, name)
+    message = message_of(kind, name)
     assert link.decode(link.encode(message)) == message
 
 
 @pytest.mark.parametrize(("kind", "name"), ALL)
 def test_a_missing_field_is_named(kind, name):
     for key, rule in TABLES[kind][name].items():
-        message = full(kind, name)
+        message = message_of(kind, name)
         del message.body[key]
         if not rule.required:
             assert key not in link.decode(link.encode(message)).body
@@ -51,14 +54,14 @@ def test_a_missing_field_is_named(kind, name):
 @pytest.mark.parametrize(("kind", "name"), ALL)
 def test_a_field_of_another_type_is_named(kind, name):
     for key in TABLES[kind][name]:
-        message = full(kind, name)
+        message = message_of(kind, name)
         message.body[key] = b"bytes are nowhere due"
         with pytest.raises(ProtocolError, match=f"'{key}' is a bytes"):
             link.decode(link.encode(message))
 
 
 def test_unknown_fields_are_dropped():
-    message = full(Kind.REQUEST, "process.stdin")
+    message = message_of(Kind.REQUEST, "process.stdin")
     message.body["colour"] = "green"
     assert "colour" not in link.decode(link.encode(message)).body
 
@@ -69,11 +72,11 @@ def test_events_of_a_later_agent_are_no_errors():
 
 
 def test_numbers_are_no_flags_and_flags_no_numbers():
-    message = full(Kind.REQUEST, "container.reboot")
+    message = message_of(Kind.REQUEST, "container.reboot")
     message.body["reset_filesystem"] = 1
     with pytest.raises(ProtocolError, match="is a int"):
         link.decode(link.encode(message))
-    message = full(Kind.NOTE, "credit")
+    message = message_of(Kind.NOTE, "credit")
     message.body["upto"] = True
     with pytest.raises(ProtocolError, match="is a bool"):
         link.decode(link.encode(message))
@@ -81,7 +84,7 @@ def test_numbers_are_no_flags_and_flags_no_numbers():
 
 @pytest.mark.parametrize("wrong", [-1, 1 << 62])
 def test_idents_and_offsets_have_a_range(wrong):
-    message = full(Kind.REQUEST, "ping")
+    message = message_of(Kind.REQUEST, "ping")
     message.ident = wrong
     with pytest.raises(ProtocolError, match="out of range"):
         link.decode(link.encode(message))
@@ -114,7 +117,7 @@ def test_sizes_are_bounded():
         link.decode([])
     with pytest.raises(ProtocolError, match="parts"):
         link.decode([b"", b"", b""])
-    long = full(Kind.REQUEST, "container.info")
+    long = message_of(Kind.REQUEST, "container.info")
     long.body["container"] = "x" * 65
     with pytest.raises(ProtocolError, match="over its limit"):
         link.decode(link.encode(long))
@@ -131,7 +134,7 @@ def test_no_garbage_breaks_the_decoder(raw):
 
 def test_mutated_messages_are_messages_or_protocol_errors():
     rng = random.Random(20)
-    seeds = [link.encode(full(kind, name))[0] for kind, name in ALL]
+    seeds = [link.encode(message_of(kind, name))[0] for kind, name in ALL]
     for _ in range(20_000):
         raw = bytearray(rng.choice(seeds))
         for _ in range(rng.randint(1, 4)):
@@ -157,5 +160,22 @@ def test_errors_from_outside_the_tree_keep_their_text():
     assert type(from_wire({"class": "FromTheFuture", "message": "m", "details": 3})) is TfnzError
 
 
-def test_every_repeatable_request_is_in_the_table():
-    assert set(REQUESTS) >= link.REPEATABLE
+def test_lists_hold_what_they_say():
+    message = message_of(Kind.REQUEST, "process.spawn")
+    message.body["command"] = ["sleep", 60]
+    with pytest.raises(ProtocolError, match="'command' holds something that is no str"):
+        link.decode(link.encode(message))
+
+
+def test_payloads_are_bounded_by_their_row():
+    for row in OPERATIONS.values():
+        message = message_of(Kind.REQUEST, row.name)
+        message.payload = bytes(row.payload + 1)
+        with pytest.raises(ProtocolError, match=r"bytes\."):
+            link.decode(link.encode(message))
+
+
+def test_the_protocol_as_people_read_it_has_these_rows():
+    """``python -m tfnz_notebook._wire.operations`` prints what stands there."""
+    written = (Path(link.__file__).parent / "PROTOCOL.md").read_text(encoding="utf-8")
+    assert tables() in written

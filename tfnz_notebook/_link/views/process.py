@@ -16,7 +16,7 @@ from tfnz_notebook._link.views.desk import View
 from tfnz_notebook._link.views.stream import Stream
 from tfnz_notebook._wire import view as wire
 from tfnz_notebook._wire.guest import Target
-from tfnz_notebook._wire.link import MAX_CHUNK
+from tfnz_notebook._wire.operations import MAX_CHUNK
 from tfnz_notebook._wire.view import Head
 from tfnz_notebook.errors import (
     ContainerGone,
@@ -81,8 +81,7 @@ class ProcessSource:
     async def _begin(self, opened: _Opened, head: Head) -> None:
         view = opened.view
         try:
-            reply = await self._link.request("process.info", {"process": self._id})
-            self._info = reply.body["info"]
+            self._info = await self._link.process(self._id)
             if self._info.get("tty") and "rows" in head and "columns" in head:
                 await self._resize(head)
             streams = await self._open_streams(opened, head)

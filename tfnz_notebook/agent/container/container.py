@@ -124,7 +124,7 @@ class Container:
             await self._meet()
         except ContainerGone:
             state = await self._wait_for_exit()
-            main = self.processes.get(self.ident)
+            main = self.main
             if main is None or main.returncode is None:
                 self.log_tail = await self._last_words()
                 self.returncode = state.exit_code
@@ -141,10 +141,12 @@ class Container:
         )
         # It is fenced off while its guest says hello, and not used before both are done.
         await asyncio.gather(self.guest.connect(), self._neighbours.up(self))
-        main = self.processes.get(self.ident)
+        main = self.main
         if main is not None and main.late:
             await main.done.wait()
             raise ContainerGone("Cannot use this container: it ended before it was met.")
+        if main is not None:
+            self._process_changed(main)
         self._set("running")
         if not self._up.done():
             self._up.set_result(None)
@@ -155,7 +157,7 @@ class Container:
         self._fencing = asyncio.create_task(self._neighbours.up(self))
 
     async def _last_words(self) -> bytes:
-        main = self.processes.get(self.ident)
+        main = self.main
         if main is not None:
             return b"".join(log.tail(MAX_TAIL) for log in main.logs)
         with contextlib.suppress(TfnzError):
@@ -183,6 +185,19 @@ class Container:
         return self.guest
 
     # -- processes
+
+    @property
+    def main(self) -> Process | None:
+        """Its main process, once it was started."""
+        return self.processes.get(self.ident)
+
+    def counted(self, recent: int) -> tuple[list[Process], int]:
+        """The main process, what runs, the last ``recent`` that ended; and how many ended."""
+        others = [each for each in self.processes.values() if each.ident != self.ident]
+        ended = [each for each in others if each.returncode is not None]
+        shown = {each.ident for each in ended[-recent:]}
+        running = [each for each in others if each.returncode is None or each.ident in shown]
+        return [*([self.main] if self.main else []), *running], len(ended)
 
     def _main(self, *, adopt: bool = False) -> Process:
         assert self.guest is not None
@@ -249,6 +264,8 @@ class Container:
                 f"Cannot start the main process: errno {frame.values[1]}. The image may name no "
                 "command, or one that is not there."
             )
+        if self.main is not None:
+            self._process_changed(self.main)
 
     # -- the end
 
@@ -271,7 +288,7 @@ class Container:
 
     async def _exited(self, state: State) -> None:
         self.returncode = state.exit_code
-        main = self.processes.get(self.ident)
+        main = self.main
         oom = state.oom_killed
         if main is not None and main.returncode is not None:
             self.returncode = main.returncode

@@ -13,7 +13,8 @@ from collections.abc import Callable
 
 import zmq
 
-from tfnz_notebook._wire.link import MAX_HEADER, MAX_PAYLOAD
+from tfnz_notebook._wire.link import MAX_HEADER
+from tfnz_notebook._wire.operations import MAX_PAYLOAD
 
 log = logging.getLogger(__name__)
 

@@ -12,12 +12,14 @@ from tfnz_notebook._wire.link import Message
 from tfnz_notebook.agent.clients import NOTHING, Answer, Client
 from tfnz_notebook.agent.container.container import Container
 from tfnz_notebook.agent.container.labels import labelled
+from tfnz_notebook.agent.operations.answers import of_container, of_session
 from tfnz_notebook.agent.process.command import IDENT
 from tfnz_notebook.engines.base import ContainerSpec, Mount
 from tfnz_notebook.errors import ProtocolError
 
 
-async def container_spawn(client: Client, message: Message) -> Answer:
+@of_session("container.spawn")
+async def spawn(client: Client, message: Message) -> Answer:
     """Note the container, begin to bring it up."""
     ident = message.body["container"]
     if not IDENT.fullmatch(ident):
@@ -49,6 +51,7 @@ async def container_spawn(client: Client, message: Message) -> Answer:
     )
     session.containers[ident] = container
     container.node = str(told.get("node") or "")
+    server.container_changed(container)  # now it is in every listing
     container.bring_up()
     return NOTHING
 
@@ -69,54 +72,55 @@ def _spec(ident: str, told: dict[str, Any], payload: bytes | None) -> ContainerS
         raise ProtocolError(f"A spec that is none: {error}.") from None
 
 
-async def container_list(client: Client, message: Message) -> Answer:
-    """The session's containers, in the order they were spawned."""
-    return {"containers": [each.info() for each in client.session.containers.values()]}, None
-
-
-async def container_info(client: Client, message: Message) -> Answer:
+@of_container("container.info")
+async def info(client: Client, container: Container, message: Message) -> Answer:
     """One container, its address included once it runs."""
-    container = client.container(message)
     if container.state == "running":
         await container.address()
     return {"info": container.info()}, None
 
 
-async def container_start(client: Client, message: Message) -> Answer:
+@of_container("container.start")
+async def start(client: Client, container: Container, message: Message) -> Answer:
     """Start the main process of a sleeping container."""
-    await client.container(message).start()
+    await container.start()
     return NOTHING
 
 
-async def container_stats(client: Client, message: Message) -> Answer:
+@of_container("container.stats")
+async def stats(client: Client, container: Container, message: Message) -> Answer:
     """One sample of what it uses: the integers of STATS, under their names in lower case."""
-    guest = await client.container(message).running()
+    guest = await container.running()
     frame = await guest.request(Type.SAMPLE, CONNECTION)
     sample = {tag.name.lower(): value for tag, value in frame.fields if tag is not Tag.REQUEST}
     return {"sample": sample}, None
 
 
-async def container_reboot(client: Client, message: Message) -> Answer:
+@of_container("container.reboot")
+async def reboot(client: Client, container: Container, message: Message) -> Answer:
     """Stop and start again."""
-    await client.container(message).reboot(bool(message.body.get("reset_filesystem")))
+    await container.reboot(bool(message.body.get("reset_filesystem")))
     return NOTHING
 
 
-async def container_allow(client: Client, message: Message) -> Answer:
+@of_container("container.allow")
+async def allow(client: Client, container: Container, message: Message) -> Answer:
     """Let another container of the session connect to it."""
     other = client.sessions.container(client.session, message.body["other"])
-    await client.sessions.neighbours.allow(client.container(message), other)
+    await client.sessions.neighbours.allow(container, other)
     return NOTHING
 
 
-async def container_disallow(client: Client, message: Message) -> Answer:
+@of_container("container.disallow")
+async def disallow(client: Client, container: Container, message: Message) -> Answer:
     """Take that back."""
     other = client.sessions.container(client.session, message.body["other"])
-    await client.sessions.neighbours.disallow(client.container(message), other)
+    await client.sessions.neighbours.disallow(container, other)
     return NOTHING
 
 
-async def container_destroy(client: Client, message: Message) -> Answer:
+@of_session("container.destroy")
+async def destroy(client: Client, message: Message) -> Answer:
     """End and remove it; one that is gone already is fine, for repeats."""
     container = client.session.containers.get(message.body["container"])
     if container is not None:

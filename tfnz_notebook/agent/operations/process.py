@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Final
+import contextlib
+from collections.abc import Iterator
+from typing import Any, Final
 
 from tfnz_notebook._wire.guest import Target
 from tfnz_notebook._wire.link import Message
 from tfnz_notebook.agent.clients import NOTHING, Answer, Client
-from tfnz_notebook.agent.process.asking import ask, close_stdin, write
+from tfnz_notebook.agent.container.container import Container
+from tfnz_notebook.agent.operations.answers import of_container, of_process, of_session
+from tfnz_notebook.agent.process.asking import ask, begin_stdin, close_stdin, write
 from tfnz_notebook.agent.process.command import IDENT, Command
+from tfnz_notebook.agent.process.process import Process
 from tfnz_notebook.agent.process.stop import destroy, signal
-from tfnz_notebook.errors import Misuse, ProtocolError
+from tfnz_notebook.agent.snapshot import first_page
+from tfnz_notebook.errors import Misuse, ProcessGone, ProtocolError
 
 #: Seconds that destroy_process waits between TERM and KILL, unless told otherwise.
 GRACE: Final = 5.0
@@ -18,14 +24,14 @@ GRACE: Final = 5.0
 MAX_SIGNAL: Final = 128
 
 
-async def process_spawn(client: Client, message: Message) -> Answer:
+@of_container("process.spawn")
+async def spawn(client: Client, container: Container, message: Message) -> Answer:
     """Start a process, its readers opened before its first byte."""
     body = message.body
-    container = client.container(message)
     command = Command(
-        argv=[str(part) for part in body["command"]],
+        argv=body["command"],
         text=body["text"],
-        env=[str(pair) for pair in body["env"]],
+        env=body["env"],
         cwd=body.get("cwd"),
         user=body.get("user"),
         tty=bool(body.get("tty")),
@@ -39,37 +45,64 @@ async def process_spawn(client: Client, message: Message) -> Answer:
         raise ProtocolError("A process's id is 32 hexadecimal digits.")
     if not command.argv:
         raise Misuse("Cannot spawn a process: the command is empty. Name a program.")
-    process = await container.spawn(body["process"], command)
+    if said := body.get("said"):
+        client.wants[body["process"]] = said
+    try:
+        process = await container.spawn(body["process"], command)
+        for stream, reader, credit in _readers(body):
+            client.open_log(reader, process, stream, 0, credit)
+        if process.returncode is None:
+            # Known by a name of its own: said again, nothing is written twice.
+            await begin_stdin(process, message.payload, last=bool(body.get("last")))
+    except BaseException:
+        client.wants.pop(body["process"], None)
+        raise
+    client.server.process_changed(container, process, but=client)
+    return {"info": process.info()}, None
+
+
+def _readers(body: dict[str, Any]) -> Iterator[tuple[int, int, int]]:
     for each in body.get("readers") or ():
         match each:
             case [int(stream), int(reader), int(credit)] if stream in (1, 2):
-                client.open_log(reader, process, stream, 0, credit)
+                yield stream, reader, credit
             case _:
                 raise ProtocolError("A reader is [stream, reader, credit].")
-    return {"pid": process.pid, "started": process.started}, None
 
 
-async def process_list(client: Client, message: Message) -> Answer:
-    """A container's processes that kernels started, in that order."""
-    container = client.container(message)
-    infos = [p.info() for p in container.processes.values() if p.ident != container.ident]
-    return {"processes": infos}, None
+@of_container("process.list")
+async def list_processes(client: Client, container: Container, message: Message) -> Answer:
+    """A container's processes that kernels started, in that order: a page of them."""
+    others = (each for each in container.processes.values() if each is not container.main)
+    after = message.body.get("after")
+    if after is not None:
+        for each in others:
+            if each.ident == after:
+                break
+    told, more = first_page(each.info() for each in others)
+    return {"processes": told, "more": more}, None
 
 
-async def process_info(client: Client, message: Message) -> Answer:
-    """One process."""
-    return {"info": client.process(message).info()}, None
+@of_session("process.info")
+async def info(client: Client, message: Message) -> Answer:
+    """Those of them that are known."""
+    found = []
+    for ident in message.body["processes"]:
+        with contextlib.suppress(ProcessGone):
+            found.append(client.sessions.process(client.session, ident).info())
+    return {"processes": found}, None
 
 
-async def process_ticket(client: Client, message: Message) -> Answer:
+@of_process("process.ticket")
+async def ticket(client: Client, process: Process, message: Message) -> Answer:
     """What lets a view use the process past its kernel, and where: at the agent of that name."""
-    process, server = client.process(message), client.server
+    server = client.server
     return {"ticket": server.tickets.issue(process.ident), "agent": server.name}, None
 
 
-async def process_signal(client: Client, message: Message) -> Answer:
+@of_process("process.signal")
+async def send_signal(client: Client, process: Process, message: Message) -> Answer:
     """Signal leader, group or tree."""
-    process = client.process(message)
     target = message.body["target"]
     if target not in iter(Target):
         raise ProtocolError(f"Target {target} is unknown.")
@@ -79,29 +112,30 @@ async def process_signal(client: Client, message: Message) -> Answer:
     return {"count": await signal(process, number, Target(target))}, None
 
 
-async def process_destroy(client: Client, message: Message) -> Answer:
+@of_process("process.destroy")
+async def stop(client: Client, process: Process, message: Message) -> Answer:
     """TERM, then KILL, the whole tree."""
-    process = client.process(message)
     grace = message.body.get("grace")
     return {"survivors": await destroy(process, GRACE if grace is None else float(grace))}, None
 
 
-async def process_stdin(client: Client, message: Message) -> Answer:
+@of_process("process.stdin")
+async def write_stdin(client: Client, process: Process, message: Message) -> Answer:
     """Write to stdin."""
-    process = client.process(message)
     await write(process, message.payload or b"", message.body.get("write") or "")
     return NOTHING
 
 
-async def process_close_stdin(client: Client, message: Message) -> Answer:
+@of_process("process.close_stdin")
+async def end_stdin(client: Client, process: Process, message: Message) -> Answer:
     """End of file on stdin."""
     close_stdin(client.process(message))
     return NOTHING
 
 
-async def process_resize(client: Client, message: Message) -> Answer:
+@of_process("process.resize")
+async def resize(client: Client, process: Process, message: Message) -> Answer:
     """The terminal's size."""
-    process = client.process(message)
     rows, columns = message.body["rows"], message.body["columns"]
     if not (0 < rows < 10000 and 0 < columns < 10000):
         raise Misuse(f"Cannot resize to {rows} x {columns}: both must be between 1 and 9999.")
@@ -109,9 +143,9 @@ async def process_resize(client: Client, message: Message) -> Answer:
     return NOTHING
 
 
-async def process_ask(client: Client, message: Message) -> Answer:
+@of_process("process.ask")
+async def question(client: Client, process: Process, message: Message) -> Answer:
     """Write, and say where the reply is in the logs."""
-    process = client.process(message)
     body = message.body
     settle, key = bool(body.get("settle")), body.get("write") or ""
     reply = await ask(process, message.payload or b"", body.get("timeout"), settle, key)

@@ -30,6 +30,15 @@ async def write(process: Process, chunk: bytes, key: str = "") -> None:
     await process.input.arrived(written.end)
 
 
+async def begin_stdin(process: Process, chunk: bytes | None, *, last: bool) -> None:
+    """What its stdin begins with, and whether it ends there. ProcessGone is no error here."""
+    with contextlib.suppress(ProcessGone):
+        if chunk:
+            await write(process, chunk, f"{process.ident} begins")
+        if last and process.returncode is None:
+            close_stdin(process)
+
+
 def _put(process: Process, chunk: bytes, key: str, before: tuple[int, int] | None = None) -> Write:
     """Queue it, or what of it has not arrived yet. ``before``: where the outputs were."""
     known = process.writes.find(process.ident, key)

@@ -30,6 +30,8 @@ from tfnz_notebook.errors import ContainerGone, ProcessGone, WaitTimeout
 
 #: Seconds between TERM and KILL when a timeout ends a process.
 TIMEOUT_GRACE: Final = 5.0
+#: Seconds that the news of an exit waits for the end of the output, to be one event with it.
+END_SOON: Final = 0.02
 #: What the agent keeps of a main process's output; the engine's own log has all of it.
 MAIN_QUOTA: Final = 256 << 20
 
@@ -85,7 +87,7 @@ class Process:
         self.channel = 0
         self._spawned: asyncio.Future[None] | None = None
         self.done = asyncio.Event()
-        self._telling = False
+        self._telling: asyncio.Handle | None = None
         self.turn = asyncio.Lock()  # one question after the other
         self._timer: asyncio.TimerHandle | None = None
         self.destroying = False
@@ -207,16 +209,21 @@ class Process:
         self.input.release()
         for output in self.outputs:
             output.flush()
-        self._notify()
+        if self._telling is None:  # END follows at once, but for who left much to be read
+            self._telling = asyncio.get_running_loop().call_later(END_SOON, self._tell)
 
     def _notify(self) -> None:
-        # EXIT and END mostly come together: one event tells of both.
-        if not self._telling:
-            self._telling = True
-            asyncio.get_running_loop().call_soon(self._tell)
+        """Tell soon: what happens in one turn of the loop is one event."""
+        if isinstance(self._telling, asyncio.TimerHandle):
+            self._telling.cancel()
+            self._telling = None
+        if self._telling is None:
+            self._telling = asyncio.get_running_loop().call_soon(self._tell)
 
     def _tell(self) -> None:
-        self._telling = False
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling = None
         self._changed(self)
 
     def _finish(self, final: tuple[int, int]) -> None:
@@ -314,6 +321,16 @@ class Process:
             self._timer.cancel()
         for output in self.outputs:
             output.discard()
+
+    def said(self, most: int) -> list[bytes] | None:
+        """All that it wrote to each stream before its end, if that is at most so much."""
+        final = self.final or (0, 0)
+        if max(final) > most or any(log.base for log in self.logs):
+            return None
+        said = [
+            log.read(0, end)[1] if end else b"" for log, end in zip(self.logs, final, strict=True)
+        ]
+        return said if tuple(map(len, said)) == final else None
 
     def info(self) -> dict[str, Any]:
         """What kernels see, as in PROTOCOL.md."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from tfnz_notebook._wire.guest import WINDOW_OUT
-from tfnz_notebook._wire.link import MAX_CHUNK
+from tfnz_notebook._wire.operations import MAX_CHUNK
 from tfnz_notebook.agent.process.log import Log
 from tfnz_notebook.errors import ProtocolError
 

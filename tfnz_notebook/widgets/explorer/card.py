@@ -45,8 +45,9 @@ class ContainerCard(Watched):
         meter = self.ledger.meters.get(each.id)
         usage = meter.latest if meter else None
         ran = facts.ran_in(each, self.ledger)
+        told, ended = facts.told_of(each), self.ledger.ended(each.id)
         return {
-            **facts.container(facts.told_of(each), ran, usage, each.all_tunnels()),
+            **facts.container(told, ran, usage, each.all_tunnels(), ended),
             "engine": self.location.engine,
         }
 

@@ -43,17 +43,19 @@ def process(told: Mapping[str, Any]) -> Info:
     }
 
 
-def processes(told: Iterable[Mapping[str, Any]]) -> tuple[list[Info], int]:
+def processes(told: Iterable[Mapping[str, Any]], ended: int = 0) -> tuple[list[Info], int]:
     """The main one and then as they were started: those that run, and the last that ended.
 
-    So a row stays where it is when its process ends. And how many are left out.
+    So a row stays where it is when its process ends. And how many are left out; ``ended`` counts
+    all that did, if more did than are told of.
     """
     drawn = sorted(map(process, told), key=lambda p: (not p["main"], p["started"], p["pid"]))
     others = [p for p in drawn if not p["main"]]
     kept = {p["id"] for p in drawn if p["main"]}
     kept |= {p["id"] for p in [p for p in others if p["returncode"] is None][:MOST_RUNNING]}
     kept |= {p["id"] for p in [p for p in others if p["returncode"] is not None][-MOST_ENDED:]}
-    return [p for p in drawn if p["id"] in kept], len(drawn) - len(kept)
+    untold = max(0, ended - sum(p["returncode"] is not None for p in others))
+    return [p for p in drawn if p["id"] in kept], len(drawn) - len(kept) + untold
 
 
 def tunnel(each: Tunnel) -> Info | None:
@@ -69,10 +71,11 @@ def container(
     ran: Iterable[Mapping[str, Any]] = (),
     usage: Info | None = None,
     tunnels: Iterable[Tunnel] = (),
+    ended: int = 0,
 ) -> Info:
     """A container, its processes, what it uses, its tunnels."""
     state = str(told.get("state") or "creating")
-    processes_shown, more = processes(ran)
+    processes_shown, more = processes(ran, ended)
     error = told.get("error") or {}
     name, tag = plain(told.get("name"), 64), plain(told.get("tag"), 64)
     image = plain(told.get("image"), 120)

@@ -1,219 +1,142 @@
-"""A session's containers and processes as its agent knows them, while somebody looks.
+"""A session's containers and processes as its agent told of them, and what they use.
 
-One ledger a link, shared by all cards and tables: thirty cards ask once. It lists, then hears the
-agent's events; what other kernels start is told by no event, so it lists again now and then. With
-the last watcher all of that ends, and nothing is asked any more. Everything is on the I/O loop.
+One ledger a link, shared by all cards and tables. What there is was pushed (``_link.known``); only
+what containers use is asked for, once a container and period however many look on, and by nobody
+when nobody does. Everything is on the I/O loop.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from weakref import WeakValueDictionary
 
-from tfnz_notebook.errors import ContainerGone, ProcessGone, TfnzError
+from tfnz_notebook.errors import TfnzError
 from tfnz_notebook.widgets.explorer.meter import Meter
 
 if TYPE_CHECKING:
     from tfnz_notebook._link.link import Link
     from tfnz_notebook.location import Location
 
-log = logging.getLogger(__name__)
-
 Info = dict[str, Any]
 
-#: Seconds from one look at the processes to the next, and between samples of what is used.
-LOOK, SAMPLE = 1.0, 2.0
-#: Seconds to the second sample: the first gives no rates yet.
+#: Seconds between samples of what is used; to the second one: the first gives no rates yet.
+SAMPLE: Final = 2.0
 SECOND: Final = 0.5
 #: Seconds for an answer before a round goes on without it.
 PATIENCE: Final = 5.0
 
 
 class Interest(NamedTuple):
-    """What one watcher wants to know: of which containers (None: all), and whether their use."""
+    """Of which containers a watcher wants to know what they use (None: all), if of any."""
 
     containers: frozenset[str] | None = None
-    processes: bool = True
     usage: bool = False
 
 
 class Ledger:
-    """What is known now: ``containers`` by id, ``processes`` by container and id, ``meters``."""
+    """``meters`` by container, while somebody looks."""
 
     def __init__(self, link: Link) -> None:
         self.link = link
-        self.containers: dict[str, Info] = {}
-        self.processes: dict[str, dict[str, Info]] = {}
         self.meters: dict[str, Meter] = {}
         self._watchers: dict[Callable[[], None], Interest] = {}
-        self._round: asyncio.Task[None] | None = None
-        self._waiting: list[asyncio.Future[None]] = []
-        self._again = asyncio.Event()
+        self._sampling: dict[str, asyncio.Task[None]] = {}
+        self._sampled: dict[str, asyncio.Event] = {}
+
+    @property
+    def containers(self) -> Mapping[str, Info]:
+        """Those of the session, by id."""
+        return self.link.known.containers
+
+    @property
+    def processes(self) -> Mapping[str, Mapping[str, Info]]:
+        """By container and id: its main one, those that run, the last that ended."""
+        return self.link.known.processes
+
+    def ended(self, container: str) -> int:
+        """How many of its processes ended, the main one not counted."""
+        return self.link.known.ended.get(container, 0)
 
     # -- what watchers use
 
     def watch(self, watcher: Callable[[], None], interest: Interest) -> None:
-        """Call it after each change of what it is interested in, and of other things too."""
+        """Call it after each change in the session, and after each sample."""
+        if not self._watchers:
+            self.link.listen("container", "", self._changed)
+            self.link.listen("process", "", self._changed)
         self._watchers[watcher] = interest
-        if self._round is None:
-            self.link.listen("container", "", self._container)
-            self.link.listen("process", "", self._process)
-            self._round = asyncio.get_running_loop().create_task(self._look())
-        self._again.set()
+        self._sample_what_is_wanted()
 
     def unwatch(self, watcher: Callable[[], None]) -> None:
         """Call it no more."""
-        self._watchers.pop(watcher, None)
-        if not self._watchers and self._round is not None:
-            self._round.cancel()
-            self._round = None
-            self.link.forget("container", "", self._container)
-            self.link.forget("process", "", self._process)
-            self.containers, self.processes, self.meters = {}, {}, {}
+        if self._watchers.pop(watcher, None) is None or self._watchers:
+            self._sample_what_is_wanted()
+            return
+        self.link.forget("container", "", self._changed)
+        self.link.forget("process", "", self._changed)
+        self._sample_what_is_wanted()
+        self.meters = {}
 
     async def ready(self, seconds: float) -> None:
-        """Return once all that watchers want now was asked for, or after so many seconds."""
+        """Return once all that watchers want now is known, or after so many seconds."""
         if self.link.over:
             return
-        fresh = asyncio.get_running_loop().create_future()
-        self._waiting.append(fresh)
-        self._again.set()
-        await asyncio.wait([fresh], timeout=seconds)
-
-    @property
-    def watched(self) -> bool:
-        """Whether it is being kept now; else it is empty."""
-        return self._round is not None
-
-    def look_again(self) -> None:
-        """Ask soon: something was done."""
-        self._again.set()
+        try:
+            async with asyncio.timeout(seconds):
+                await self.link.caught_up()
+                for sampled in list(self._sampled.values()):
+                    await sampled.wait()
+        except (TfnzError, TimeoutError):
+            pass  # out of reach, or slow: what is known must do
 
     # -- hearing
 
-    def _container(self, info: Info | None) -> None:
-        if info is None:
-            self._again.set()
-        else:
-            ident = str(info.get("container"))
-            if info.get("state") == "destroyed":
-                self._lose(ident)
-            else:
-                if info.get("state") != self.containers.get(ident, {}).get("state"):
-                    self.processes.pop(ident, None)  # a reboot ends them all
-                    self._again.set()
-                self.containers[ident] = info
+    def _changed(self, _info: Info | None) -> None:
+        self._sample_what_is_wanted()
         self._tell()
-
-    def _process(self, info: Info | None) -> None:
-        if info is None:
-            self._again.set()
-        else:
-            held = self.processes.get(str(info.get("container")))
-            if held is not None:
-                held[str(info.get("process"))] = info
-        self._tell()
-
-    def _lose(self, ident: str) -> None:
-        for held in (self.containers, self.processes, self.meters):
-            held.pop(ident, None)
 
     def _tell(self) -> None:
         for watcher in list(self._watchers):
             watcher()
 
-    # -- asking
+    # -- samples
 
-    async def _look(self) -> None:
-        loop = asyncio.get_running_loop()
-        due: dict[str, float] = {}  # when each container is sampled next
-        while not self.link.over:
-            self._again.clear()
-            waiting, self._waiting = self._waiting, []
-            try:
-                await self._ask_for_all(due)
-            except (TfnzError, TimeoutError):
-                pass  # out of reach, or slow: a later round tells
-            except Exception:  # one bad round must not be the last
-                log.exception("looking at a session")
-            self._tell()
-            for fresh in waiting:
-                if not fresh.done():
-                    fresh.set_result(None)
-            pause = min([LOOK, *(at - loop.time() for at in due.values())])
-            try:
-                async with asyncio.timeout(max(0.05, pause)):
-                    await self._again.wait()
-                await asyncio.sleep(0.02)  # events come in bursts
-            except TimeoutError:
-                pass
-        self._tell()
+    def _sample_what_is_wanted(self) -> None:
+        wanted = self._wanted()
+        for gone in self._sampling.keys() - wanted:
+            self._sampling.pop(gone).cancel()
+            self._sampled.pop(gone).set()
+        for gone in self.meters.keys() - self.containers.keys():
+            del self.meters[gone]
+        for new in wanted - self._sampling.keys():
+            self._sampled[new] = asyncio.Event()
+            self._sampling[new] = asyncio.get_running_loop().create_task(self._sample(new))
 
-    async def _ask_for_all(self, due: dict[str, float]) -> None:
-        await self._list()
-        await _all(self._list_processes(each) for each in self._wanted("processes"))
-        wanted, now = self._wanted("usage"), asyncio.get_running_loop().time()
-        for each in set(due) - set(wanted):
-            del due[each]
-        sampled = [each for each in wanted if due.get(each, now) <= now]
-        for each in sampled:
-            due[each] = now + (SAMPLE if each in due else SECOND)
-        await _all(self._sample(each) for each in sampled)
-
-    def _wanted(self, what: str) -> list[str]:
-        """Those containers that can be asked, and that somebody wants to know this of."""
+    def _wanted(self) -> set[str]:
+        """Those that run, and that somebody wants to know this of."""
         wanted = set[str]()
         for interest in self._watchers.values():
-            if getattr(interest, what):
+            if interest.usage:
                 one = interest.containers
                 wanted.update(self.containers if one is None else one)
-        asked = ("running",) if what == "usage" else ("running", "exited")
-        return [
-            ident
-            for ident, info in self.containers.items()
-            if ident in wanted and info.get("state") in asked
-        ]
-
-    async def _ask(self, name: str, body: Info) -> Info:
-        async with asyncio.timeout(PATIENCE):
-            return (await self.link.request(name, body)).body
-
-    async def _list(self) -> None:
-        told = (await self._ask("container.list", {}))["containers"]
-        self.containers = {str(info["container"]): info for info in told}
-        for held in (self.processes, self.meters):
-            for gone in set(held) - set(self.containers):
-                del held[gone]
-
-    async def _list_processes(self, ident: str) -> None:
-        try:
-            told = (await self._ask("process.list", {"container": ident}))["processes"]
-        except ContainerGone:
-            return
-        found = {str(info["process"]): info for info in told}
-        main = self.processes.get(ident, {}).get(ident)  # events tell of its end
-        try:
-            found[ident] = main or (await self._ask("process.info", {"process": ident}))["info"]
-        except ProcessGone:
-            pass  # it sleeps
-        self.processes[ident] = found
+        return {each for each in wanted if self.containers.get(each, {}).get("state") == "running"}
 
     async def _sample(self, ident: str) -> None:
-        try:
-            told = (await self._ask("container.stats", {"container": ident})).get("sample")
-        except (TfnzError, TimeoutError):
-            return  # it ended just now, or is being rebooted
-        if told and ident in self.containers:
-            self.meters.setdefault(ident, Meter()).add(told)
-
-
-async def _all(coroutines: Iterable[Any]) -> None:
-    for outcome in await asyncio.gather(*coroutines, return_exceptions=True):
-        if isinstance(outcome, BaseException):
-            raise outcome
+        pause = SECOND
+        while not self.link.over:
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    reply = await self.link.request("container.stats", {"container": ident})
+                if sample := reply.body.get("sample"):
+                    self.meters.setdefault(ident, Meter()).add(sample)
+            except (TfnzError, TimeoutError):
+                pass  # it ended just now, is being rebooted, or the agent is out of reach
+            self._sampled[ident].set()
+            self._tell()
+            await asyncio.sleep(pause)
+            pause = SAMPLE
 
 
 _ledgers: WeakValueDictionary[str, Ledger] = WeakValueDictionary()

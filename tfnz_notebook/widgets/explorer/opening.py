@@ -38,7 +38,7 @@ class TunnelCard(Watched):
 
     def interest(self) -> Interest:
         """Its container as such."""
-        return Interest(frozenset({self.tunnel.container.id}), processes=False)
+        return Interest(frozenset({self.tunnel.container.id}))
 
     def facts(self) -> Info:
         """Its two ends."""

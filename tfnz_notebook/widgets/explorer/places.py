@@ -28,11 +28,11 @@ class _Places(Watched):
 
     def interest(self) -> Interest:
         """The containers as such."""
-        return Interest(processes=False)
+        return Interest()
 
     async def gather(self) -> None:
         """Ask what is free."""
-        told = (await self.ledger.link.request("nodes", {})).body["nodes"]
+        told = (await self.ledger.link.request("node.list", {})).body["nodes"]
         self.nodes = [facts.node(each) for each in told]
 
 

@@ -57,7 +57,8 @@ class ProcessTable(_Table):
             ident = str(each.get("container"))
             ran = self.ledger.processes.get(ident, {}).values()
             tunnels = facts.tunnels_of(self.location, ident)
-            shown.append({**facts.container(each, ran, None, tunnels), "log": ""})
+            drawn = facts.container(each, ran, None, tunnels, self.ledger.ended(ident))
+            shown.append({**drawn, "log": ""})
         return {
             "session": plain(self.location.session, 80),
             "containers": shown,
@@ -77,7 +78,7 @@ class UsageTable(_Table):
 
     def interest(self) -> Interest:
         """What they use."""
-        return Interest(self._only, processes=False, usage=True)
+        return Interest(self._only, usage=True)
 
     def facts(self) -> Info:
         """``containers``: each with ``usage``, see ``Meter.latest``."""

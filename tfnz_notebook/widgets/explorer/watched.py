@@ -128,7 +128,7 @@ class Watched:
 
     def known(self) -> Info:
         """The facts without asking."""
-        if self._last is None or self.ledger.watched:
+        if self._last is None or self.location.connected:
             self._last = self._info()
         return self._last
 
@@ -240,7 +240,6 @@ class Watched:
             log.exception("%s: %s", self.subject, name)
             text = f"Cannot {name}: {type(error).__name__}. Look at the kernel's log."
             view.send("error", doing=name, text=text)
-        self.ledger.look_again()
         self.changed()
 
     def beside(self, coroutine: Any) -> None:

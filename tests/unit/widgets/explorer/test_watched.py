@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -74,7 +75,6 @@ def page() -> Iterator[Page]:
 
 @pytest.fixture(autouse=True)
 def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "LOOK", 0.1)
     monkeypatch.setattr(ledger, "SAMPLE", 0.2)
     monkeypatch.setattr(ledger, "SECOND", 0.1)
     monkeypatch.setattr(watched, "EVERY", 0.05)
@@ -91,8 +91,9 @@ def sampled(agent: ScriptedAgent) -> None:
 
 
 def foreign(agent: ScriptedAgent, container: str, ident: str, **more: Any) -> None:
-    """Another kernel starts a process: no event tells."""
-    agent.processes[ident] = FakeProcess(ident, container, "theirs", **more)
+    """Another kernel starts a process."""
+    started = agent.processes[ident] = FakeProcess(ident, container, "theirs", **more)
+    agent.do(lambda: agent._changed(process=started))
 
 
 # -- nobody looks
@@ -118,7 +119,7 @@ def test_nothing_is_asked_while_nobody_looks(
         wait(location._link.request("ping", {}))
         asked += 1
     assert len(agent.requests) == asked
-    assert not pictures[0].ledger.watched and not pictures[0].ledger.containers
+    assert not pictures[0].ledger._sampling and not pictures[0].ledger.meters
 
 
 def test_a_page_that_fell_silent_is_dropped(
@@ -133,16 +134,36 @@ def test_a_page_that_fell_silent_is_dropped(
         assert not page.of(VIEW, "closed") and not page.of(VIEW, "error")
         time.sleep(0.02)
     assert page.until(lambda: page.of(VIEW, "closed"))[0]["reason"] == "slow"
-    assert not picture.ledger.watched
+    assert not picture.ledger._sampling
     page.open(picture)  # it was there after all
 
 
 def test_thirty_cards_ask_once(agent: ScriptedAgent, container: Container, page: Page) -> None:
+    """What one uses, once a period; what there is was told already."""
+    sampled(agent)
     for number in range(30):
         page.open(explorer.card(container), f"{number:016x}")
-    before = len(agent.named("container.list"))
-    page.until(lambda: len(agent.named("container.list")) >= before + 2)
-    assert len(agent.named("process.list")) <= len(agent.named("container.list"))
+    before = Counter(message.name for message in agent.requests)
+    began = time.monotonic()
+    page.until(lambda: len(agent.named("container.stats")) >= before["container.stats"] + 4)
+    asked = Counter(message.name for message in agent.requests) - before
+    assert asked["container.stats"] <= 1 + (time.monotonic() - began) / 0.2
+    assert not asked.keys() - {"container.stats", "ping"}
+
+
+def test_a_minute_with_a_card_a_table_and_ten_processes_asks_for_nothing_but_samples(
+    agent: ScriptedAgent, container: Container, location: Location, page: Page
+) -> None:
+    """Thirty periods, of which the last ten are counted."""
+    sampled(agent)
+    for _ in range(10):
+        container.spawn_process("sleep 100")
+    page.open(explorer.card(container))
+    assert len(page.open(explorer.ps(location), "f" * 16)["containers"][0]["processes"]) == 11
+    page.until(lambda: len(agent.named("container.stats")) > 20)
+    asked = len(agent.requests)
+    page.until(lambda: len(agent.named("container.stats")) > 30)
+    assert {message.name for message in agent.requests[asked:]} == {"container.stats"}
 
 
 # -- what is told
@@ -200,8 +221,12 @@ def test_states_are_told_seldom_and_only_when_something_changed(
     times = [at for at, head in page.heard if head["t"] == "state"]
     assert all(b - a > 0.25 for a, b in itertools.pairwise(times))
     told = len(page.of(VIEW, "state"))
-    looked = len(agent.named("container.list"))
-    page.until(lambda: len(agent.named("container.list")) > looked + 5)
+    for _ in range(5):
+        agent.set_state(container.id, "running", ip="10.0.0.199")
+    wait(container.location._link.caught_up())
+    deadline = time.monotonic() + 0.7
+    while time.monotonic() < deadline:
+        wait(container.location._link.caught_up())
     assert len(page.of(VIEW, "state")) == told
 
 
@@ -232,7 +257,7 @@ def test_tables_follow_the_session(
     page.until(lambda: [c["title"] for c in page.info()["containers"]][1:] == ["second"])
     theirs = {"container": "e" * 32, "state": "running", "image": "theirs", "created": 9.0}
     agent.containers["e" * 32] = theirs  # another kernel's
-    agent.event("container", {"container": "e" * 32, "info": theirs})
+    agent.do(lambda: agent._changed(theirs))
     page.until(lambda: len(page.info()["containers"]) == 3)
     second.destroy()
     page.until(lambda: len(page.info()["containers"]) == 2)
@@ -246,17 +271,18 @@ def test_what_is_out_of_reach_is_shown_as_it_was(
     picture = explorer.card(container)
     assert "running" in explorer.as_text(picture)
     monkeypatch.setattr(watched, "TEXT", 0.1)
-    agent.answers["container.list"] = lambda agent, message: NotImplemented
+    agent.answers["ping"] = lambda agent, message: NotImplemented
     assert "running" in explorer.as_text(picture)
 
 
-def test_one_bad_round_is_not_the_last(
+def test_one_bad_sample_is_not_the_last(
     agent: ScriptedAgent, location: Location, container: Container, page: Page
 ) -> None:
-    agent.answers["container.list"] = lambda agent, message: ({}, None)  # an agent that is mad
-    page.open(explorer.ps(location))
-    del agent.answers["container.list"]
-    page.until(lambda: len(page.info()["containers"]) == 1)
+    agent.answers["container.stats"] = lambda agent, message: ({}, None)  # an agent that is mad
+    page.open(explorer.top(location))
+    page.until(lambda: len(agent.named("container.stats")) > 1)
+    sampled(agent)
+    page.until(lambda: page.info()["containers"][0]["usage"])
 
 
 # -- the log

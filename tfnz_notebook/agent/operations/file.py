@@ -7,16 +7,19 @@ import asyncio
 from tfnz_notebook._wire.guest import Flag
 from tfnz_notebook._wire.link import Message
 from tfnz_notebook.agent.clients import NOTHING, Answer, Client
-from tfnz_notebook.agent.container import files
+from tfnz_notebook.agent.container import transfers
+from tfnz_notebook.agent.container.container import Container
+from tfnz_notebook.agent.operations.answers import of_container
 
 
-async def file_put(client: Client, message: Message) -> Answer:
+@of_container("file.put")
+async def put(client: Client, container: Container, message: Message) -> Answer:
     """A piece of an upload; the last one puts the file in place."""
     name = message.body["transfer"]
     turn = client.turns.setdefault(name, asyncio.Lock())
     try:
         async with turn:
-            await _put_piece(client, message, name)
+            await _put_piece(client, container, message, name)
     except BaseException:
         client.turns.pop(name, None)
         transfer = client.transfers.pop(name, None)
@@ -26,12 +29,12 @@ async def file_put(client: Client, message: Message) -> Answer:
     return NOTHING
 
 
-async def _put_piece(client: Client, message: Message, name: str) -> None:
+async def _put_piece(client: Client, container: Container, message: Message, name: str) -> None:
     body = message.body
     transfer = client.transfers.get(name)
     if transfer is None:
-        guest = await client.container(message).running()
-        transfer = client.transfers[name] = files.begin_put(
+        guest = await container.running()
+        transfer = client.transfers[name] = transfers.begin_put(
             guest, body["path"], body.get("mode"), body.get("user"), bool(body.get("parents"))
         )
     await transfer.upload(message.payload or b"")
@@ -40,29 +43,34 @@ async def _put_piece(client: Client, message: Message, name: str) -> None:
         del client.transfers[name], client.turns[name]
 
 
-async def file_get(client: Client, message: Message) -> Answer:
+@of_container("file.get")
+async def get(client: Client, container: Container, message: Message) -> Answer:
     """What a file is; its bytes stream to the reader."""
     body = message.body
-    guest = await client.container(message).running()
-    transfer, told = await files.get(guest, body["path"], client, body["reader"], body["credit"])
+    guest = await container.running()
+    transfer, told = await transfers.get(
+        guest, body["path"], client, body["reader"], body["credit"]
+    )
     assert transfer.flow is not None
     if not transfer.flow.finished:
         client.readers[body["reader"]] = transfer.flow
     return told, None
 
 
-async def file_list(client: Client, message: Message) -> Answer:
+@of_container("file.list")
+async def list_files(client: Client, container: Container, message: Message) -> Answer:
     """The entries of a directory."""
-    guest = await client.container(message).running()
-    return {"entries": await files.listing(guest, message.body["path"])}, None
+    guest = await container.running()
+    return {"entries": await transfers.listing(guest, message.body["path"])}, None
 
 
-async def file_mkdir(client: Client, message: Message) -> Answer:
+@of_container("file.mkdir")
+async def mkdir(client: Client, container: Container, message: Message) -> Answer:
     """Make a directory."""
     body = message.body
-    guest = await client.container(message).running()
+    guest = await container.running()
     flags = (Flag.PARENTS if body.get("parents") else Flag(0)) | (
         Flag.EXIST_OK if body.get("exist_ok") else Flag(0)
     )
-    await files.make_directory(guest, body["path"], body.get("mode"), body.get("user"), flags)
+    await transfers.make_directory(guest, body["path"], body.get("mode"), body.get("user"), flags)
     return NOTHING

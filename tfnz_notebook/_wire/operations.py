@@ -1,0 +1,436 @@
+"""What may be said on a link: one row an operation, from which everything else is derived.
+
+A row says which fields a message has, who may send it, whether it may be said again after a broken
+connection, and in whose scope it runs. Decoding (``link``), dispatch in the agent, what a kernel
+repeats, the tables in PROTOCOL.md and the exhaustive tests read these rows; nothing else lists
+operations. To add one: a row here, and a function in the module of its noun in
+``agent/operations``. ``python -m tfnz_notebook._wire.operations`` prints the tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sized
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Final
+
+from tfnz_notebook.errors import ProtocolError
+
+#: Largest payload: the files given to ``spawn_container`` before boot travel in one.
+MAX_PAYLOAD: Final = 64 << 20
+#: Bytes of output or of an upload in one message.
+MAX_CHUNK: Final = 512 << 10
+#: Bytes of each stream that the event of a process's end may carry.
+MAX_SAID: Final = 64 << 10
+
+
+class Scope(Enum):
+    """What an operation is about: it can be asked for as long as that is there."""
+
+    LINK = "link"
+    SESSION = "session"
+    CONTAINER = "container"
+    PROCESS = "process"
+
+
+class Again(Enum):
+    """What a kernel does with a request that a broken connection left unanswered."""
+
+    NEVER = "fails"  # it may have been done, and doing it twice is something else
+    SAID = "said again"  # ids are the kernel's, so a repeat finds what the first one made
+    NAMED = "said again by name"  # a write: the agent knows it by its ``write``
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """What a field may be. ``limit`` bounds length (text, bytes, lists, maps) or the number."""
+
+    kind: type | tuple[type, ...]
+    required: bool = True
+    limit: int = 4096
+    #: What a list's elements are.
+    of: type | None = None
+
+    def check(self, where: str, value: Any) -> None:
+        """Raise ProtocolError, which names ``where``, for a value that may not be."""
+        # bool is an int to isinstance, and a flag is no number here.
+        if not isinstance(value, self.kind) or (isinstance(value, bool) and self.kind is not bool):
+            raise ProtocolError(f"{where} is a {type(value).__name__}.")
+        size: Any = len(value) if isinstance(value, Sized) else value or 0
+        if not 0 <= size <= self.limit:
+            raise ProtocolError(f"{where} is over its limit of {self.limit}.")
+        elements: Any = value
+        if self.of and not all(isinstance(each, self.of) for each in elements):
+            raise ProtocolError(f"{where} holds something that is no {self.of.__name__}.")
+
+
+Shape = Mapping[str, Field]
+
+_ID: Final = Field(str, limit=64)
+_TEXT: Final = Field(str, limit=65536)
+_NUMBER: Final = Field(int, limit=1 << 62)
+_OPTIONAL_ID: Final = Field((str, type(None)), required=False, limit=64)
+_OPTIONAL_TEXT: Final = Field((str, type(None)), required=False, limit=65536)
+_OPTIONAL_NUMBER: Final = Field((int, type(None)), required=False, limit=1 << 62)
+_SECONDS: Final = Field((int, float, type(None)), required=False, limit=1 << 31)
+_FLAG: Final = Field(bool, required=False)
+_TEXTS: Final = Field(list, limit=65536, of=str)
+_MAP: Final = Field(dict, limit=65536)
+
+_CONTAINER: Final = {"container": _ID}
+_PROCESS: Final = {"process": _ID}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One request: what a kernel, or a viewer, may ask of the agent."""
+
+    name: str
+    #: As in "Cannot list nodes: ...".
+    doing: str
+    scope: Scope
+    fields: Shape = field(default_factory=dict)
+    again: Again = Again.SAID
+    #: Whether a viewer may ask it, of its own process.
+    viewer: bool = False
+    #: Most bytes of the payload that comes along; 0: there is none.
+    payload: int = 0
+    #: Names of the reply's fields, and whether bytes come with them.
+    reply: tuple[str, ...] = ()
+    answers_bytes: bool = False
+
+
+_ROWS: Final = (
+    # -- the link and its session
+    Operation(
+        "hello",
+        "open the link",
+        Scope.LINK,
+        {
+            "version": _NUMBER,
+            "version_min": _NUMBER,
+            "package": _OPTIONAL_TEXT,  # for people
+            "client": _ID,
+            "session": _OPTIONAL_TEXT,
+            "durable": _FLAG,
+            "ttl": _SECONDS,
+            "pid": _OPTIONAL_NUMBER,
+            "pid_start": _OPTIONAL_NUMBER,
+            # A viewer has no session: it may use this one process, as its ticket says.
+            "viewer": _FLAG,
+            "process": _OPTIONAL_ID,
+            "ticket": Field((str, type(None)), required=False, limit=128),
+        },
+        Again.NEVER,
+        viewer=True,
+        reply=("version", "agent", "session", "engine", "about", "resumed", "heartbeat"),
+    ),
+    Operation("ping", "reach the agent", Scope.LINK, viewer=True),
+    Operation("bye", "leave the session", Scope.LINK, viewer=True),
+    # -- places
+    Operation("node.list", "list nodes", Scope.SESSION, reply=("nodes",)),
+    Operation("image.list", "list images", Scope.SESSION, reply=("images",)),
+    Operation("volume.create", "create the volume", Scope.SESSION, {"name": _ID}),
+    Operation("volume.list", "list volumes", Scope.SESSION, reply=("volumes",)),
+    Operation("volume.remove", "destroy the volume", Scope.SESSION, {"name": _ID}, Again.NEVER),
+    # -- containers; payload of spawn: msgpack map, absolute path to bytes
+    Operation(
+        "container.spawn",
+        "spawn a container",
+        Scope.SESSION,
+        {**_CONTAINER, "spec": _MAP},
+        payload=MAX_PAYLOAD,
+    ),
+    Operation(
+        "container.info", "look at the container", Scope.CONTAINER, _CONTAINER, reply=("info",)
+    ),
+    Operation("container.start", "start the main process", Scope.CONTAINER, _CONTAINER),
+    Operation(
+        "container.stats", "measure the container", Scope.CONTAINER, _CONTAINER, reply=("sample",)
+    ),
+    Operation(
+        "container.reboot",
+        "reboot the container",
+        Scope.CONTAINER,
+        {**_CONTAINER, "reset_filesystem": _FLAG},
+        Again.NEVER,
+    ),
+    # "other" may connect to "container", or not any more
+    Operation(
+        "container.allow", "allow connections", Scope.CONTAINER, {**_CONTAINER, "other": _ID}
+    ),
+    Operation(
+        "container.disallow",
+        "disallow connections",
+        Scope.CONTAINER,
+        {**_CONTAINER, "other": _ID},
+        Again.NEVER,
+    ),
+    # One that is gone already is fine.
+    Operation(
+        "container.destroy",
+        "destroy the container",
+        Scope.SESSION,
+        {**_CONTAINER, "grace": _SECONDS},
+    ),
+    # -- processes; the main process's id is its container's
+    Operation(
+        "process.spawn",
+        "spawn a process",
+        Scope.CONTAINER,
+        {
+            **_CONTAINER,
+            **_PROCESS,
+            "command": _TEXTS,
+            "text": _TEXT,
+            "env": _TEXTS,
+            "cwd": _OPTIONAL_TEXT,
+            "user": _OPTIONAL_TEXT,
+            "tty": _FLAG,
+            "login": _FLAG,
+            "rows": _OPTIONAL_NUMBER,
+            "columns": _OPTIONAL_NUMBER,
+            "timeout": _SECONDS,
+            "retain": _OPTIONAL_TEXT,
+            "readers": Field(list, required=False, limit=2, of=list),  # [stream, reader, credit]
+            # Its stdin ends after the payload.
+            "last": _FLAG,
+            # The event of its end shall carry its output, if each stream has at most so much.
+            "said": Field(int, required=False, limit=MAX_SAID),
+        },
+        payload=MAX_CHUNK,
+        reply=("info",),
+    ),
+    # All of a container, in pages: those that were started after that one.
+    Operation(
+        "process.list",
+        "list processes",
+        Scope.CONTAINER,
+        {**_CONTAINER, "after": _OPTIONAL_ID},
+        reply=("processes", "more"),
+    ),
+    # Of those that are known; a kernel that was away asks for what no snapshot named.
+    Operation(
+        "process.info",
+        "look at processes",
+        Scope.SESSION,
+        {"processes": Field(list, limit=256, of=str)},
+        reply=("processes",),
+    ),
+    Operation(
+        "process.ticket", "view the process", Scope.PROCESS, _PROCESS, reply=("ticket", "agent")
+    ),
+    Operation(
+        "process.signal",
+        "signal the process",
+        Scope.PROCESS,
+        {**_PROCESS, "signal": _NUMBER, "target": _NUMBER},
+        Again.NEVER,
+        viewer=True,
+        reply=("count",),
+    ),
+    Operation(
+        "process.destroy",
+        "destroy the process",
+        Scope.PROCESS,
+        {**_PROCESS, "grace": _SECONDS},
+        viewer=True,
+        reply=("survivors",),
+    ),
+    Operation(
+        "process.stdin",
+        "write to stdin",
+        Scope.PROCESS,
+        {**_PROCESS, "write": _OPTIONAL_TEXT},
+        Again.NAMED,
+        viewer=True,
+        payload=MAX_CHUNK,
+    ),
+    Operation("process.close_stdin", "close stdin", Scope.PROCESS, _PROCESS, viewer=True),
+    Operation(
+        "process.resize",
+        "resize the terminal",
+        Scope.PROCESS,
+        {**_PROCESS, "rows": _NUMBER, "columns": _NUMBER},
+        viewer=True,
+    ),
+    Operation(
+        "process.ask",
+        "ask the process",
+        Scope.PROCESS,
+        {**_PROCESS, "timeout": _SECONDS, "settle": _FLAG, "write": _OPTIONAL_TEXT},
+        Again.NAMED,
+        payload=MAX_PAYLOAD,
+        reply=("reason", "out_from", "out", "err_from", "err"),
+    ),
+    # -- reading logs
+    Operation(
+        "log.read",
+        "read the log",
+        Scope.PROCESS,
+        {**_PROCESS, "stream": _NUMBER, "offset": _NUMBER, "limit": _NUMBER, "order": _FLAG},
+        viewer=True,
+        reply=("offset", "head", "base", "eof", "order"),
+        answers_bytes=True,
+    ),
+    Operation(
+        "reader.open",
+        "read the log",
+        Scope.PROCESS,
+        {
+            "reader": _NUMBER,
+            **_PROCESS,
+            "stream": _NUMBER,
+            "offset": _NUMBER,
+            "credit": _NUMBER,
+            "tail": _OPTIONAL_NUMBER,
+            "window": _OPTIONAL_NUMBER,
+            "keep": _OPTIONAL_NUMBER,
+            "hold": _FLAG,
+        },
+        Again.NEVER,  # not by the link: the sink opens again, at the offset it has
+        viewer=True,
+        reply=("offset", "head"),
+    ),
+    Operation("reader.close", "stop reading", Scope.SESSION, {"reader": _NUMBER}, viewer=True),
+    # -- files; put: one or more messages with the same transfer, the last one says so
+    Operation(
+        "file.put",
+        "put the file",
+        Scope.CONTAINER,
+        {
+            **_CONTAINER,
+            "transfer": _ID,
+            "path": _TEXT,
+            "mode": _OPTIONAL_NUMBER,
+            "user": _OPTIONAL_TEXT,
+            "parents": _FLAG,
+            "last": _FLAG,
+        },
+        Again.NEVER,
+        payload=MAX_CHUNK,
+    ),
+    Operation(
+        "file.get",
+        "fetch the file",
+        Scope.CONTAINER,
+        {**_CONTAINER, "path": _TEXT, "reader": _NUMBER, "credit": _NUMBER},
+        Again.NEVER,
+        reply=("size", "mode", "uid", "gid", "mtime", "kind"),
+    ),
+    Operation(
+        "file.list",
+        "list the directory",
+        Scope.CONTAINER,
+        {**_CONTAINER, "path": _TEXT},
+        reply=("entries",),
+    ),
+    Operation(
+        "file.mkdir",
+        "make the directory",
+        Scope.CONTAINER,
+        {
+            **_CONTAINER,
+            "path": _TEXT,
+            "mode": _OPTIONAL_NUMBER,
+            "user": _OPTIONAL_TEXT,
+            "parents": _FLAG,
+            "exist_ok": _FLAG,
+        },
+        Again.NEVER,
+    ),
+    # -- connections into a container
+    Operation(
+        "dial.open",
+        "connect to the port",
+        Scope.CONTAINER,
+        {**_CONTAINER, "reader": _NUMBER, "host": _TEXT, "port": _NUMBER, "credit": _NUMBER},
+        Again.NEVER,
+    ),
+)
+
+#: What may be asked, by name.
+OPERATIONS: Final[Mapping[str, Operation]] = {row.name: row for row in _ROWS}
+
+#: Kernel to agent, unanswered.
+NOTES: Final[Mapping[str, Shape]] = {
+    "credit": {"reader": _NUMBER, "upto": _NUMBER},
+    "dial.data": {"reader": _NUMBER, "offset": _NUMBER},  # payload
+    "dial.eof": {"reader": _NUMBER},
+    "dial.close": {"reader": _NUMBER},
+}
+
+#: Agent to kernel.
+EVENTS: Final[Mapping[str, Shape]] = {
+    # After hello, in pages: the containers, what runs in them and the last that ended there.
+    # ``number`` is of the last event that this page includes, ``ended`` counts, by container.
+    "snapshot": {
+        "number": _NUMBER,
+        "containers": Field(list, of=dict),
+        "processes": Field(list, limit=65536, of=dict),
+        "ended": _MAP,
+        "more": Field(bool),
+    },
+    # state: pulling | creating | starting | running | exited | failed | destroyed.
+    "container": {"container": _ID, "info": _MAP, "number": _NUMBER},
+    # One was started, by another client; has exited ('returncode'); or, with 'ended', all it had
+    # written is in the log. ``said`` is that: [stdout, stderr], see process.spawn.
+    "process": {
+        **_PROCESS,
+        "info": _MAP,
+        "number": _NUMBER,
+        "said": Field(list, required=False, limit=2, of=bytes),
+    },
+    "data": {"reader": _NUMBER, "offset": _NUMBER},  # payload; offset is of its first byte
+    "eof": {"reader": _NUMBER, "offset": _NUMBER},
+    "dial.credit": {"reader": _NUMBER, "upto": _NUMBER},
+    "dial.closed": {"reader": _NUMBER, "errno": _NUMBER},
+}
+
+
+def checked(name: str, shape: Shape | None, body: Mapping[Any, Any]) -> dict[str, Any]:
+    """The known fields of ``body``, each held to its rule. Raises ProtocolError."""
+    if shape is None:
+        raise ProtocolError(f"{name[:64]!r} is not in the protocol.")
+    known: dict[str, Any] = {}
+    for key, rule in shape.items():
+        if key in body:
+            rule.check(f"{name}: {key!r}", body[key])
+            known[key] = body[key]
+        elif rule.required:
+            raise ProtocolError(f"{name} lacks {key!r}.")
+    return known
+
+
+def tables() -> str:
+    """The rows as PROTOCOL.md has them."""
+    lines = [
+        "| request | fields | payload | after a break | scope | viewers | reply |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| `{row.name}` | {_fields(row.fields)} | {_size(row.payload)} | {row.again.value} "
+        f"| {row.scope.value} | {'yes' if row.viewer else ''} "
+        f"| {', '.join([*row.reply, *(['bytes'] if row.answers_bytes else [])])} |"
+        for row in OPERATIONS.values()
+    ]
+    for title, shapes in (("note", NOTES), ("event", EVENTS)):
+        lines += ["", f"| {title} | fields |", "|---|---|"]
+        lines += [f"| `{name}` | {_fields(shape)} |" for name, shape in shapes.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _fields(shape: Shape) -> str:
+    return ", ".join(key if rule.required else f"*{key}*" for key, rule in shape.items())
+
+
+def _size(most: int) -> str:
+    if not most:
+        return ""
+    return f"{most >> 20} MiB" if most >= 1 << 20 else f"{most >> 10} KiB"
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.stdout.write(tables())

@@ -1,0 +1,36 @@
+"""Logs, read as a stream."""
+
+from __future__ import annotations
+
+from tfnz_notebook._wire.link import Message
+from tfnz_notebook.agent.clients import NOTHING, Answer, Client
+from tfnz_notebook.agent.operations.answers import of_process, of_session
+from tfnz_notebook.agent.operations.log import stream_of
+from tfnz_notebook.agent.process.process import Process
+
+
+@of_process("reader.open")
+async def begin(client: Client, process: Process, message: Message) -> Answer:
+    """Stream a log from an offset on, or from ``tail`` bytes before its end if that is later.
+
+    ``credit`` is an absolute offset, ``window`` instead counts from where it starts; ``keep`` and
+    ``hold`` as in :class:`~tfnz_notebook.agent.process.reader.Reader`.
+    """
+    body = message.body
+    stream = stream_of(message)
+    log = process.logs[stream - 1]
+    start = max(body["offset"], log.base)
+    if (tail := body.get("tail")) is not None:
+        start = max(start, log.head - tail)
+    dropped = max(0, log.base - body["offset"])  # passing over that costs no credit
+    credit = body["credit"] + dropped if body.get("window") is None else start + body["window"]
+    keep, hold = body.get("keep"), bool(body.get("hold"))
+    client.open_log(body["reader"], process, stream, start, credit, keep=keep, hold=hold)
+    return {"offset": start, "head": log.head}, None
+
+
+@of_session("reader.close")
+async def end(client: Client, message: Message) -> Answer:
+    """Stop streaming."""
+    client.close_reader(message.body["reader"])
+    return NOTHING

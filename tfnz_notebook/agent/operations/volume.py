@@ -1,0 +1,36 @@
+"""Volumes of this user."""
+
+from __future__ import annotations
+
+from tfnz_notebook._wire.link import Message
+from tfnz_notebook.agent.clients import NOTHING, Answer, Client
+from tfnz_notebook.agent.operations.answers import of_session
+from tfnz_notebook.engines.base import LABEL_OWNER
+from tfnz_notebook.errors import Misuse
+
+
+@of_session("volume.create")
+async def create(client: Client, message: Message) -> Answer:
+    """Make a volume; one of ours that exists is fine."""
+    await client.sessions.engine.create_volume(message.body["name"], _ours(client))
+    return NOTHING
+
+
+@of_session("volume.list")
+async def list_volumes(client: Client, message: Message) -> Answer:
+    """Our volumes."""
+    return {"volumes": await client.sessions.engine.volumes(_ours(client))}, None
+
+
+@of_session("volume.remove")
+async def remove(client: Client, message: Message) -> Answer:
+    """Remove a volume of ours, never another's."""
+    name = message.body["name"]
+    if name not in await client.sessions.engine.volumes(_ours(client)):
+        raise Misuse(f"Cannot destroy volume {name!r}: it is not one of ours, or not there.")
+    await client.sessions.engine.remove_volume(name)
+    return NOTHING
+
+
+def _ours(client: Client) -> dict[str, str]:
+    return {LABEL_OWNER: client.sessions.owner}
