@@ -118,12 +118,9 @@ class Processes(Base):
         if cwd is not None:
             cwd = arguments.path(f"{doing} in", cwd)
         rows, columns = arguments.size(doing, (24, 80) if size is None else size)
-        body: dict[str, Any] = {
-            "container": self._id,
-            "process": ident or uuid.uuid4().hex,
-            "command": argv,
-            "text": shown if text is None else text,
-            "env": [f"{key}={value}" for key, value in arguments.environment(doing, env).items()],
+        if retain is not None:
+            arguments.choice(doing, "retain", retain, ("all", "tail"))
+        options = {
             "cwd": cwd,
             "user": arguments.user(doing, user),
             "tty": bool(tty),
@@ -131,11 +128,21 @@ class Processes(Base):
             "rows": rows if tty else None,
             "columns": columns if tty else None,
             "timeout": arguments.seconds(doing, "timeout", timeout),
-            "retain": None
-            if retain is None
-            else arguments.choice(doing, "retain", retain, ("all", "tail")),
+            "retain": retain,
             "said": 0 if tty else MAX_SAID,
             "last": stdin is not None,
+        }
+        body: dict[str, Any] = {
+            "container": self._id,
+            "process": ident or uuid.uuid4().hex,
+            "command": argv,
+            "text": shown if text is None else text,
+            "env": [f"{key}={value}" for key, value in arguments.environment(doing, env).items()],
+            **{
+                key: value
+                for key, value in options.items()
+                if value is not None and value is not False
+            },
         }
         self._check(doing)
         if self.state == "exited":

@@ -100,12 +100,10 @@ class Dealer:
         self._again = False
         socket = self._socket
         for _ in range(BATCH):
-            if socket.closed:
+            # Asked, not tried: an exception costs more than a message.
+            if socket.closed or not socket.get(zmq.EVENTS) & zmq.POLLIN:
                 return
-            try:
-                parts = [socket.recv(zmq.NOBLOCK)]
-            except zmq.Again:
-                return
+            parts = [socket.recv(zmq.NOBLOCK)]
             while socket.get(zmq.RCVMORE):
                 parts.append(socket.recv(zmq.NOBLOCK))
             try:

@@ -235,15 +235,15 @@ class Container:
         self.processes[ident] = process
         process.adopt(inventory.channel, inventory)
 
-    async def spawn(self, ident: str, command: Command) -> Process:
-        """Start a process; a known id gives the one that is there."""
+    async def spawn(self, ident: str, command: Command, *, closed: bool = False) -> Process:
+        """Start a process, its stdin ``closed`` or not; a known id gives the one that is there."""
         guest = await self.running()
         if ident in self.processes:
             return self.processes[ident]
         process = Process(ident, self.ident, guest, self._records, command, self._process_changed)
         self.processes[ident] = process
         try:
-            await process.spawn()
+            await process.spawn(closed=closed)
         except BaseException:
             self.processes.pop(ident, None)
             raise

@@ -43,7 +43,7 @@ class Router:
 
     def start(self) -> None:
         """Begin to receive; the socket is bound."""
-        self._loop.add_reader(self.socket.fileno(), self._wake)
+        self._loop.add_reader(self.socket.fileno(), self._receive)
         self._wake()
 
     def _wake(self) -> None:
@@ -54,9 +54,10 @@ class Router:
         self._pending = None
         for _ in range(BURST):
             try:
+                # Asked, not tried: an exception costs more than a message.
+                if self._closed or not int(self.socket.get(zmq.EVENTS)) & zmq.POLLIN:
+                    return
                 identity, *parts = self.socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
             except zmq.ZMQError as error:
                 if not self._closed:
                     log.warning("receiving: %s", error)

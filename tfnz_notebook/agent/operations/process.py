@@ -48,12 +48,13 @@ async def spawn(client: Client, container: Container, message: Message) -> Answe
     if said := body.get("said"):
         client.wants[body["process"]] = said
     try:
-        process = await container.spawn(body["process"], command)
+        last = bool(body.get("last"))
+        closed = last and not message.payload and not command.tty
+        process = await container.spawn(body["process"], command, closed=closed)
         for stream, reader, credit in _readers(body):
             client.open_log(reader, process, stream, 0, credit)
-        if process.returncode is None:
-            # Known by a name of its own: said again, nothing is written twice.
-            await begin_stdin(process, message.payload, last=bool(body.get("last")))
+        if not closed and process.returncode is None:
+            await begin_stdin(process, message.payload, last=last)
     except BaseException:
         client.wants.pop(body["process"], None)
         raise

@@ -33,7 +33,7 @@ async def write(process: Process, chunk: bytes, key: str = "") -> None:
 async def begin_stdin(process: Process, chunk: bytes | None, *, last: bool) -> None:
     """What its stdin begins with, and whether it ends there. ProcessGone is no error here."""
     with contextlib.suppress(ProcessGone):
-        if chunk:
+        if chunk:  # under a name of its own: a spawn that is said again writes nothing twice
             await write(process, chunk, f"{process.ident} begins")
         if last and process.returncode is None:
             close_stdin(process)

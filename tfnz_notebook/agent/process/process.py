@@ -97,11 +97,17 @@ class Process:
 
     # -- starting
 
-    async def spawn(self) -> None:
-        """Start it. Raises CommandNotFound, CommandNotExecutable, SpawnFailed, ContainerGone."""
+    async def spawn(self, *, closed: bool = False) -> None:
+        """Start it, with an stdin that is ``closed`` or not.
+
+        Raises CommandNotFound, CommandNotExecutable, SpawnFailed, ContainerGone.
+        """
         self.channel = self.input.channel = self.guest.open(self)
         self._spawned = asyncio.get_running_loop().create_future()
         self._say_spawn()
+        if closed:
+            self.input.close()
+            self.writes.close(self.ident)
         await self._spawned
         self._set_timer()
 
@@ -231,7 +237,7 @@ class Process:
             self.final = final
             self.ended = True
             self.done.set()
-            self._notify()
+            self._tell()  # before it is written down: somebody waits
         self._record()
 
     def _record(self) -> None:
@@ -256,6 +262,7 @@ class Process:
             if self._spawned is not None and not self._spawned.done():
                 self.guest.attach(self.channel, self)
                 self._say_spawn()
+                self.input.resumed(0)
             elif not self.ended:
                 self.gone()
             return
