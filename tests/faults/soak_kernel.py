@@ -38,8 +38,8 @@ def views(container: Container) -> None:
     """One that is read, one that nobody reads, both closed before their process ends."""
     process = container.spawn_process("yes | head -c 3000000; exec sleep 100", retain="tail")
     page = Page(process)
-    read, unread = page.open(mode="tail", window=50_000), page.open(mode="tail", window=10_000)
-    unread.window = None
+    read = page.open(mode="tail", window=50_000)
+    unread = page.open(takes=False, mode="tail", window=10_000)
     read.until(lambda: read.offset.get(1, 0) >= 3_000_000)
     for view in (read, unread):
         view.say("close")

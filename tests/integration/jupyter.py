@@ -223,8 +223,10 @@ class DirectPage:
         except (OSError, websocket.WebSocketException):
             pass  # it was closed; `code` says why
 
-    def open(self, **fields: Any) -> PageView:
+    def open(self, *, takes: bool = True, **fields: Any) -> PageView:
         view = PageView(self, secrets.token_hex(8))  # type: ignore[arg-type]  # the same to it
+        if not takes:
+            view.window = None
         self.views[view.ident] = view
         view.say("open", subject="whatever the kernel calls it", **fields)
         return view

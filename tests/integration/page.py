@@ -35,8 +35,11 @@ class Page:
     def say(self, head: dict[str, Any], payload: bytes = b"") -> None:
         io().soon(self._desk.received, head, payload)
 
-    def open(self, **fields: Any) -> PageView:
+    def open(self, *, takes: bool = True, **fields: Any) -> PageView:
+        """A view; one that does not ``take`` what it gets has the credit of its first window."""
         view = PageView(self, secrets.token_hex(8))
+        if not takes:
+            view.window = None
         self.views[view.ident] = view
         view.say("open", subject=self.process.id, **fields)
         return view

@@ -347,8 +347,7 @@ def test_a_page_that_reads_nothing_holds_no_pipe_back(
 ) -> None:
     process = box.spawn_process("head -c 100000000 /dev/zero")
     with DirectPage(server, ticket(process)) as page:
-        view = page.open(mode="tail", keep=100_000, window=50_000)
-        view.window = None
+        view = page.open(takes=False, mode="tail", keep=100_000, window=50_000)
         assert process.wait(60) == 0
         view.until(lambda: view.info.get("state") == "ended")
         assert len(view.streams[1]) <= 50_000

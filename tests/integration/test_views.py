@@ -65,8 +65,7 @@ def test_a_view_that_tails_skips_and_ends_with_the_newest(box: Container) -> Non
 def test_a_view_that_takes_nothing_holds_a_terminal_back_and_a_pipe_not(box: Container) -> None:
     loud = "i=0; while [ $i -lt 2000000 ]; do i=$((i+1)); echo $i; done"
     held = box.spawn_process(loud, tty=True)
-    view = Page(held).open(mode="all", window=10_000)
-    view.window = None
+    view = Page(held).open(takes=False, mode="all", window=10_000)
     view.until(lambda: view.offset.get(1, 0) >= 10_000)
     size = 0
 
@@ -81,8 +80,7 @@ def test_a_view_that_takes_nothing_holds_a_terminal_back_and_a_pipe_not(box: Con
     until(lambda: len(held.log()) > size, 20, "it goes on when the view has gone")
     held.destroy()
     free = box.spawn_process("yes | head -c 30000000")
-    view = Page(free).open(mode="tail", window=10_000)
-    view.window = None
+    view = Page(free).open(takes=False, mode="tail", window=10_000)
     assert free.wait(30) == 0
     assert view.offset[1] <= 300_000
 
@@ -92,8 +90,7 @@ def test_a_page_that_vanished_holds_nobody_back_for_long(
 ) -> None:
     monkeypatch.setattr("tfnz_notebook._wire.view.PATIENCE", 0.5)
     process = box.spawn_process("yes | head -c 5000000", tty=True)
-    view = Page(process).open(mode="all", window=10_000)
-    view.window = None
+    view = Page(process).open(takes=False, mode="all", window=10_000)
     view.until(lambda: view.closed == "slow")
     assert process.wait(30) == 0
 
