@@ -48,24 +48,11 @@ HIDDEN: Final = re.compile(
 )
 """What a terminal may obey, what turns or hides the text around it, what no encoding can write:
 controls but tab and newline, format characters, half a surrogate pair."""
-ESCAPES: Final = re.compile(
-    r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"
-    r"|\x1b[PX^_][^\x1b]*(?:\x1b\\)?"
-    r"|\x1b\[[0-?]*[ -/]*[@-~]?"
-    r"|\x1b[ -/]*[0-~]?"
-)
-"""Sequences that a terminal obeys, whole: OSC; DCS, SOS, PM and APC; CSI; the short ones."""
 
 
 def harmless(text: str) -> str:
     """Text that can only be text: each hidden character as Python escapes it."""
     return HIDDEN.sub(lambda found: ascii(found[0])[1:-1], text)
-
-
-def last_words(log: bytes) -> str:
-    """The end of an output as text to quote: without colours, and harmless."""
-    text = ESCAPES.sub("", log.decode("utf-8", "replace").replace("\r\n", "\n"))
-    return harmless(text).strip()
 
 
 class TfnzError(Exception):

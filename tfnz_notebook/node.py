@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from tfnz_notebook._base.numbers import number, size
 from tfnz_notebook._calls.arguments import Command, Environment, Files
 from tfnz_notebook._calls.faces import Closed, Twin, face
 from tfnz_notebook.errors import Misuse
@@ -165,10 +166,10 @@ class Node(metaclass=Closed):
 
     def __repr__(self) -> str:
         info = self._info
-        free = int(info.get("memory_free") or 0) / (1 << 30)
+        free = number(float(info.get("cpu_free") or 0), places=1)
         return (
-            f"<Node {self.name!r}: {float(info.get('cpu_free') or 0):.1f} of "
-            f"{info.get('cpus', '?')} cores and {free:.1f} GiB free>"
+            f"<Node {self.name!r}: {free} of {info.get('cpus', '?')} cores and "
+            f"{size(int(info.get('memory_free') or 0))} free>"
         )
 
 

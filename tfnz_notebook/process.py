@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from tfnz_notebook._base import names
+from tfnz_notebook._base.text import clip
 from tfnz_notebook._calls import arguments, echo
 from tfnz_notebook._calls.changes import Changes
 from tfnz_notebook._calls.faces import Closed, Twin, face
@@ -296,8 +297,7 @@ class Process(Log):
             state = f"ended with {self.returncode}"
         elif self.stalled:
             state = f"cannot write on: {self.stalled}"
-        text = self._text if len(self._text) <= 60 else self._text[:57] + "..."
-        return f"<Process {text!r}: {state}, in {self._container._called}>"
+        return f"<Process {clip(self._text, 60)!r}: {state}, in {self._container._called}>"
 
     def __await__(self) -> Generator[Any, None, bytes]:
         return self.aio.wait_until_complete().__await__()

@@ -130,7 +130,7 @@ def test_much_is_bounded_and_says_what_is_above(notebook: Open) -> None:
     page.run(1)
     view = Output(page, 1).wait()
     view.wait_text("the end", 60)
-    assert re.search(r"\d+(\.\d+)? MB above", view.root.inner_text()), view.root.inner_text()[:300]
+    assert re.search(r"\d+(\.\d+)? MiB above", view.root.inner_text()), view.root.inner_text()[:300]
     assert "process.log()" in view.root.inner_text()
     numbers = [int(line) for line in view.text().splitlines() if line.isdigit()]
     assert numbers[-1] == 3000000

@@ -201,7 +201,7 @@ def test_files_and_directories_there_and_back(notebook: Notebook, tmp_path: Path
     notebook.run(f"%tf_put box {here}/site {box}/")
     notebook.run(f"%tf_put box {here}/site/page.html {box}/site/page.html")  # over it, not into it
     cell = notebook.run(f"%tf_get box {box}/site {here}/back")
-    assert "2 files, 300 KB" in notebook.text(cell)
+    assert "2 files, 293 KiB" in notebook.text(cell)
     assert (tmp_path / "back" / "sub" / "big").stat().st_size == 300_000
     notebook.run(f"%tf_get box {box}/site/page.html {here}/one.html")
     assert (tmp_path / "one.html").read_text() == "hello"

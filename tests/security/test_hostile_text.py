@@ -20,6 +20,7 @@ from unit.magics.conftest import Shell, shell, web
 from unit.widgets.explorer import told
 
 from tfnz_notebook import errors
+from tfnz_notebook._base.text import last_words, one_line
 from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire.guest import Tag, Type
 from tfnz_notebook.agent.__main__ import _OneLine
@@ -31,7 +32,7 @@ from tfnz_notebook.errors import FileError, Misuse, TfnzError
 from tfnz_notebook.magics.completion.complete import _fit
 from tfnz_notebook.magics.shown.text import clean
 from tfnz_notebook.magics.table import rendered
-from tfnz_notebook.widgets.explorer import facts, page, text, words
+from tfnz_notebook.widgets.explorer import facts, page, text
 from tfnz_notebook.widgets.saved import frozen
 from tfnz_notebook.widgets.saved.ansi import visible
 
@@ -102,9 +103,9 @@ TEXTS: dict[str, Callable[[str], str]] = {
     "an error of a magic's": lambda said: "\n".join(rendered(TfnzError(said))),
     "the agent's log": logged,
     "output": lambda said: clean(said.encode("utf-8", "replace")),
-    "a name in a card": lambda said: words.plain(said),
+    "a name in a card": one_line,
     "a card": lambda said: text.draw(a_card(said)),
-    "the end of a log": lambda said: words.last_lines(said.encode("utf-8", "replace")),
+    "the end of a log": lambda said: last_words(said.encode("utf-8", "replace")),
     "a title": visible,
 }
 

@@ -1,1 +1,1 @@
-"""What both halves stand on, each written once: names, endpoints, processes, descriptors."""
+"""What both halves stand on, each written once: names, endpoints, processes, text for people."""

@@ -94,6 +94,17 @@ def _why(image: str) -> str:
     return "it does not fit the grammar of image names"
 
 
+def signal_name(number: int, *, numbered: bool = False) -> str:
+    """``SIGTERM`` for 15, or ``SIGTERM (15)``; ``signal 99`` for one without a name."""
+    import signal
+
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+    return f"{name} ({number})" if numbered else name
+
+
 def signal_number(value: object) -> int:
     """A signal's number, from a number or a name like 'TERM' or 'SIGTERM'. Raises Misuse."""
     import signal

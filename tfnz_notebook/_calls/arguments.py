@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, Final, Literal
 
-from tfnz_notebook._base import names
+from tfnz_notebook._base import names, numbers
+from tfnz_notebook._base.text import command_line
 from tfnz_notebook._wire.operations import MAX_PAYLOAD
 from tfnz_notebook.errors import FileError, Misuse
 
@@ -175,9 +176,7 @@ def argv(doing: str, value: object) -> tuple[list[str], str]:
         raise Misuse(f"Cannot {doing}: the command is empty. Name a program.")
     if len(parts) > 4096:
         raise Misuse(f"Cannot {doing}: {len(parts)} arguments. At most 4096 go in one command.")
-    import shlex
-
-    return parts, shlex.join(parts)[:65536]
+    return parts, command_line(parts)[:65536]
 
 
 def _pairs(doing: str, name: str, value: object) -> list[tuple[Any, Any]]:
@@ -265,11 +264,11 @@ def files(value: object) -> dict[str, bytes]:
                 f"{target!r}. Give its bytes, or a string."
             )
         found[target] = bytes(content)
-    total = sum(map(len, found.values()))
-    if total > MAX_PAYLOAD - (1 << 20):
+    most = MAX_PAYLOAD - (1 << 20)
+    if sum(map(len, found.values())) > most:
         raise Misuse(
-            f"Cannot {doing}: pre_boot_files has {total} bytes, and {MAX_PAYLOAD - (1 << 20)} are "
-            "the most. Put larger files in a volume, or use put() and start()."
+            f"Cannot {doing}: pre_boot_files has more than {numbers.size(most)}. "
+            "Put larger files in a volume, or use put() and start()."
         )
     return found
 

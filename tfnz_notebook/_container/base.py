@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import WeakValueDictionary
 
+from tfnz_notebook._base.numbers import progress
+from tfnz_notebook._base.text import last_words, one_line
 from tfnz_notebook._calls.changes import Changes
 from tfnz_notebook._calls.faces import Closed
 from tfnz_notebook._calls.follow import Data
@@ -21,8 +23,6 @@ from tfnz_notebook.errors import (
     TfnzError,
     WaitTimeout,
     from_wire,
-    harmless,
-    last_words,
 )
 from tfnz_notebook.process import Process
 from tfnz_notebook.tunnel import Tunnel
@@ -102,7 +102,7 @@ class Base(metaclass=Closed):
     @property
     def _called(self) -> str:
         called = self.name or self.tag or f"{self.image} {self._id[:8]}"
-        return harmless(called).replace("\n", "\\n")
+        return one_line(called, 400)
 
     # -- hearing of it, on the I/O loop
 
@@ -235,9 +235,9 @@ class Base(metaclass=Closed):
         """How far the pull is, for who waits; empty while nothing is pulled."""
         if self.state != "pulling":
             return ""
-        done, total = (int(self._info.get(key) or 0) / 1e6 for key in ("done", "total"))
-        of = f": {done:.0f} of {total:.0f} MB" if total else f": {done:.0f} MB" if done else " …"
-        return f"pulling {self.image}{of}"
+        done, total = (int(self._info.get(key) or 0) for key in ("done", "total"))
+        said = progress(done, total)
+        return f"pulling {self.image}: {said}" if said else f"pulling {self.image} …"
 
     async def _exited(self, doing: str) -> ContainerError:
         log = self._info.get("log") or b""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
+from tfnz_notebook._base.text import last_words
 from tfnz_notebook._calls import arguments
 from tfnz_notebook._calls.faces import face
 from tfnz_notebook._container.base import Base
@@ -17,7 +18,6 @@ from tfnz_notebook.errors import (
     Misuse,
     PortClosed,
     TunnelGone,
-    last_words,
 )
 from tfnz_notebook.tunnel import Tunnel
 

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any, Final, Literal
 
+from tfnz_notebook._base.text import last_words
 from tfnz_notebook._calls import arguments
 from tfnz_notebook._calls.arguments import Command, Environment
 from tfnz_notebook._calls.faces import face
@@ -20,7 +21,6 @@ from tfnz_notebook.errors import (
     ProcessFailed,
     ProcessGone,
     WaitTimeout,
-    last_words,
 )
 from tfnz_notebook.process import Completed, Process
 
@@ -261,7 +261,7 @@ class Processes(Base):
                 **done._asdict(),
             )
         if check and done.returncode:
-            said = last_words(err[-4000:])[-2000:]
+            said = last_words(err, most=2000)
             raise ProcessFailed(
                 f"Cannot complete {process.command!r}: it ended with code {done.returncode}. "
                 f"{said or 'It said nothing on stderr.'}",

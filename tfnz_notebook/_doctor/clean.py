@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Final
 
 from tfnz_notebook._base import proc
+from tfnz_notebook._base.numbers import size
+from tfnz_notebook._base.text import one_line
 from tfnz_notebook._doctor import agents, holdings
 from tfnz_notebook._doctor.agents import Agent
-from tfnz_notebook._doctor.findings import plain
 from tfnz_notebook._doctor.holdings import Held
 from tfnz_notebook.agent.__main__ import default_runtime
 from tfnz_notebook.agent.service import state_directory
@@ -56,18 +57,18 @@ class Found:
         for held in self.held:
             for each in held.things:
                 stays = " (stays: say --volumes)" if each.kind == "volume" and not volumes else ""
-                yield f"{each.engine}: {each.kind} {plain(each.name)} {each.ref[:12]}{stays}"
+                yield f"{each.engine}: {each.kind} {one_line(each.name)} {each.ref[:12]}{stays}"
         for record in self.guests:
-            yield f"host: container {plain(record.ref)}, pid {record.pid}"
+            yield f"host: container {one_line(record.ref)}, pid {record.pid}"
         for folder in sorted({path.parent for path in self.files}):
             inside = [path for path in self.files if path.parent == folder]
-            size = sum(map(_size, inside))
-            yield f"{folder}: {', '.join(plain(path.name) for path in inside)}; {size:,} bytes"
+            names = ", ".join(one_line(path.name) for path in inside)
+            yield f"{folder}: {names}; {size(sum(map(_size, inside)))}"
 
     @property
     def problems(self) -> list[str]:
         """Engines that could not be asked."""
-        return [f"{each.engine}: {plain(each.problem)}" for each in self.held if each.problem]
+        return [f"{each.engine}: {one_line(each.problem)}" for each in self.held if each.problem]
 
 
 def find() -> Found:
@@ -144,8 +145,8 @@ async def _remove(found: Found, *, volumes: bool) -> list[str]:
     kinds = {"container", "network"} | ({"volume"} if volumes else set())
     for name in ENGINES if found.owner else ():
         held = await holdings.remove(name, found.runtime, found.owner, kinds)
-        left += [f"{name}: {each.kind} {plain(each.name)}" for each in held.things]
-        left += [f"{name}: {plain(held.problem)}"] if held.problem else []
+        left += [f"{name}: {each.kind} {one_line(each.name)}" for each in held.things]
+        left += [f"{name}: {one_line(held.problem)}"] if held.problem else []
     for record in found.guests:
         proc.kill_tree(record.pid, record.started)
     # An agent that was killed leaves the service it had started.

@@ -7,6 +7,8 @@ import textwrap
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from tfnz_notebook._base.text import one_line
+
 State = Literal["ok", "note", "bad"]
 _WIDTH = 96
 
@@ -22,13 +24,6 @@ class Finding:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def plain(text: object) -> str:
-    """Somebody else's words, harmless on a terminal: what is not printable is written out."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text)
-    )[:1000]
-
-
 def as_text(findings: list[Finding]) -> str:
     """For people: a line or two each, remedies below what they are for."""
     wide = max((len(each.topic) for each in findings), default=0)
@@ -39,7 +34,7 @@ def as_text(findings: list[Finding]) -> str:
             if text:
                 before = " " * len(head) if mark else head
                 lines += textwrap.wrap(
-                    plain(text),
+                    one_line(text, 1000),
                     _WIDTH,
                     initial_indent=before + mark,
                     subsequent_indent=" " * (len(head) + len(mark)),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tfnz_notebook import __version__
+from tfnz_notebook._base.numbers import size
 from tfnz_notebook._doctor.findings import Finding
 from tfnz_notebook.engines import system
 from tfnz_notebook.engines.launch import binary
@@ -66,7 +67,7 @@ def python() -> Iterator[Finding]:
     except NoEngine as error:
         yield Finding("guest", "bad", *_cut(str(error)))
         return
-    said = f"{guest.name}, {guest.stat().st_size:,} bytes"
+    said = f"{guest.name}, {size(guest.stat().st_size)}"
     yield Finding("guest", "ok", said, facts={"path": str(guest)})
 
 
@@ -189,7 +190,7 @@ def room(state: Path) -> Iterator[Finding]:
     there = next(each for each in (state, *state.parents) if each.exists())
     free = shutil.disk_usage(there).free
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    said = f"{free / (1 << 30):.1f} GiB free for outputs at {there}; {soft} open files"
+    said = f"{size(free)} free for outputs at {there}; {soft} open files"
     facts: dict[str, Any] = {"free": free, "path": str(there), "files": [soft, hard]}
     if free < _ROOM:
         remedy = "Free some, or set TFNZ_STATE to a directory with more: outputs are kept there."

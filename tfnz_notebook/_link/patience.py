@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
+from tfnz_notebook._base.text import one_line, width
+
 #: Seconds after which somebody wonders.
 LATE: Final = 1.5
 _EVERY: Final = 0.5
@@ -54,13 +56,13 @@ async def moving(line: Callable[[], str]) -> AsyncIterator[None]:
 
 async def _move(line: Callable[[], str]) -> None:
     await asyncio.sleep(LATE)
-    said, width = "", 0
+    said, widest = "", 0
     try:
         while True:
-            text = "".join(c for c in line() if c.isprintable())[:100]
+            text = one_line(line(), 100)
             if text and text != said:
-                said, width = text, max(width, len(text))
-                _write(f"\r{text:<{width}}")
+                said, widest = text, max(widest, width(text))
+                _write(f"\r{text}{' ' * (widest - width(text))}")
             await asyncio.sleep(_EVERY)
     finally:
         if said:

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from tfnz_notebook._base import numbers
 from tfnz_notebook._link.link import Link
 from tfnz_notebook.errors import FileError, LinkClosed, QuotaFull, TfnzError
 
@@ -206,8 +207,8 @@ def check_size(size: int) -> None:
     """Raise QuotaFull for more than one call may return."""
     if size > MAX_BYTES:
         raise QuotaFull(
-            f"Cannot return {size} bytes at once: {MAX_BYTES} are the most. "
-            "Read them in pieces with log(offset, limit=...), or iterate."
+            f"Cannot return all of it at once: it has more than {numbers.size(MAX_BYTES)}. "
+            "Read it in pieces with log(offset, limit=...), or iterate."
         )
 
 
@@ -292,8 +293,9 @@ class Download:
         if not self._whole.done():
             self._whole.set_exception(
                 FileError(
-                    f"Cannot fetch {self._path!r}: {MAX_BYTES} bytes are the most at once. Read "
-                    "it in pieces with a process, as 'dd' or 'split', and iterate over its output."
+                    f"Cannot fetch {self._path!r}: it has more than {numbers.size(MAX_BYTES)}. "
+                    "Read it in pieces with a process, as 'dd' or 'split', and iterate over its "
+                    "output."
                 )
             )
 

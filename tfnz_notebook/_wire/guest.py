@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from typing import Final
 
+from tfnz_notebook._base import numbers
 from tfnz_notebook.errors import ProtocolError
 
 VERSION: Final = 1
@@ -282,8 +283,8 @@ def fielded(kind: Type, channel: int, fields: Iterable[tuple[Tag, Value | str]])
     size = sum(map(len, parts))
     if size > MAX_PAYLOAD:
         raise ProtocolError(
-            f"Cannot send {kind.name}: {size} bytes of arguments and environment, the limit is "
-            f"{MAX_PAYLOAD}. Put large data in a file."
+            f"Cannot send {kind.name}: arguments and environment have more than "
+            f"{numbers.size(MAX_PAYLOAD)}. Put large data in a file."
         )
     parts[0] = HEADER.pack(size, kind, 0, 0, channel)
     return b"".join(parts)

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tfnz_notebook._base.text import one_line
+
 #: Command and packages by distribution, looked for by ID and then by each of ID_LIKE.
 _COMMANDS: Final[dict[str, dict[str, str]]] = {
     "debian": {"podman": "apt-get install podman", "docker": "apt-get install docker.io"},
@@ -128,7 +130,7 @@ def look(
     kernel = _read(root / "proc/sys/kernel/osrelease").lower()
     inside = any((root / mark).exists() for mark in (".dockerenv", "run/.containerenv"))
     return System(
-        name=_plain(told.get("PRETTY_NAME") or told.get("NAME") or "this system"),
+        name=one_line(told.get("PRETTY_NAME") or told.get("NAME") or "this system", 60),
         family=family,
         hub=hub,
         container=inside or bool(environ.get("KUBERNETES_SERVICE_HOST")),
@@ -156,10 +158,6 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-
-
-def _plain(text: str) -> str:
-    return "".join(c for c in text if c.isprintable())[:60]
 
 
 def _prefix() -> str:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-import re
 import time
 from collections import deque
 from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, Final
 
+from tfnz_notebook._base import escapes
 from tfnz_notebook._link.reader import Reader
 from tfnz_notebook._link.thread import io
 from tfnz_notebook.container import Container, Stats
@@ -32,8 +32,6 @@ MAX_LINE: Final = 64 << 10
 WINDOW: Final = 1 << 20
 #: Seconds between rows that came at once, at most: they were written together.
 TOGETHER: Final = 0.01
-
-_ESCAPES: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)")
 
 
 def feed(plot: Plot, coroutine: Coroutine[Any, Any, None]) -> None:
@@ -178,7 +176,7 @@ class Log:
                 continue
             text = line.decode("utf-8", "replace").rstrip("\r")
             if "\x1b" in text:
-                text = _ESCAPES.sub("", text)
+                text = escapes.without(text)
             if "\r" in text:  # a progress line that was written over itself
                 text = text.rsplit("\r", 1)[-1]
             try:

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import get_ident
 from typing import Any, Final
 
+from tfnz_notebook._base.numbers import plural
+from tfnz_notebook._base.text import clip, one_line
 from tfnz_notebook._calls import arguments
 from tfnz_notebook._calls.changes import Changes
 from tfnz_notebook._calls.faces import Closed, face
@@ -24,7 +26,7 @@ from tfnz_notebook.errors import Misuse, WaitTimeout
 from tfnz_notebook.plots.choice import Choice, complaint, names
 from tfnz_notebook.plots.parsers.base import Row
 from tfnz_notebook.plots.table import MOST_COLUMNS, Table
-from tfnz_notebook.plots.units import human, printable
+from tfnz_notebook.plots.units import human
 
 #: Seconds that are shown unless one asks for more.
 WINDOW: Final = 60.0
@@ -178,10 +180,8 @@ class Plot(metaclass=Closed):
         return f"<Plot {self.title!r}: {self._counted()}{shown}>"
 
     def _counted(self) -> str:
-        rows = "1 row" if self.table.end == 1 else f"{self.table.end:,} rows"
-        if not self.skipped:
-            return rows
-        return f"{rows}, {self.skipped:,} {'line' if self.skipped == 1 else 'lines'} not understood"
+        rows = plural(self.table.end, "row")
+        return f"{rows}, {plural(self.skipped, 'line')} not understood" if self.skipped else rows
 
     @property
     def text(self) -> str:
@@ -190,7 +190,7 @@ class Plot(metaclass=Closed):
             f"{n} {human(self.table.last(n), self.unit(n))}" for n in self.choice.shown
         )
         said = f"{self.title}: {self._counted()}" + (f"; {last}" if last else "")
-        return printable(f"{said}. {self.error}" if self.error else said)
+        return one_line(f"{said}. {self.error}" if self.error else said, 1000)
 
     def unit(self, column: str) -> str:
         """The unit of a column: ``%``, ``B``, ``B/s``, ``1/s``, ``s`` or empty."""
@@ -272,9 +272,7 @@ class Plot(metaclass=Closed):
     def skip(self, line: str, reason: str) -> None:
         """A line that could not be read."""
         self.skipped += 1
-        shown = line if len(line) <= _QUOTE else line[:_QUOTE] + "..."
-        text = f"{shown!r}: {reason}"
-        self.complaint = printable(text)[:400]
+        self.complaint = one_line(f"{clip(line, _QUOTE)!r}: {reason}", 400)
 
     def came(self) -> None:
         """Rows or skipped lines were added."""

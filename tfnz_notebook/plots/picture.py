@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
+from tfnz_notebook._base.numbers import count, number, plural
+from tfnz_notebook._base.text import one_line
 from tfnz_notebook.plots import units
-from tfnz_notebook.plots.units import printable
 
 if TYPE_CHECKING:
     from tfnz_notebook.plots.model import Plot
@@ -40,30 +41,15 @@ class Axis(NamedTuple):
 
     def labels(self) -> list[tuple[float, str]]:
         """Ticks, and what stands at them."""
-        factor, name = units.scale(max(abs(self.low), abs(self.high)), self.unit)
-        found = []
-        for tick in units.ticks(self.low, self.high, self.step):
-            text = f"{tick / factor:.6g}"
-            found.append((tick, f"{text} {name}" if name and tick else text))
-        return found
+        ticks = units.ticks(self.low, self.high, self.step)
+        return list(zip(ticks, units.labels(ticks, self.unit), strict=True))
 
 
 def axis(unit: str, columns: Sequence[str], values: Sequence[Sequence[float]]) -> Axis:
-    """From 0, or below if something is, to a round number above all; percents to 100 if near."""
+    """One that all the numbers lie on."""
     numbers = [value for each in values for value in each if not math.isnan(value)]
-    high, low = max(numbers, default=1.0), min(numbers, default=0.0)
-    high = max(high, 0.0)
-    if not 0.02 * high < high - low < 0.2 * high:  # else what moves little would not be seen to
-        low = min(low, 0.0)
-    if high <= low:
-        high = low + 1.0
-    if unit == "%" and low >= 0 and 50 < high <= 100:
-        return Axis(unit, 0.0, 100.0, 20.0, list(columns))
-    binary = unit.partition("/")[0] == "B"
-    distance = units.step(high - low, 5, binary=binary)
-    low = math.floor(low / distance + 1e-9) * distance
-    high = max(math.ceil(high / distance - 1e-9) * distance, low + distance)
-    return Axis(unit, low, high, distance, list(columns))
+    low, high = min(numbers, default=math.nan), max(numbers, default=math.nan)
+    return Axis(unit, *units.bounds(low, high, unit), list(columns))
 
 
 @cache
@@ -107,7 +93,7 @@ def _columns(
 def _time_label(x: float, distance: float) -> str:
     at = time.localtime(x)
     if distance < 1:
-        return time.strftime("%H:%M:%S", at) + f"{x % 1:.2f}"[1:].rstrip("0").rstrip(".")
+        return time.strftime("%H:%M:%S", at) + number(x % 1, places=2)[1:]
     if distance < 60:
         return time.strftime("%H:%M:%S", at)
     return time.strftime("%H:%M" if distance < 86400 else "%d %b", at)
@@ -215,11 +201,10 @@ def _x_ticks(plot: Plot, frame: _Frame) -> list[tuple[float, str]]:
         offset = time.localtime(frame.high).tm_gmtoff
         marks = units.ticks(frame.low + offset, frame.high + offset, distance)
         return [(mark - offset, _time_label(mark - offset, distance)) for mark in marks]
-    distance = units.step(span, 8)
     unit = "" if plot.x == "row" else plot.unit(plot.x)
-    return [
-        (tick, units.human(tick, unit)) for tick in units.ticks(frame.low, frame.high, distance)
-    ]
+    distance = units.step(frame.low, frame.high, 8, unit)
+    ticks = units.ticks(frame.low, frame.high, distance)
+    return list(zip(ticks, units.labels(ticks, unit), strict=True))
 
 
 def _legend(plot: Plot) -> list[tuple[str, str]]:
@@ -227,7 +212,7 @@ def _legend(plot: Plot) -> list[tuple[str, str]]:
     return [
         (
             plot.choice.color(name),
-            f"{printable(name)[:60]}  {units.human(plot.table.last(name), plot.unit(name))}",
+            f"{one_line(name, 60)}  {units.human(plot.table.last(name), plot.unit(name))}",
         )
         for name in plot.shown
     ]
@@ -261,12 +246,12 @@ def _letters(
 ) -> None:
     small = _font(_SIZE)
     pen.text((_MARGIN, _MARGIN - 2), _fit(pen, plot.title, WIDTH - 420), _INK, _font(_TITLE))
-    said = f"{plot.table.end:,} {'row' if plot.table.end == 1 else 'rows'}"
+    said = plural(plot.table.end, "row")
     if plot.skipped:
-        said += f", {plot.skipped:,} not understood"
+        said += f", {count(plot.skipped)} not understood"
     pen.text((WIDTH - _MARGIN, _MARGIN), said, _SOFT, small, anchor="ra")
-    for number, row in enumerate(_rows_of(legend, pen)):
-        y = _MARGIN + _SIZE + 12 + number * (_SIZE + 8)
+    for index, row in enumerate(_rows_of(legend, pen)):
+        y = _MARGIN + _SIZE + 12 + index * (_SIZE + 8)
         for color, text, x in row:
             pen.rounded_rectangle((x, y + 9, x + 22, y + 14), 2, color)
             pen.text((x + 30, y), text, _INK, small)
@@ -287,7 +272,7 @@ def _letters(
 
 
 def _fit(pen: ImageDraw.ImageDraw, text: str, wide: float) -> str:
-    text = printable(text)[:200]
+    text = one_line(text, 200)
     while text and pen.textlength(text, _font(_TITLE)) > wide:
         text = text[: -max(4, len(text) // 20)] + "..."
     return text

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
+from tfnz_notebook._base.numbers import size
+from tfnz_notebook._base.text import clip
 from tfnz_notebook._link.agents.remote import RemotePlace
 from tfnz_notebook._link.views.process import ProcessSource
 from tfnz_notebook.errors import TfnzError
@@ -48,8 +50,7 @@ class ProcessPicture:
 
     @property
     def _command(self) -> str:
-        command = " ".join(self.process.command.split())
-        return command if len(command) <= 200 else command[:199] + "…"
+        return clip(" ".join(self.process.command.split()), 200)
 
     @property
     def _title(self) -> str:
@@ -97,7 +98,7 @@ class ProcessPicture:
         said = status.of(info)
         if not final and said.state in ("starting", "running"):
             # It is read later, when nothing ticks; and what changes all the time is sent each time.
-            words, facts = f"{said.words} when last seen", status.amount(info["out"] + info["err"])
+            words, facts = f"{said.words} when last seen", size(info["out"] + info["err"])
             said = status.Status("starting", words, facts)
         return await draw(self._draw, self._pieces, self._above, info, said)
 
@@ -114,8 +115,8 @@ class ProcessPicture:
 
     async def _tail(self, stream: int, first: bool) -> tuple[int, bytes, list[tuple[int, int]]]:
         """The last of a stream: the offset of its first byte, it, and the order of both."""
-        size = screen.MOST if self.process.tty else OF_STDERR if stream == 2 else frozen.TAIL
-        size = min(size, QUICK) if first else size
+        most = screen.MOST if self.process.tty else OF_STDERR if stream == 2 else frozen.TAIL
+        most = min(most, QUICK) if first else most
         link, body = self.process._link, {"process": self.process.id, "stream": stream}
         ordered = stream == 2
         info = self.process._info
@@ -124,9 +125,9 @@ class ProcessPicture:
         else:
             reply = await link.request("log.read", {**body, "offset": 0, "limit": 0})
             head = int(reply.body["head"])
-        start = max(0, head - size)
+        start = max(0, head - most)
         reply = await link.request(
-            "log.read", {**body, "offset": start, "limit": size, "order": ordered}
+            "log.read", {**body, "offset": start, "limit": most, "order": ordered}
         )
         start, data = int(reply.body.get("offset", start)), reply.payload or b""
         self._heads[stream] = int(reply.body.get("head", head))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
+
+from tfnz_notebook._base.names import signal_name
+from tfnz_notebook._base.numbers import duration, elapsed, size
 
 State = Literal["starting", "running", "ok", "bad"]
 
@@ -28,39 +30,13 @@ def ended(code: int, *, timed_out: bool = False, oom: bool = False) -> str:
         return "out of memory"
     if code >= 0:
         return f"exit {code}"
-    try:
-        return f"killed by {signal.Signals(-code).name} ({-code})"
-    except ValueError:
-        return f"killed by signal {-code}"
+    return f"killed by {signal_name(-code, numbered=True)}"
 
 
-def amount(size: int) -> str:
-    """Bytes for people: ``12.3 MB``; decimal, as the disks' makers count."""
-    if size < 1000:
-        return f"{size} B"
-    value = float(size)
-    for unit in ("kB", "MB", "GB", "TB"):
-        value /= 1000
-        if value < 999.95 or unit == "TB":
-            return f"{value:.1f} {unit}" if value < 99.95 else f"{value:.0f} {unit}"
-    raise AssertionError("TB was the last")
-
-
-def duration(seconds: float, *, exact: bool = False) -> str:
-    """A time for people: ``12 s``, ``3 min 20 s``, ``2 h 05 min``; ``exact``: ``0.4 s``."""
-    seconds = max(0.0, seconds)
-    if exact and seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if exact and seconds < 59.95:
-        return f"{seconds:.1f} s"
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    if whole < 86400:
-        return f"{whole // 3600} h {whole // 60 % 60:02} min"
-    return f"{whole // 86400} d {whole // 3600 % 24:02} h"
+def short(code: int, why: str = "") -> str:
+    """The same in a column: ``exit 3``, ``SIGTERM``, ``SIGKILL (memory)``."""
+    said = f"exit {code}" if code >= 0 else signal_name(-code)
+    return f"{said} ({why})" if why and code else said
 
 
 def of(info: Mapping[str, Any]) -> Status:
@@ -76,9 +52,8 @@ def of(info: Mapping[str, Any]) -> Status:
     facts = []
     ran, started = info.get("ran"), info.get("started") or 0
     if ran is not None:
-        facts.append(duration(ran, exact=True))
+        facts.append(duration(ran))
     elif started and state == "running":
-        facts.append(duration((info.get("now", 0) - started) / 1000))
-    size = int(info.get("out") or 0) + int(info.get("err") or 0)
-    facts.append(amount(size))
+        facts.append(elapsed((info.get("now", 0) - started) / 1000))
+    facts.append(size(int(info.get("out") or 0) + int(info.get("err") or 0)))
     return Status(state, words, " · ".join(facts))

@@ -2,7 +2,7 @@
 
 import json
 
-from tfnz_notebook._doctor.findings import Finding, as_json, as_text, plain
+from tfnz_notebook._doctor.findings import Finding, as_json, as_text
 
 HOSTILE = "evil\x1b]52;c;cm0gLXJm\x07\r\nok    engine  fine\u202e"
 
@@ -27,7 +27,7 @@ def test_what_others_say_cannot_pose_as_the_report() -> None:
     text = as_text([Finding("docker", "note", HOSTILE, HOSTILE)])
     assert text.replace("\n", "").isprintable()
     assert not [line for line in text.splitlines() if line.startswith("ok")]
-    assert len(plain("x" * 100_000)) == 1000
+    assert len(as_text([Finding("docker", "note", "x" * 100_000)])) < 1100
 
 
 def test_json() -> None:

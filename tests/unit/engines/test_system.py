@@ -85,7 +85,7 @@ def test_other_systems(tmp_path: Path) -> None:
 
 def test_a_hostile_or_broken_os_release(tmp_path: Path) -> None:
     found = look(machine(tmp_path, STRANGE))
-    assert found.name == "Who [31mknows" and not found.family
+    assert found.name == "Who \\x1b[31mknows\\x07" and not found.family
     assert found.advice().isprintable()
 
 

@@ -64,7 +64,7 @@ async def test_a_line_that_moves(
     text = ""
     async with asyncio.timeout(20):
         async with patience.moving(lambda: line[0]):
-            while "9 of 10 MB[2J" not in text:
+            while "9 of 10 MB\\x1b[2J" not in text:
                 text += capsys.readouterr().err
                 await asyncio.sleep(0)
             line[0] = "short"
@@ -75,7 +75,7 @@ async def test_a_line_that_moves(
             text += capsys.readouterr().err
             await asyncio.sleep(0)
     assert text.startswith("\r") and text.count("\n") == 1 and "\x1b" not in text
-    assert f"\rshort{' ' * 23}" in text, "what was longer is covered"
+    assert f"\rshort{' ' * 27}" in text, "what was longer is covered"
 
 
 async def test_nothing_moves_in_a_script() -> None:
@@ -89,8 +89,8 @@ def test_how_far_a_pull_is(container: Container) -> None:
     pulling = {"image": "nginx", "state": "pulling"}
     for more, text in (
         ({}, "pulling nginx …"),
-        ({"done": 2_000_000}, "pulling nginx: 2 MB"),
-        ({"done": 2_000_000, "total": 60_000_000}, "pulling nginx: 2 of 60 MB"),
+        ({"done": 2_000_000}, "pulling nginx: 1.91 MiB"),
+        ({"done": 2_000_000, "total": 60_000_000}, "pulling nginx: 1.91 MiB of 57.2 MiB"),
     ):
         container._info = {**pulling, **more}
         assert container._pulling() == text

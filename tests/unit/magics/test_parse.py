@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from tfnz_notebook.errors import Misuse
 from tfnz_notebook.magics.parse import Parser, environment, port_mapping, words
 from tfnz_notebook.magics.registered import MAGICS
-from tfnz_notebook.magics.shown.text import plural, size
 
 
 def parser(*, trailing: bool = False) -> Parser:
@@ -157,14 +156,3 @@ def test_variables_as_docker_takes_them() -> None:
     assert environment(["A=1=2", "B", "C=", "NOT"], {"B": "b"}) == {"A": "1=2", "B": "b", "C": ""}
     with pytest.raises(Misuse, match="no name"):
         environment(["=x"], {})
-
-
-def test_numbers_for_people() -> None:
-    assert [size(n) for n in (0, 999, 1000, 123_456, 5_600_000)] == [
-        "0 B",
-        "999 B",
-        "1.0 KB",
-        "123 KB",
-        "5.6 MB",
-    ]
-    assert [plural(n, "process") for n in (1, 2)] == ["1 process", "2 processes"]

@@ -54,7 +54,7 @@ def test_nodes(location: Location) -> None:
     assert node == location.nodes()[0]
     assert hash(node) == hash(location.nodes()[0])
     assert node != location.node("second")
-    assert repr(node) == "<Node 'first': 1.5 of 2 cores and 1.0 GiB free>"
+    assert repr(node) == "<Node 'first': 1.5 of 2 cores and 1 GiB free>"
     assert node.stats() == {
         "cpus": 2,
         "cpu_free": 1.5,

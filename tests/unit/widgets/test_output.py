@@ -65,7 +65,7 @@ def test_what_was_dropped_of_a_tail_is_said(agent: ScriptedAgent, process: Proce
     agent.processes[process.id].streams[1].base = 2_000_000
     write(agent, process, b"line\n" * 100_000)
     found = still(process_picture(process))
-    assert "2.5 MB above, the first 2.0 MB of it dropped" in found.text.partition("\n")[0]
+    assert "2.38 MiB above, the first 1.91 MiB of it dropped" in found.text.partition("\n")[0]
 
 
 def test_the_first_still_is_short_and_the_next_has_what_fits(
@@ -81,7 +81,7 @@ def test_the_first_still_is_short_and_the_next_has_what_fits(
 def test_only_the_tail_of_much(agent: ScriptedAgent, process: Process) -> None:
     write(agent, process, b"".join(b"line %d\n" % n for n in range(100_000)))
     found = still(process_picture(process))
-    assert "MB above: process.log() has all of it" in found.text.partition("\n")[0]
+    assert "MiB above: process.log() has all of it" in found.text.partition("\n")[0]
     assert "line 99999\n" in found.text and "line 99999\n" in found.html
     assert len(found.text) + len(found.html) < 80_000
     first = found.text.splitlines()[1]

@@ -6,14 +6,13 @@ import { Card } from "./explorer/card.js";
 import type { Desk, Drawing } from "./explorer/desk.js";
 import css from "./explorer/explorer.css";
 import type { Info } from "./explorer/info.js";
-import { set } from "./explorer/parts.js";
 import { LocationCard, NodeCard } from "./explorer/places.js";
 import { Ps } from "./explorer/ps.js";
 import { Top } from "./explorer/top.js";
 import { TunnelCard } from "./explorer/tunnel.js";
 import type { HubModel } from "./channel/carriers.js";
 import { Talk } from "./explorer/talk.js";
-import { button, element } from "./status.js";
+import { button, element, set } from "./status.js";
 import { hideTwin, themed, useStyle } from "./theme.js";
 
 /** Milliseconds out of sight after which a view closes. */

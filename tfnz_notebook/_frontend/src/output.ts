@@ -11,7 +11,8 @@ import { StdinLine } from "./output/stdin.js";
 import { Transcript } from "./output/transcript.js";
 import { Status, button, element } from "./status.js";
 import { hideTwin, themed, useStyle } from "./theme.js";
-import { type ProcessInfo, size } from "./words.js";
+import { size } from "./numbers.js";
+import type { ProcessInfo } from "./words.js";
 
 const WINDOW = 128 * 1024;
 const KEEP = 256 * 1024;

@@ -3,13 +3,14 @@
 // Rows go into a bounded store; one animation frame draws what is there, and takes at most a quarter of the page's time.
 // A view that nobody can see (a hidden tab, scrolled away, paused) says so: it is sent nothing, and draws nothing.
 import { type CarrierKind, type Channel, type HubModel, connect } from "./hub.js";
+import { plural } from "./numbers.js";
 import sheet from "./plot.css";
 import { Chart, type Line } from "./plot/chart.js";
 import { Choosers } from "./plot/choosers.js";
 import { Legend } from "./plot/legend.js";
 import { Rows } from "./plot/rows.js";
 import { clock, human } from "./plot/units.js";
-import { button, element, icon } from "./status.js";
+import { button, element, icon, set } from "./status.js";
 import { hideTwin, themed, useStyle } from "./theme.js";
 
 const SHARE = 4;
@@ -239,7 +240,7 @@ class Plot {
   }
 
   #mention(text: string): void {
-    put(this.#note, text, text);
+    set(this.#note, text, text);
   }
 
   #tell(): void {
@@ -259,19 +260,17 @@ class Plot {
       [state, words] = ["starting", "paused"];
     }
     this.#status.dataset["state"] = this.#paused && words === "paused" ? "paused" : state;
-    put(this.#state, words, hint);
-    put(this.#title, info.title, info.title);
-    put(this.#facts, state === "lost" && !this.#gone ? "%tf_attach" : this.#counted(), hint);
+    set(this.#state, words, hint);
+    set(this.#title, info.title, info.title);
+    set(this.#facts, state === "lost" && !this.#gone ? "%tf_attach" : this.#counted(), hint);
     this.#skipped.hidden = info.skipped === 0;
-    const lines = info.skipped === 1 ? "1 line" : `${info.skipped.toLocaleString("en")} lines`;
-    put(this.#skipped, `${lines} not understood`, info.complaint ? `The last: ${info.complaint}` : "");
+    set(this.#skipped, `${plural(info.skipped, "line")} not understood`, info.complaint ? `The last: ${info.complaint}` : "");
     if (info.error || !this.#noteTimer) this.#mention(info.error);
     this.#pauseButton.hidden = info.ended || this.#gone !== "";
   }
 
   #counted(): string {
-    const rows = Math.max(this.#info.rows, this.#rows.end);
-    return rows === 1 ? "1 row" : `${rows.toLocaleString("en")} rows`;
+    return plural(Math.max(this.#info.rows, this.#rows.end), "row");
   }
 
   // --- drawing -----------------------------------------------------------------------------------------------------
@@ -361,12 +360,6 @@ class Plot {
     const where = this.#info.x === "time" ? clock(x, x % 1 ? 0.1 : 1) : `${this.#info.x_name || "row"} ${human(x)}`;
     this.#legend.at(where, (line) => human(this.#rows.value(this.#lines[line]?.column ?? -1, row), this.#lines[line]?.unit));
   }
-}
-
-/** The page is only touched where something is new. */
-function put(target: HTMLElement, text: string, title: string): void {
-  if (target.textContent !== text) target.textContent = text;
-  if (target.title !== title) target.title = title;
 }
 
 export function render(props: Props): () => void {

@@ -17,7 +17,8 @@ import shellCss from "./shell/shell.css";
 import { Sizing } from "./shell/sizing.js";
 import { Status, button, element } from "./status.js";
 import { hideTwin, themed, useStyle } from "./theme.js";
-import { type ProcessInfo, duration, ending } from "./words.js";
+import { duration, size } from "./numbers.js";
+import { type ProcessInfo, ending } from "./words.js";
 
 /** Of the log, so much is replayed. */
 const KEEP = 256 * 1024;
@@ -229,7 +230,7 @@ class Shell {
     const terminal = this.#screen!.terminal;
     if (left > 0) {
       // The log no longer has them; what state the terminal was left in, nobody knows.
-      terminal.write(`\x1bc\x1b[2m${left} bytes are missing here: the log no longer has them.\x1b[m\r\n`);
+      terminal.write(`\x1bc\x1b[2m${size(left)} are missing here: the log no longer has them.\x1b[m\r\n`);
       this.#beginning = new Beginning();
     }
     if (this.#replaying && offset < this.#replayEnd && offset + bytes.length > this.#replayEnd) {
@@ -294,7 +295,7 @@ class Shell {
     this.#over = true;
     const info = this.#info;
     const ended = info !== undefined && info.returncode !== null;
-    const ran = ended && info.ran !== null ? ` · ${duration(info.ran, true)}` : "";
+    const ran = ended && info.ran !== null ? ` · ${duration(info.ran)}` : "";
     const words = ended ? `${ending(info).text}${ran}` : "gone";
     this.#end.disabled = true;
     this.#hint.textContent = "";

@@ -1,6 +1,7 @@
 // The status line of a process's view, and the buttons in it. Output views and shells look alike through this.
 import type { CarrierKind } from "./hub.js";
-import { type ProcessInfo, duration, ending, size } from "./words.js";
+import { duration, elapsed, size } from "./numbers.js";
+import { type ProcessInfo, ending } from "./words.js";
 
 /** Shapes on a 16 by 16 grid. */
 const ICONS = {
@@ -162,28 +163,27 @@ export class Status {
     }
     const facts = [];
     if (info) {
-      const ran = info.ran ?? this.elapsed(info);
-      if (info.started > 0 || info.ran !== null) facts.push(duration(ran, info.ran !== null));
+      if (info.ran !== null) facts.push(duration(info.ran));
+      else if (info.started > 0) facts.push(elapsed(this.ran(info)));
       facts.push(size(Math.max(info.out + info.err, this.bytes ?? 0)));
     }
     const called = this.named || info?.command || "";
     const where = info?.container ? ` in ${info.container}` : "";
     set(this.title, called, `${called}${where}`);
-    set(this.state, words, "");
-    set(this.facts, facts.join(" · "), "");
+    set(this.state, words);
+    set(this.facts, facts.join(" · "));
     set(this.hint, hint, hint);
     if (this.el.dataset["state"] !== state) this.el.dataset["state"] = state;
   }
 
-  private elapsed(info: ProcessInfo): number {
-    if (!(info.started > 0)) return 0;
+  private ran(info: ProcessInfo): number {
     const since = this.running && this.carrier !== "none" ? performance.now() - this.heardAt : 0;
     return (info.now - info.started + since) / 1000;
   }
 }
 
-/** The page is only touched where something is new. */
-function set(target: HTMLElement, text: string, title: string): void {
+/** Text and title of an element: the page is only touched where something is new. */
+export function set(target: HTMLElement, text: string, title = ""): void {
   if (target.textContent !== text) target.textContent = text;
   if (target.title !== title) target.title = title;
 }

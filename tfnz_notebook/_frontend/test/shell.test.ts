@@ -7,7 +7,7 @@ import { Peers } from "../src/shell/peers.js";
 import { Beginning } from "../src/shell/replay.js";
 import type { Size } from "../src/shell/screen.js";
 import { Sizing } from "../src/shell/sizing.js";
-import { Unicode11 } from "../src/shell/widths.js";
+import { Unicode11 } from "../src/shell/unicode.js";
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const text = (some: Uint8Array | undefined): string | undefined => some && new TextDecoder().decode(some);

@@ -55,7 +55,7 @@ test("stdin on a carrier that dies is reported, never sent twice; what follows a
   seen.channel.stdin(new TextEncoder().encode("next "));
   await until(() => process.typed === "rm next ", "next");
   assert.equal(seen.errors.length, 1);
-  assert.match(seen.errors[0] as string, /^Cannot tell whether the last 3 bytes of input arrived/);
+  assert.match(seen.errors[0] as string, /^Cannot tell whether the last 3 B of input arrived/);
 });
 
 test("stdin that the desk refused is not on the way any more", async () => {

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from tfnz_notebook._base import names
+from tfnz_notebook._base import names, numbers
 from tfnz_notebook._link.link import Link
 from tfnz_notebook._link.views.desk import View
 from tfnz_notebook._link.views.stream import Stream
@@ -210,8 +210,8 @@ class ProcessSource:
     async def _stdin(self, opened: _Opened, seq: int, payload: bytes) -> None:
         if opened.typed + len(payload) > STDIN:
             raise Misuse(
-                f"Cannot write to stdin: {opened.typed} bytes wait for the process to read them. "
-                "Wait, or put large data in a file."
+                f"Cannot write to stdin: {numbers.size(opened.typed)} wait for the process to read "
+                "them. Wait, or put large data in a file."
             )
         opened.typed += len(payload)
         try:

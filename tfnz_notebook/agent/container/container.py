@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import shlex
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from tfnz_notebook._base.text import command_line
 from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire.guest import Flag, Frame, Type
 from tfnz_notebook.agent.container.guest import Guest
@@ -202,7 +202,7 @@ class Container:
     def _main(self, *, adopt: bool = False) -> Process:
         assert self.guest is not None
         argv = self.spec.argv(self._image or Image(""))
-        command = Command([], text=shlex.join(argv) or "main process", retain="tail")
+        command = Command([], text=command_line(argv) or "main process", retain="tail")
         process = Process(
             self.ident,
             self.ident,

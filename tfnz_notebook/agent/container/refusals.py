@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from tfnz_notebook._base.text import last_words
 from tfnz_notebook._wire.guest import Frame, Tag
 from tfnz_notebook.agent.process.command import Command
 from tfnz_notebook.engines.base import ContainerSpec, State
@@ -15,7 +16,6 @@ from tfnz_notebook.errors import (
     FileError,
     OutOfMemory,
     SpawnFailed,
-    last_words,
 )
 
 

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal
 
+from tfnz_notebook._base import numbers
 from tfnz_notebook._wire.guest import WINDOW_OUT
 
 PENDING: Final = WINDOW_OUT // 4
@@ -130,7 +131,7 @@ class Log:
         """Write what is not yet in a file; False if the quota or the disk does not allow it."""
         self.full = self.retain == "all" and self.head - self.base > self.quota
         if self.full:
-            self.trouble = f"the quota of {self.quota} bytes is full"
+            self.trouble = f"the quota of {numbers.size(self.quota)} is full"
             return False
         try:
             for start, chunk in list(self._chunks):

@@ -28,6 +28,7 @@ from urllib.parse import quote, urlencode
 
 import h11
 
+from tfnz_notebook._base import numbers
 from tfnz_notebook._base.endpoints import Endpoint, forbidden
 from tfnz_notebook.engines.http.connection import Wire
 from tfnz_notebook.errors import EngineGone, LocationError, NoEngine
@@ -86,7 +87,7 @@ class Streamed:
             body += chunk
             if len(body) > _MAX_BODY:
                 raise EngineGone(
-                    f"Cannot read the engine's answer: it exceeds {_MAX_BODY >> 20} MiB. "
+                    f"Cannot read the engine's answer: it has more than {numbers.size(_MAX_BODY)}. "
                     "Check that the address is a container engine's."
                 )
         return Response(self.status, self.headers, bytes(body))

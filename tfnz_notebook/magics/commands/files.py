@@ -11,11 +11,12 @@ import posixpath
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from tfnz_notebook._base.numbers import plural, size
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import FileError, Misuse
 from tfnz_notebook.magics.here import Here, called
 from tfnz_notebook.magics.parse import Parser
-from tfnz_notebook.magics.shown.text import clean, plural, size
+from tfnz_notebook.magics.shown.text import clean
 from tfnz_notebook.magics.table import Magic
 
 #: Directories within directories that are followed.

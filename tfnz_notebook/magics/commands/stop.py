@@ -6,11 +6,12 @@ import argparse
 from typing import Final
 
 from tfnz_notebook._base.names import signal_number
+from tfnz_notebook._base.numbers import plural
+from tfnz_notebook._base.text import one_line
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import Misuse, ProcessGone
 from tfnz_notebook.magics.here import Here, called
 from tfnz_notebook.magics.parse import Parser
-from tfnz_notebook.magics.shown.text import clean, plural
 from tfnz_notebook.magics.table import Magic
 from tfnz_notebook.process import Process
 
@@ -84,8 +85,7 @@ def _end(process: Process, grace: float) -> None:
 
 
 def _named(process: Process) -> str:
-    text = clean(process.command)
-    return f"{text if len(text) <= 60 else text[:57] + '...'} (pid {process.pid})"
+    return f"{one_line(process.command, 60)} (pid {process.pid})"
 
 
 MAGICS: Final = (Magic(_signal_parser(), signal), Magic(_stop_parser(), stop))

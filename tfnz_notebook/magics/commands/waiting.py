@@ -14,10 +14,11 @@ from collections.abc import Callable, Coroutine
 from types import FrameType, TracebackType
 from typing import Any, Final, Self
 
+from tfnz_notebook._base.names import signal_name
+from tfnz_notebook._base.text import clip, last_words
 from tfnz_notebook._link.thread import io
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import ProcessFailed, ProcessGone, TfnzError, WaitTimeout
-from tfnz_notebook.magics.shown.text import clean
 from tfnz_notebook.process import Process
 
 #: Most of its last words that go into the error of a process that failed: lines, characters.
@@ -118,10 +119,9 @@ def until_ended(process: Process) -> None:
         process.wait()
     except BaseException as error:
         if process.returncode is None:
-            text = process.command if len(process.command) <= 60 else process.command[:57] + "..."
             error.add_note(
-                f"The process {text!r} (pid {process.pid}) may still run: %tf_attach shows it "
-                f"again, %tf_stop {process.id[:8]} ends it."
+                f"The process {clip(process.command, 60)!r} (pid {process.pid}) may still run: "
+                f"%tf_attach shows it again, %tf_stop {process.id[:8]} ends it."
             )
         raise
 
@@ -138,8 +138,11 @@ def judge(process: Process, *, timeout: float | None, interrupted: bool) -> None
     if not code:
         return
     details = _details(process)
-    said = _tail(details["stderr"] or (details["stdout"] if process.tty else b""))
-    cause = f"it was ended by {_signal_name(-code)}" if code < 0 else f"it ended with code {code}"
+    log = details["stderr"] or (details["stdout"] if process.tty else b"")
+    said = last_words(log, lines=TAIL[0], most=TAIL[1])
+    cause = f"it ended with code {code}"
+    if code < 0:
+        cause = f"it was ended by {signal_name(-code, numbered=True)}"
     if interrupted:
         cause = f"it was interrupted, and {cause.removeprefix('it was ').removeprefix('it ')}"
     elif process.oom:
@@ -154,15 +157,7 @@ def judge(process: Process, *, timeout: float | None, interrupted: bool) -> None
 
 
 def _short(process: Process) -> str:
-    text = clean(process.command)
-    return repr(text if len(text) <= 200 else text[:197] + "...")
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return f"{signal.Signals(number).name} ({number})"
-    except ValueError:
-        return f"signal {number}"
+    return repr(clip(process.command, 200))
 
 
 def _details(process: Process) -> dict[str, Any]:
@@ -181,9 +176,3 @@ def _end_of(process: Process, stream: str) -> bytes:
         return process.log(offset, "stdout" if stream == "out" else "stderr", limit=64 << 10)
     except TfnzError:
         return b""  # the container went with it
-
-
-def _tail(said: bytes) -> str:
-    lines = clean(said[-4 * TAIL[1] :]).replace("\r\n", "\n").rstrip().split("\n")
-    text = "\n".join(line.rpartition("\r")[2] for line in lines[-TAIL[0] :])
-    return text if len(text) <= TAIL[1] else "…" + text[-TAIL[1] :]

@@ -8,11 +8,11 @@ later is there for the next Tab.
 from __future__ import annotations
 
 import re
-import shlex
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
+from tfnz_notebook._base.text import quoted
 from tfnz_notebook.magics.completion.sources import Sources
 from tfnz_notebook.magics.here import Here
 from tfnz_notebook.magics.parse import Parser, Word, words
@@ -128,4 +128,4 @@ def _fit(text: str) -> bool:
 
 
 def _quoted(text: str) -> str:
-    return shlex.quote(text) if re.search(r"[\s'\"\\$`]", text) else text
+    return quoted(text) if re.search(r"[\s'\"\\$`]", text) else text

@@ -8,11 +8,13 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from tfnz_notebook._base.numbers import progress
+from tfnz_notebook._base.text import clip, one_line, width
 from tfnz_notebook.container import Container
 from tfnz_notebook.location import Location
 from tfnz_notebook.magics.commands.waiting import background, removed_after
 from tfnz_notebook.magics.here import called
-from tfnz_notebook.magics.shown.text import Printer, clean, size
+from tfnz_notebook.magics.shown.text import Printer, clean
 from tfnz_notebook.process import Process
 from tfnz_notebook.tunnel import Tunnel
 
@@ -123,18 +125,19 @@ class Terminal:
 
 async def _progress(container: Container) -> None:
     """One line that moves while an image is pulled."""
-    width = 0
+    widest = 0
     while container.state in ("creating", "pulling"):
         what, done, total = container.progress
         if container.state == "pulling":
-            of = f"{size(done)} of {size(total)}" if total else size(done) if done else ""
-            line = clean(f"pulling {container.image} {what} {of}").strip()[: _size()[0] - 1]
-            sys.stdout.write(f"\r{line:<{width}}")
+            words = ("pulling", container.image, what, progress(done, total))
+            line = " ".join(filter(None, words))
+            line = clip(one_line(line), _size()[0] - 1)
+            widest = max(widest, width(line))
+            sys.stdout.write(f"\r{line}{' ' * (widest - width(line))}")
             sys.stdout.flush()
-            width = max(width, len(line))
         await asyncio.sleep(_LOOK)
-    if width:
-        sys.stdout.write(f"\r{'':<{width}}\r")
+    if widest:
+        sys.stdout.write(f"\r{' ' * widest}\r")
         sys.stdout.flush()
 
 

@@ -14,19 +14,12 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TextIO
 
+from tfnz_notebook._base import escapes
+
 if TYPE_CHECKING:
     from tfnz_notebook.process import Process
 
-_CSI: Final = r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
-# OSC, DCS, SOS, PM, APC: to BEL or ST; one that does not end stops at the next line.
-_STRING: Final = r"(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"
-_ESCAPE: Final = r"\x1b[ -/]*[0-~]"
-_SEQUENCE: Final = re.compile(f"{_STRING}|{_CSI}|{_ESCAPE}|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-#: A sequence of which the end is still to come.
-_OPEN: Final = re.compile(
-    r"(?:\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b\x9c\n]*\x1b?|[ -/]*)?"
-    r"|\x9b[0-?]*[ -/]*|[\x9d\x90\x98\x9e\x9f][^\x07\x1b\x9c\n]*)\Z"
-)
+_SEQUENCE: Final = re.compile(f"{escapes.STRING}|{escapes.CSI}|{escapes.SHORT}|{escapes.CONTROL}")
 #: Longest beginning of a sequence that is kept until more comes.
 _LONGEST: Final = 4096
 _COLOUR: Final = re.compile(r"(?:\x1b\[|\x9b)[0-9;:]*m")
@@ -58,7 +51,7 @@ class Clean:
         """The text that is certain by now."""
         text = self._held + self._decode(data, last)
         self._held = ""
-        found = None if last else _OPEN.search(text, max(0, len(text) - _LONGEST))
+        found = None if last else escapes.BEGUN.search(text, max(0, len(text) - _LONGEST))
         if found is not None:
             text, self._held = text[: found.start()], found[0]
         return _SEQUENCE.sub(self._keep, text)
@@ -106,19 +99,3 @@ class Printer:
     def stop(self) -> None:
         """Print no more."""
         self._stopped = True
-
-
-def size(number: int) -> str:
-    """Bytes for people: 12 B, 3.4 KB, 5.6 MB."""
-    value, unit = float(number), "B"
-    for unit in ("B", "KB", "MB", "GB", "TB"):  # the one that fits, after the loop
-        if value < 999.5 or unit == "TB":
-            break
-        value /= 1000
-    return f"{value:.0f} {unit}" if value >= 99.5 or unit == "B" else f"{value:.1f} {unit}"
-
-
-def plural(number: int, thing: str) -> str:
-    """1 file, 2 files."""
-    ending = "" if number == 1 else "es" if thing.endswith("s") else "s"
-    return f"{number} {thing}{ending}"

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from tfnz_notebook._base.text import last_words
 from tfnz_notebook.errors import ProcessGone, TfnzError
 from tfnz_notebook.widgets.explorer import facts
 from tfnz_notebook.widgets.explorer.control import Control
 from tfnz_notebook.widgets.explorer.ledger import Interest
 from tfnz_notebook.widgets.explorer.watched import Action, Info, Watched
-from tfnz_notebook.widgets.explorer.words import last_lines
 
 if TYPE_CHECKING:
     from tfnz_notebook._link.views.desk import View
@@ -108,4 +108,4 @@ class ContainerCard(Watched):
         said = (await link.request("log.read", body)).payload or b""
         if head > TAIL:  # it begins within a line, perhaps within a character
             said = said.partition(b"\n")[2] or said
-        return last_lines(said, 200, TAIL)
+        return last_words(said, lines=200, most=TAIL)

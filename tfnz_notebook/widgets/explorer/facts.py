@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from tfnz_notebook._base.text import last_words, one_line
 from tfnz_notebook.errors import TunnelGone
-from tfnz_notebook.widgets.explorer.words import last_lines, plain
 
 if TYPE_CHECKING:
     from tfnz_notebook.container import Container
@@ -33,7 +33,7 @@ def process(told: Mapping[str, Any]) -> Info:
     """One process, of the agent's ``info``."""
     return {
         "id": str(told.get("process") or ""),
-        "text": plain(told.get("text")) or "main process",
+        "text": one_line(told.get("text")) or "main process",
         "pid": int(told.get("pid") or 0),
         "tty": bool(told.get("tty")),
         "returncode": told.get("returncode"),
@@ -77,23 +77,24 @@ def container(
     state = str(told.get("state") or "creating")
     processes_shown, more = processes(ran, ended)
     error = told.get("error") or {}
-    name, tag = plain(told.get("name"), 64), plain(told.get("tag"), 64)
-    image = plain(told.get("image"), 120)
+    name, tag = one_line(told.get("name"), 64), one_line(told.get("tag"), 64)
+    image = one_line(told.get("image"), 120)
     ident = str(told.get("container") or "")
+    log = bytes(told.get("log") or b"")
     return {
         "id": ident,
         "title": name or tag or f"{image} {ident[:8]}",
         "name": name,
         "tag": tag,
         "image": image,
-        "node": plain(told.get("node"), 64),
-        "ip": plain(told.get("ip"), 64),
+        "node": one_line(told.get("node"), 64),
+        "ip": one_line(told.get("ip"), 64),
         "state": state,
         "returncode": told.get("returncode"),
         "created": float(told.get("created") or 0),
         "pull": pull(told) if state == "pulling" else None,
-        "error": last_lines(str(error.get("message") or "").encode("utf-8", "replace")),
-        "log": last_lines(bytes(told.get("log") or b"")) if state in ("failed", "exited") else "",
+        "error": last_words(str(error.get("message") or "").encode("utf-8", "replace"), lines=20),
+        "log": last_words(log, lines=20) if state in ("failed", "exited") else "",
         "usage": usage if state == "running" else None,
         "tunnels": [drawn for each in tunnels if (drawn := tunnel(each))],
         "processes": [] if state in OVER else processes_shown,
@@ -104,7 +105,7 @@ def container(
 def pull(told: Mapping[str, Any]) -> Info:
     """How far a pull is; ``total`` is 0 while unknown."""
     return {
-        "text": plain(told.get("text"), 120),
+        "text": one_line(told.get("text"), 120),
         "done": int(told.get("done") or 0),
         "total": int(told.get("total") or 0),
     }
@@ -113,13 +114,13 @@ def pull(told: Mapping[str, Any]) -> Info:
 def node(told: Mapping[str, Any]) -> Info:
     """A machine."""
     return {
-        "name": plain(told.get("name"), 64),
+        "name": one_line(told.get("name"), 64),
         "cpus": told.get("cpus") or 0,
         "cpu_free": float(told.get("cpu_free") or 0),
         "memory": int(told.get("memory") or 0),
         "memory_free": int(told.get("memory_free") or 0),
         "containers": int(told.get("containers") or 0),
-        "labels": {plain(k, 40): plain(v, 80) for k, v in (told.get("labels") or {}).items()},
+        "labels": {one_line(k, 40): one_line(v, 80) for k, v in (told.get("labels") or {}).items()},
     }
 
 

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from tfnz_notebook._base.text import one_line
 from tfnz_notebook._link.dial import accepts
 from tfnz_notebook.errors import PortClosed, TfnzError, TunnelGone
 from tfnz_notebook.widgets.explorer import facts
 from tfnz_notebook.widgets.explorer.ledger import Interest
 from tfnz_notebook.widgets.explorer.watched import Action, Info, Watched
-from tfnz_notebook.widgets.explorer.words import plain
 
 if TYPE_CHECKING:
     from tfnz_notebook._link.views.desk import View
@@ -46,7 +46,7 @@ class TunnelCard(Watched):
         return {
             "port": self.tunnel.dest_port,
             **self._was,
-            "path": plain(self._path, 1000),
+            "path": one_line(self._path, 1000),
             "container": container["title"],
             "image": container["image"],
             "state": container["state"],

@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from tfnz_notebook._base.numbers import percent, rate, size
+from tfnz_notebook._base.text import clip
 from tfnz_notebook.widgets.explorer import text
-from tfnz_notebook.widgets.explorer.words import clip, ending, percent, rate, size
 
 Info = Mapping[str, Any]
 
@@ -89,8 +90,8 @@ def _since(info: Info) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(info["created"]))
 
 
-def _more(number: int, what: str) -> list[Html]:
-    return [tag("div", _QUIET, each) for each in text.more(number, what)]
+def _more(left: int, what: str) -> list[Html]:
+    return [tag("div", _QUIET, each) for each in text.more(left, what)]
 
 
 def _pre(said: str) -> list[Html]:
@@ -99,10 +100,7 @@ def _pre(said: str) -> list[Html]:
 
 
 def _process(process: Info) -> tuple[str, str, str]:
-    said = ending(process["returncode"])
-    if process["why"] and process["returncode"]:
-        said = f"{said} ({process['why']})"
-    return str(process["pid"] or ""), said, process["text"]
+    return str(process["pid"] or ""), text.ended(process), process["text"]
 
 
 def _container(info: Info) -> Iterable[Html]:
@@ -118,7 +116,7 @@ def _container(info: Info) -> Iterable[Html]:
     )
     if info["processes"]:
         yield _rows(("pid", "state", "command"), map(_process, info["processes"]), code=2)
-    yield from _more(info["more"], "processes")
+    yield from _more(info["more"], "process")
     yield from _pre(info["error"] or info["log"])
 
 
@@ -136,7 +134,7 @@ def _ps(info: Info) -> Iterable[Html]:
         yield _rows(("container", "image", "state", "pid", "ports"), rows)
     else:
         yield tag("div", _QUIET, "no containers")
-    yield from _more(info["more"], "containers")
+    yield from _more(info["more"], "container")
 
 
 def _top(info: Info) -> Iterable[Html]:
@@ -151,7 +149,7 @@ def _top(info: Info) -> Iterable[Html]:
         rows.append((each["title"], percent(used.get("cpu")), memory, *moved, pids))
     head = ("container", "cpu", "memory", "read", "written", "received", "sent", "pids")
     yield _rows(head, rows) if rows else tag("div", _QUIET, "no containers")
-    yield from _more(info["more"], "containers")
+    yield from _more(info["more"], "container")
 
 
 def _location(info: Info) -> Iterable[Html]:
@@ -164,7 +162,7 @@ def _location(info: Info) -> Iterable[Html]:
     rows = [(each["title"], each["image"], _state(each)) for each in info["containers"]]
     if rows:
         yield _rows(("container", "image", "state"), rows)
-    yield from _more(info["more"], "containers")
+    yield from _more(info["more"], "container")
 
 
 def _node(info: Info) -> Iterable[Html]:

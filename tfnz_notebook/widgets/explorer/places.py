@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tfnz_notebook._base.text import one_line
 from tfnz_notebook.widgets.explorer import facts
 from tfnz_notebook.widgets.explorer.ledger import Interest
 from tfnz_notebook.widgets.explorer.watched import Info, Watched
-from tfnz_notebook.widgets.explorer.words import plain
 
 if TYPE_CHECKING:
     from tfnz_notebook.location import Location
@@ -50,12 +50,12 @@ class LocationCard(_Places):
         told = sorted(self.ledger.containers.values(), key=lambda c: float(c.get("created") or 0))
         shown = [facts.container(each) for each in told[:MOST]]
         keys = ("id", "title", "image", "state", "returncode")
-        about = {plain(k, 40): plain(v, 120) for k, v in self.location.about.items()}
+        about = {one_line(k, 40): one_line(v, 120) for k, v in self.location.about.items()}
         return {
-            "engine": plain(self.location.engine, 40),
+            "engine": one_line(self.location.engine, 40),
             "version": about.get("version", ""),
             "about": about,
-            "session": plain(self.location.session, 80),
+            "session": one_line(self.location.session, 80),
             "durable": self.ledger.link.durable,
             "nodes": self.nodes,
             "containers": [{key: each[key] for key in keys} for each in shown],
@@ -77,6 +77,6 @@ class NodeCard(_Places):
     def facts(self) -> Info:
         """What it has, and what is free."""
         for each in self.nodes:
-            if each["name"] == plain(self.node.name, 64):
+            if each["name"] == one_line(self.node.name, 64):
                 return {"node": each}
         return {"node": facts.node(self.node._info)}

@@ -7,11 +7,11 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from tfnz_notebook._base.text import one_line
 from tfnz_notebook.widgets.explorer import facts
 from tfnz_notebook.widgets.explorer.control import Control
 from tfnz_notebook.widgets.explorer.ledger import SECOND, Interest
 from tfnz_notebook.widgets.explorer.watched import Action, Info, Watched
-from tfnz_notebook.widgets.explorer.words import plain
 
 if TYPE_CHECKING:
     from tfnz_notebook.container import Container
@@ -36,7 +36,7 @@ class ProcessTable(_Table):
     shows = "ps"
 
     def __init__(self, location: Location) -> None:
-        session = plain(location.session, 80)
+        session = one_line(location.session, 80)
         text = f"containers of session {session}"
         super().__init__(location, f"ps/{location._link.client}", text)
         self._control = Control(self.ledger)
@@ -60,7 +60,7 @@ class ProcessTable(_Table):
             drawn = facts.container(each, ran, None, tunnels, self.ledger.ended(ident))
             shown.append({**drawn, "log": ""})
         return {
-            "session": plain(self.location.session, 80),
+            "session": one_line(self.location.session, 80),
             "containers": shown,
             "more": len(told) - len(shown),
         }
@@ -94,7 +94,7 @@ class UsageTable(_Table):
             keys = ("id", "title", "image", "state", "returncode", "usage")
             shown.append({key: drawn[key] for key in keys})
         return {
-            "session": plain(self.location.session, 80),
+            "session": one_line(self.location.session, 80),
             "containers": shown,
             "more": len(told) - len(shown),
         }

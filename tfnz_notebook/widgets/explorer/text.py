@@ -1,6 +1,6 @@
 """Cards and tables as text: for terminals, and for ``text/plain`` in a notebook.
 
-Drawn of the ``info`` that views get. Nothing in it can be a terminal's escape (see ``words``).
+Drawn of the ``info`` that views get. Nothing in it can be a terminal's escape (see ``facts``).
 """
 
 from __future__ import annotations
@@ -9,7 +9,18 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from tfnz_notebook.widgets.explorer.words import clip, duration, ending, percent, rate, size, table
+from tfnz_notebook._base.numbers import (
+    elapsed,
+    number,
+    percent,
+    plural,
+    progress,
+    rate,
+    share,
+    size,
+)
+from tfnz_notebook._base.text import clip, table
+from tfnz_notebook.widgets.status import short
 
 Info = Mapping[str, Any]
 
@@ -27,25 +38,23 @@ def draw(info: Info) -> str:
 
 
 def state(info: Info) -> str:
-    """``running``, ``exited 1``, ``pulling 42 %``."""
+    """``running``, ``exit 1``, ``pulling 42 %``."""
     if info["state"] == "exited" and info["returncode"] is not None:
-        return ending(info["returncode"])
-    pull = info.get("pull")
-    if pull and pull["total"]:
-        return f"pulling {100 * min(1.0, pull['done'] / pull['total']):.0f} %"
-    return str(info["state"])
+        return short(info["returncode"])
+    pull = info.get("pull") or {"done": 0, "total": 0}
+    return f"{info['state']} {share(pull['done'], pull['total'])}".rstrip()
 
 
 def up(info: Info) -> str:
     """For how long it is there, while it runs."""
     if info["state"] != "running" or not info["created"]:
         return ""
-    return duration(time.time() - info["created"])
+    return elapsed(time.time() - info["created"])
 
 
-def more(number: int, what: str) -> list[str]:
+def more(left: int, what: str) -> list[str]:
     """What was left out."""
-    return [f"({number} more {what})"] if number else []
+    return [f"({plural(left, f'more {what}')})"] if left else []
 
 
 def _indented(text: str) -> str:
@@ -66,15 +75,15 @@ def _container(info: Info) -> list[str]:
         lines.append("  " + "  ".join(f"{k} {v}" for k, v in used if v))
     if info["pull"]:
         pull = info["pull"]
-        of = f"{size(pull['done'])} of {size(pull['total'])}" if pull["total"] else ""
-        lines.append(f"  {' '.join(word for word in (pull['text'], of) if word)}")
+        words = (pull["text"], progress(pull["done"], pull["total"]))
+        lines.append(f"  {' '.join(filter(None, words))}")
     lines += [f"  port {each['port']}: {each['url']}" for each in info["tunnels"]]
     if info["processes"]:
-        rows = [(str(p["pid"]), _ended(p), p["text"]) for p in info["processes"]]
+        rows = [(str(p["pid"]), ended(p), p["text"]) for p in info["processes"]]
         lines.append(
-            _indented(table(("PID", "STATE", "COMMAND"), rows, right=(0,), width=WIDTH - 2))
+            _indented(table(("PID", "STATE", "COMMAND"), rows, right=(0,), most=WIDTH - 2))
         )
-    lines += [f"  {line}" for line in more(info["more"], "processes")]
+    lines += [f"  {line}" for line in more(info["more"], "process")]
     if info["error"]:
         lines.append(_indented(info["error"]))
     elif info["log"] and info["state"] == "failed":
@@ -82,9 +91,11 @@ def _container(info: Info) -> list[str]:
     return lines
 
 
-def _ended(process: Info) -> str:
-    said = ending(process["returncode"])
-    return f"{said} ({process['why']})" if process["why"] and process["returncode"] else said
+def ended(process: Info) -> str:
+    """How a process does: ``running``, ``exit 0``, ``SIGKILL (memory)``."""
+    if process["returncode"] is None:
+        return "running"
+    return short(process["returncode"], process["why"])
 
 
 def _ps(info: Info) -> list[str]:
@@ -97,11 +108,11 @@ def _ps(info: Info) -> list[str]:
         rows.append(name)
         for process in each["processes"]:
             command = f"  {clip(process['text'], 48)}"
-            rows.append((command, "", _ended(process), "", str(process["pid"] or ""), ""))
+            rows.append((command, "", ended(process), "", str(process["pid"] or ""), ""))
         if each["more"]:
             rows.append((f"  ({each['more']} more)", "", "", "", "", ""))
     head = ("CONTAINER", "IMAGE", "STATE", "UP", "PID", "PORTS")
-    return [table(head, rows, right=(4,), width=WIDTH), *more(info["more"], "containers")]
+    return [table(head, rows, right=(4,), most=WIDTH), *more(info["more"], "container")]
 
 
 def _top(info: Info) -> list[str]:
@@ -117,8 +128,8 @@ def _top(info: Info) -> list[str]:
         pids = "" if used["pids"] is None else str(used["pids"])
         rows.append((each["title"], state(each), percent(used["cpu"]), memory, *moved, pids))
     head = ("CONTAINER", "STATE", "CPU", "MEMORY", "READ", "WRITTEN", "RECEIVED", "SENT", "PIDS")
-    drawn = table(head, rows, right=range(2, 9), width=120)
-    return [drawn, *more(info["more"], "containers")]
+    drawn = table(head, rows, right=range(2, 9), most=120)
+    return [drawn, *more(info["more"], "container")]
 
 
 def _location(info: Info) -> list[str]:
@@ -130,14 +141,14 @@ def _location(info: Info) -> list[str]:
     for each in info["containers"]:
         image = f" ({each['image']})" if each["image"] not in each["title"] else ""
         lines.append(f"  container {each['title']}{image}: {state(each)}")
-    return lines + [f"  {line}" for line in more(info["more"], "containers")]
+    return lines + [f"  {line}" for line in more(info["more"], "container")]
 
 
 def _node(info: Info) -> list[str]:
     node = info["node"]
-    cores = f"{node['cpu_free']:.1f} of {node['cpus']} cores"
+    cores = f"{number(node['cpu_free'], places=1)} of {node['cpus']} cores"
     memory = f"{size(node['memory_free'])} of {size(node['memory'])}"
-    run = f"{node['containers']} containers run"
+    run = f"{plural(node['containers'], 'container')} running"
     return [f"node {node['name']}: {cores} and {memory} free, {run}"]
 
 

@@ -13,11 +13,11 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from tfnz_notebook._base.text import one_line
 from tfnz_notebook.errors import TfnzError
 from tfnz_notebook.widgets.explorer import page
 from tfnz_notebook.widgets.explorer import text as words
 from tfnz_notebook.widgets.explorer.ledger import Interest, Ledger, ledger_of
-from tfnz_notebook.widgets.explorer.words import plain
 
 if TYPE_CHECKING:
     from tfnz_notebook._link.views.desk import View
@@ -157,7 +157,7 @@ class Watched:
     def _info(self) -> Info:
         return {
             "kind": self.shows,
-            "where": plain(self.location.where, 80),
+            "where": one_line(self.location.where, 80),
             "connected": self.location.connected,
             **self.facts(),
         }
@@ -226,7 +226,7 @@ class Watched:
         name, given = head.get("action"), head.get("args")
         action = self.actions().get(name) if isinstance(name, str) else None
         if action is None:
-            doing = plain(name, 40)
+            doing = one_line(name, 40)
             view.send("error", doing=doing, text=f"Cannot do {doing!r}: it is not offered here.")
             return
         self.beside(self._do(view, str(name), action, given if isinstance(given, dict) else {}))

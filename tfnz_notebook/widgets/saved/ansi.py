@@ -1,9 +1,24 @@
 r"""Output with colours as styled text: what a line-oriented view of it looks like.
 
-SGR sequences style, ``\r`` goes back to the line's beginning and ``\b`` one character, ``ESC [K``
-erases; a tab moves on. Every other control sequence (cursor movement, titles, links, the clipboard)
-is taken out, unseen and inert. What cannot be decoded is U+FFFD, and what could turn text around
-(Unicode's bidirectional controls) or hide in it is shown by its number.
+Pages do the same as output comes (``_frontend/src/output/ansi.ts`` and ``pen.ts``): what follows is
+the specification of both, and ``tests/vectors/text.json`` has its examples.
+
+- Bytes are UTF-8; what cannot be decoded is U+FFFD.
+- A line has columns as a terminal has (:func:`tfnz_notebook._base.text.columns`). A character of no
+  width joins the one before it and looks like it; where a line begins there is none, and it has a
+  column of its own. Of a wide one that is half written over, a blank is left.
+- ``\r`` goes to the first column and ``\b`` one back. A tab goes to the next multiple of eight; at
+  the line's end it stays in the text as a tab, which is as wide as that. ``ESC [ n G`` goes to
+  column n, counted from 1. Where nothing was written before what is written then, there are blanks.
+- ``ESC [ n K`` erases: to the line's end, with 1 up to the cursor, with 2 all; the cursor stays.
+- ``ESC [ ... m`` (SGR) styles: 16 colours, 256 (``38;5;n``), true ones (``38;2;r;g;b``), also with
+  colons and a colour space between; bold, dim, italic, underline, inverse, strike and their ends.
+  What is unknown changes nothing, nor does one of more than 128 characters. A style goes on over
+  the line's end.
+- Every other sequence (``_base/escapes.py``) and control is taken out, unseen and inert: cursor
+  movement, titles, links, the clipboard. One that is broken off hides its line's rest at most.
+- What could turn text around (Unicode's bidirectional controls) or hide in it is shown by its
+  number, ``<U+202E>``. Joiners are left: emoji and scripts are made with them.
 """
 
 from __future__ import annotations
@@ -11,6 +26,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
+
+from tfnz_notebook._base import escapes
+from tfnz_notebook._base.text import columns
 
 #: A colour: an index of the palette (0 to 255), or (red, green, blue); None: as the text around.
 Colour = int | tuple[int, int, int] | None
@@ -38,16 +56,14 @@ class Span(NamedTuple):
 
 PLAIN: Final = Style()
 TAB: Final = 8
-#: Characters of one line; what follows is cut.
+#: Where the cursor can go beyond what is there.
+WIDEST: Final = 4096
+#: Columns of one line; what follows is cut.
 LONGEST: Final = 16_384
 
-#: CSI; then strings up to their terminator (OSC, DCS, SOS, PM, APC), unfinished ones included;
-#: then ESC and its final byte, C1's own CSI, and the controls that are done here.
 _TOKEN: Final = re.compile(
-    r"\x1b\[(?P<csi>[0-?]*[ -/]*[@-~])"
-    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c|(?=\x1b)|\Z)"
-    r"|\x1b\[[0-?]*[ -/]*|\x9b[0-?]*[ -/]*[@-~]?|\x1b[ -/]*[0-~]?"
-    r"|(?P<control>[\r\b\t])|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+    rf"(?P<csi>{escapes.CSI})|{escapes.STRING}|{escapes.SHORT}"
+    rf"|(?P<control>[\r\b\t])|{escapes.CONTROL}"
 )
 #: Controls, those of direction too, and characters without a shape that text could hide behind.
 _HIDDEN: Final = re.compile(
@@ -79,69 +95,102 @@ def sgr(style: Style, parameters: str) -> Style:
     """The style after ``ESC [ parameters m``; what is unknown changes nothing."""
     codes: Iterator[list[int]] = iter(
         [[int(part or 0) for part in each.split(":")] for each in parameters.split(";")]
-        if re.fullmatch(r"[\d;:]{0,128}", parameters)
+        if re.fullmatch(r"[\d;:]{0,128}", parameters, re.ASCII)
         else []
     )
     for code in codes:
-        match code[0]:
-            case 0:
+        match code:
+            case [0, *_]:
                 style = PLAIN
-            case 4 if code[1:] == [0]:
+            case [4, 0, *_]:
                 style = style._replace(underline=False)
-            case number if number in _FLAGS:
+            case [number, *_] if number in _FLAGS:
                 style = style._replace(**_FLAGS[number])
-            case number if 30 <= number <= 37 or 90 <= number <= 97:
+            case [number, *_] if 30 <= number <= 37 or 90 <= number <= 97:
                 style = style._replace(fg=number - 30 if number < 40 else number - 82)
-            case number if 40 <= number <= 47 or 100 <= number <= 107:
+            case [number, *_] if 40 <= number <= 47 or 100 <= number <= 107:
                 style = style._replace(bg=number - 40 if number < 50 else number - 92)
-            case 38:
-                style = style._replace(fg=_extended(code, codes, style.fg))
-            case 48:
-                style = style._replace(bg=_extended(code, codes, style.bg))
-            case 39:
+            case [38, *own]:
+                style = style._replace(fg=_extended(own, codes, style.fg))
+            case [48, *own]:
+                style = style._replace(bg=_extended(own, codes, style.bg))
+            case [39, *_]:
                 style = style._replace(fg=None)
-            case 49:
+            case [49, *_]:
                 style = style._replace(bg=None)
     return style
 
 
-def _extended(code: list[int], codes: Iterator[list[int]], before: Colour) -> Colour:
-    """``38;5;N``, ``38;2;R;G;B``, and with colons, where a colour space may stand in between."""
-    if len(code) > 1:
-        numbers = code[1:]
-        if numbers[0] == 2 and len(numbers) > 4:
-            numbers = [2, *numbers[-3:]]
+def _extended(own: list[int], codes: Iterator[list[int]], before: Colour) -> Colour:
+    """``5;N``, ``2;R;G;B``, and with colons, where a colour space may stand in between."""
+    if own:
+        kind, *values = own
+        values = values[1:4] if kind == 2 and len(values) > 3 else values
     else:
-        numbers = [next(codes, [-1])[0]]
-        wanted = {5: 1, 2: 3}.get(numbers[0], 0)
-        numbers += [next(codes, [-1])[0] for _ in range(wanted)]
-    match numbers:
-        case [5, index] if 0 <= index <= 255:
+        kind = next(codes, [-1])[0]
+        values = [next(codes, [-1])[0] for _ in range({5: 1, 2: 3}.get(kind, 0))]
+    match kind, values:
+        case 5, [index, *_] if 0 <= index <= 255:
             return index
-        case [2, red, green, blue] if all(0 <= part <= 255 for part in (red, green, blue)):
+        case 2, [red, green, blue] if all(0 <= part <= 255 for part in (red, green, blue)):
             return red, green, blue
         case _:
             return before
 
 
 class _Line:
-    """A line that is being written: characters and their styles, and where the next one goes."""
+    """A line that is being written, by columns, and where the next character goes.
+
+    Of a character that takes several columns, the first has it and the others are empty.
+    """
 
     def __init__(self) -> None:
-        self.text: list[str] = []
+        self.cells: list[str] = []
         self.styles: list[Style] = []
         self.at = 0
 
     def write(self, text: str, style: Style) -> None:
-        text = text[: max(0, LONGEST - self.at)]
-        end = self.at + len(text)
-        if self.at > len(self.text):  # what was there is erased
-            missing = self.at - len(self.text)
-            self.text += " " * missing
-            self.styles += [PLAIN] * missing
-        self.text[self.at : end] = text
-        self.styles[self.at : end] = [style] * len(text)
+        if text.isascii():
+            self._put(list(text[: max(0, LONGEST - self.at)]), style)
+            return
+        for character in text:
+            taken = columns(character)
+            if taken == 0 and self.at > 0:
+                self._join(character)
+            elif self.at < LONGEST:
+                self._put([character, *[""] * (taken - 1)], style)
+
+    def _put(self, cells: list[str], style: Style) -> None:
+        self._reach()
+        end = self.at + len(cells)
+        self._part(self.at)
+        self._part(end)
+        self.cells[self.at : end] = cells
+        self.styles[self.at : end] = [style] * len(cells)
         self.at = end
+
+    def _reach(self) -> None:
+        missing = self.at - len(self.cells)
+        if missing > 0:  # what was there is erased, or was never written
+            self.cells += " " * missing
+            self.styles += [PLAIN] * missing
+
+    def _part(self, at: int) -> None:
+        """Let no character reach over the border before a column."""
+        start = end = at
+        while 0 < start < len(self.cells) and self.cells[start] == "":
+            start -= 1
+        while start < at and end < len(self.cells) and self.cells[end] == "":
+            end += 1
+        if start < at:
+            self.cells[start:end] = " " * (end - start)
+
+    def _join(self, character: str) -> None:
+        self._reach()
+        owner = self.at - 1
+        while self.cells[owner] == "":
+            owner -= 1
+        self.cells[owner] += character
 
     def control(self, character: str, style: Style) -> None:
         match character:
@@ -151,26 +200,32 @@ class _Line:
                 self.at = max(0, self.at - 1)
             case _:
                 steps = TAB - self.at % TAB
-                over = min(steps, len(self.text) - self.at)
-                self.at += over  # a tab moves over what is there
-                self.write(" " * (steps - over), style)
+                if self.at < len(self.cells):
+                    self.at += steps
+                elif self.at < LONGEST:
+                    self._put(["\t", *[""] * (steps - 1)], style)
 
-    def erase(self, how: str) -> None:
-        if how == "2":
-            self.text, self.styles = [], []
-        elif how == "1":
-            count = min(self.at + 1, len(self.text))
-            self.text[:count] = " " * count
+    def column(self, number: int) -> None:
+        self.at = min(max(0, number - 1), WIDEST)
+
+    def erase(self, how: int) -> None:
+        if how == 0:
+            self._part(self.at)
+            del self.cells[self.at :], self.styles[self.at :]
+        elif how == 1:
+            count = min(self.at + 1, len(self.cells))
+            self._part(count)
+            self.cells[:count] = " " * count
             self.styles[:count] = [PLAIN] * count
-        else:
-            del self.text[self.at :], self.styles[self.at :]
+        elif how == 2:
+            self.cells, self.styles = [], []
 
     def spans(self) -> list[Span]:
         found: list[Span] = []
         start = 0
-        for index in range(1, len(self.text) + 1):
-            if index == len(self.text) or self.styles[index] != self.styles[start]:
-                text = "".join(self.text[start:index])
+        for index in range(1, len(self.cells) + 1):
+            if index == len(self.cells) or self.styles[index] != self.styles[start]:
+                text = "".join(self.cells[start:index])
                 found.append(Span(visible(text), self.styles[start]))
                 start = index
         return found
@@ -208,21 +263,30 @@ def lines(data: bytes) -> list[list[Span]]:
 
 
 def _line(piece: str, style: Style) -> tuple[list[Span], Style]:
-    if piece.isprintable():  # most lines are: no sequence, no control
-        text = visible(piece[:LONGEST])
-        return ([Span(text, style)] if text else []), style
+    if piece.isprintable() and 2 * len(piece) <= LONGEST:  # most are: no sequence, no control
+        return ([Span(visible(piece), style)] if piece else []), style
     line = _Line()
     at = 0
     for token in _TOKEN.finditer(piece):
         if token.start() > at:
             line.write(piece[at : token.start()], style)
         at = token.end()
-        csi, control = token["csi"], token["control"]
-        if control:
-            line.control(control, style)
-        elif csi and csi[-1] == "m":
-            style = sgr(style, csi[:-1])
-        elif csi and csi[-1] == "K":
-            line.erase(csi[:-1])
-    line.write(piece[at:], style)
+        if token["control"]:
+            line.control(token["control"], style)
+        elif token["csi"]:
+            style = _sequence(line, token["csi"], style)
+    if at < len(piece):
+        line.write(piece[at:], style)
     return line.spans(), style
+
+
+def _sequence(line: _Line, csi: str, style: Style) -> Style:
+    parameters, final = csi[2 if csi[0] == "\x1b" else 1 : -1], csi[-1]
+    if final == "m":
+        return sgr(style, parameters)
+    if final in "KG" and re.fullmatch(r"\d{0,9}", parameters, re.ASCII):
+        if final == "K":
+            line.erase(int(parameters or 0))
+        else:
+            line.column(int(parameters or 1))
+    return style

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Final, NamedTuple
 
+from tfnz_notebook._base.numbers import size
 from tfnz_notebook.widgets.saved.ansi import Colour, Parser, Span, Style, visible
-from tfnz_notebook.widgets.status import Status, amount
+from tfnz_notebook.widgets.status import Status
 
 #: Most lines and characters of plain text; most lines, and bytes of markup, of HTML.
 TEXT_LINES, TEXT_SIZE = 200, 16 << 10
@@ -109,10 +110,10 @@ def plain(found: Sequence[Row], above: int = 0, status: str = "", *, gone: int =
     ``above``: bytes before ``found``; ``gone`` of them are not in the log any more.
     """
     kept: list[str] = []
-    size = 0
+    taken = 0
     for row in reversed(found[-TEXT_LINES:]):
-        size += row.size
-        if size > TEXT_SIZE and kept:
+        taken += row.size
+        if taken > TEXT_SIZE and kept:
             break
         kept.append("".join(span.text for span in row.spans)[:TEXT_SIZE])
     above += sum(row.size for row in found[: len(found) - len(kept)])
@@ -202,11 +203,11 @@ def _text(text: str) -> str:
     return html.escape(visible(text))
 
 
-def _above(size: int, gone: int) -> str:
+def _above(before: int, gone: int) -> str:
     if gone:
-        lost = f"the first {amount(gone)} of it dropped"
-        return f"{amount(size)} above, {lost}: process.log() has the rest"
-    return f"{amount(size)} above: process.log() has all of it"
+        lost = f"the first {size(gone)} of it dropped"
+        return f"{size(before)} above, {lost}: process.log() has the rest"
+    return f"{size(before)} above: process.log() has all of it"
 
 
 def _cost(row: Row) -> int:

@@ -10,6 +10,7 @@ import re
 from itertools import groupby
 from typing import Any, Final
 
+from tfnz_notebook._base import escapes
 from tfnz_notebook.widgets.saved.ansi import Colour, Span, Style, visible
 from tfnz_notebook.widgets.saved.ansi import lines as plain_lines
 
@@ -21,8 +22,7 @@ HISTORY: Final = 1000
 _ALTERNATE: Final = re.compile(r"\x1b\[\?(?:1049|1047|47)([hl])")
 #: What pyte does not know and would print or stumble over: strings, and private modes of keyboards.
 _STRINGS: Final = re.compile(
-    r"\x1b[\]PX^_][^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c|(?=\x1b)|\Z)|\x1b\[[<=>][0-?]*[ -/]*[@-~]"
-    r"|\x1b\[[0-?]+[ -/]+[@-~]"
+    rf"{escapes.STRING}|\x1b\[[<=>][0-?]*[ -/]*[@-~]|\x1b\[[0-?]+[ -/]+[@-~]"
 )
 _NAMES: Final = ("black", "red", "green", "brown", "blue", "magenta", "cyan", "white")
 

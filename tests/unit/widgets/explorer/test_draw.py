@@ -61,8 +61,8 @@ def test_a_card() -> None:
     drawn = text.draw(card(created=time.time() - 125))
     assert drawn.split("\n") == [
         "container web: running",
-        "  image nginx  id cccccccccccc  node first  up 2 min",
-        "  cpu 50.0 %  memory 3.0 MiB of 256 MiB  pids 4",
+        "  image nginx  id cccccccccccc  node first  up 2 min 05 s",
+        "  cpu 50 %  memory 3 MiB of 256 MiB  pids 4",
         "  PID  STATE    COMMAND",
         "    7  running  main process",
         "   12  running  vmstat 1",
@@ -80,7 +80,7 @@ def test_a_failure_says_why() -> None:
 
 def test_a_pull_says_how_far_it_is() -> None:
     info = card(state="pulling", text="layer 1", done=1 << 20, total=4 << 20)
-    assert "pulling 25 %" in text.draw(info) and "layer 1 1.0 MiB of 4.0 MiB" in text.draw(info)
+    assert "pulling 25 %" in text.draw(info) and "layer 1 1 MiB of 4 MiB" in text.draw(info)
     assert "pulling" in text.draw(card(state="pulling"))  # nothing known yet
 
 
@@ -100,7 +100,7 @@ def test_a_table_of_processes() -> None:
     assert text.draw(ps()) == "session s has no containers"
 
 
-MEASURED = ["web", "running", "50.0", "%", "3.0", "MiB", "/", "256", "MiB", "2.0", "KiB/s"]
+MEASURED = ["web", "running", "50", "%", "3", "MiB", "/", "256", "MiB", "2", "KiB/s"]
 MEASURED += ["0", "B/s", "4"]
 
 
@@ -114,7 +114,7 @@ def test_a_table_of_usage() -> None:
 def test_places_and_tunnels() -> None:
     assert text.draw(LOCATION).split("\n") == [
         "location podman: podman 4.3, session s",
-        "  node first: 1.5 of 2 cores and 1.0 GiB of 8.0 GiB free, 0 containers run",
+        "  node first: 1.5 of 2 cores and 1 GiB of 8 GiB free, 0 containers running",
         "  container web (nginx): running",
         "  (2 more containers)",
     ]

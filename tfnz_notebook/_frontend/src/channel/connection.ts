@@ -7,6 +7,7 @@
 // is never sent twice: input that a broken lane did not acknowledge is reported, not repeated, because a command that
 // runs twice is worse than one that must be typed again.
 import type { CarrierKind, Channel, ConnectOptions, Said } from "../hub.js";
+import { size } from "../numbers.js";
 import type { FromView } from "../protocol.js";
 import { type Ends, type Line, type Ticket, onWake, openComm, openDirect, viewsUrl } from "./carriers.js";
 import { type Head, newId } from "./frames.js";
@@ -35,8 +36,6 @@ interface Lane {
 }
 
 const NOBODY = "neither the kernel nor the Jupyter server answers";
-
-const counted = (bytes: number): string => `${bytes} byte${bytes === 1 ? "" : "s"}`;
 
 export class Connection implements Channel {
   readonly view = newId();
@@ -467,7 +466,7 @@ export class Connection implements Channel {
     const reachable = this.current ?? this.next ?? this.told === null;
     if (!reachable || !this.input.put(bytes)) {
       const why = reachable ? "the process does not read as fast" : NOBODY;
-      this.o.handlers.error?.(`Cannot send ${counted(bytes.length)} of input: ${why}.`, "stdin");
+      this.o.handlers.error?.(`Cannot send ${size(bytes.length)} of input: ${why}.`, "stdin");
       return;
     }
     this.pump();
@@ -491,11 +490,10 @@ export class Connection implements Channel {
 
   /** A lane is gone with input on the way. */
   private lost(lane: Lane): void {
-    const size = aboard(lane.unacked);
+    const lost = aboard(lane.unacked);
     lane.unacked.clear();
-    if (size === 0) return;
-    const what = size === 1 ? "the last byte" : `the last ${size} bytes`;
-    this.o.handlers.error?.(`Cannot tell whether ${what} of input arrived: the connection broke. Look before you type again.`, "stdin");
+    if (lost === 0) return;
+    this.o.handlers.error?.(`Cannot tell whether the last ${size(lost)} of input arrived: the connection broke. Look before you type again.`, "stdin");
   }
 
   private giveUpWaiting(): void {
@@ -503,7 +501,7 @@ export class Connection implements Channel {
       this.o.handlers.error?.(`Cannot send ${t}: ${NOBODY}.`, t);
     }
     if (this.input.empty) return;
-    this.o.handlers.error?.(`Cannot send ${counted(this.input.size)} of input: ${NOBODY}.`, "stdin");
+    this.o.handlers.error?.(`Cannot send ${size(this.input.size)} of input: ${NOBODY}.`, "stdin");
     this.input.drop();
   }
 

@@ -1,11 +1,12 @@
 // A container's card.
-import { element } from "../status.js";
-import { duration } from "../words.js";
+import { elapsed, percent, plural, progress, rate, size } from "../numbers.js";
+import { element, set } from "../status.js";
+import { short } from "../words.js";
 import { Controls } from "./controls.js";
 import type { Desk, Drawing } from "./desk.js";
 import type { Container, ContainerInfo, Process, Tunnel } from "./info.js";
 import { Link } from "./link.js";
-import { Fact, Rows, Sparkline, bytes, percent, rate, set, word } from "./parts.js";
+import { Fact, Rows, Sparkline, word } from "./parts.js";
 import { ProcessCells } from "./process.js";
 
 /** What a container is doing, for the dot and in words. */
@@ -14,7 +15,7 @@ export function doing(told: Pick<Container, "state" | "returncode">): { dot: str
     case "running":
       return { dot: "running", text: "running" };
     case "exited":
-      return { dot: told.returncode ? "bad" : "ok", text: told.returncode === null ? "exited" : `exited ${told.returncode}` };
+      return { dot: told.returncode ? "bad" : "ok", text: told.returncode === null ? "exited" : short(told.returncode) };
     case "failed":
       return { dot: "bad", text: "failed" };
     case "destroyed":
@@ -99,7 +100,7 @@ export class Card implements Drawing<ContainerInfo> {
     const running = told.state === "running";
     set(this.#name, told.title, told.title);
     set(this.#image, told.title === told.image ? "" : told.image, told.image);
-    set(this.#up, running && told.created ? `up ${duration(desk.now() - told.created)}` : "");
+    set(this.#up, running && told.created ? `up ${elapsed(desk.now() - told.created)}` : "");
     this.#updatePull(told);
     this.#updateUse(told);
     this.#facts.id.say(told.id.slice(0, 12), told.id);
@@ -110,7 +111,7 @@ export class Card implements Drawing<ContainerInfo> {
     this.#table.hidden = told.processes.length === 0;
     this.#processes?.update(told.processes);
     this.#more.hidden = told.more === 0;
-    set(this.#more, `${told.more} more processes`);
+    set(this.#more, plural(told.more, "more process"));
     this.#updateLog(told);
   }
 
@@ -148,8 +149,7 @@ export class Card implements Drawing<ContainerInfo> {
     } else {
       this.#progress.removeAttribute("value"); // how much there is, is not known yet
     }
-    const of = pull.total > 0 ? `${bytes(pull.done)} of ${bytes(pull.total)}` : pull.done > 0 ? bytes(pull.done) : "";
-    set(this.#pulled, [of, pull.text].filter(Boolean).join(" · "), pull.text);
+    set(this.#pulled, [progress(pull.done, pull.total), pull.text].filter(Boolean).join(" · "), pull.text);
   }
 
   #updateUse(told: ContainerInfo): void {
@@ -190,7 +190,7 @@ export class Card implements Drawing<ContainerInfo> {
 }
 
 function of(memory: number, limit: number | null): string {
-  return limit ? `${bytes(memory)} of ${bytes(limit)}` : bytes(memory);
+  return limit ? `${size(memory)} of ${size(limit)}` : size(memory);
 }
 
 function tunnelRow(): { el: HTMLElement; update(item: Tunnel): void } {

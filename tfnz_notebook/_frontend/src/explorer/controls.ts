@@ -1,8 +1,8 @@
 // What can be done to a container: stop, and destroy after a second click.
-import { button, element } from "../status.js";
+import { button, element, set } from "../status.js";
 import type { Desk } from "./desk.js";
 import type { Container } from "./info.js";
-import { set, word } from "./parts.js";
+import { word } from "./parts.js";
 import { label } from "./process.js";
 
 export class Controls {

@@ -1,7 +1,6 @@
 // A link to a tunnel, safe to click on.
-import { element } from "../status.js";
+import { element, set } from "../status.js";
 import { address } from "./desk.js";
-import { set } from "./parts.js";
 
 export class Link {
   readonly el = element("a", "tfnz-link");

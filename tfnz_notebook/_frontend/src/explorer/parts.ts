@@ -1,43 +1,10 @@
 // Small things that cards and tables are made of. The page is touched only where something is new.
-import { element } from "../status.js";
-import { signalName } from "../words.js";
+import { element, set } from "../status.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** Text and title of an element, if they are not that already. */
-export function set(target: HTMLElement, text: string, title = ""): void {
-  if (target.textContent !== text) target.textContent = text;
-  if (target.title !== title) target.title = title;
-}
-
 export function mark(target: HTMLElement, name: string, value: string): void {
   if (target.dataset[name] !== value) target.dataset[name] = value;
-}
-
-/** 12345678 → "11.8 MiB": what limits are given in. */
-export function bytes(number: number | null): string {
-  if (number === null) return "";
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
-  let value = number;
-  let unit = 0;
-  while (value >= 999.5 && unit < units.length - 1) {
-    value /= 1024;
-    unit += 1;
-  }
-  return `${unit === 0 || value >= 99.95 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
-}
-
-export function rate(number: number | null): string {
-  return number === null ? "" : `${bytes(number)}/s`;
-}
-
-export function percent(number: number | null): string {
-  return number === null ? "" : `${number.toFixed(1)} %`;
-}
-
-/** How something ended, short enough for a column. */
-export function ended(returncode: number): string {
-  return returncode < 0 ? (signalName(-returncode).split(" (")[0] ?? "") : `exit ${returncode}`;
 }
 
 /** A button with a word in it. */

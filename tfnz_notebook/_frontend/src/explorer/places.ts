@@ -1,9 +1,10 @@
 // Cards of a location and of a node.
-import { element } from "../status.js";
+import { number, plural, share, size } from "../numbers.js";
+import { element, set } from "../status.js";
 import { doing } from "./card.js";
 import type { Desk, Drawing } from "./desk.js";
 import type { LocationInfo, Node, NodeInfo, Summary } from "./info.js";
-import { Fact, type Row, Rows, bytes, mark, set } from "./parts.js";
+import { Fact, type Row, Rows, mark } from "./parts.js";
 
 /** How much of something is in use: a bar and the words beside it. */
 class Gauge {
@@ -21,7 +22,7 @@ class Gauge {
   say(free: number, whole: number, words: string): void {
     const used = whole > 0 ? Math.min(1, Math.max(0, 1 - free / whole)) : 0;
     this.#bar.value = used;
-    this.#bar.title = `${this.#name}: ${Math.round(100 * used)} % in use`;
+    this.#bar.title = `${this.#name}: ${share(used, 1)} in use`;
     mark(this.#bar, "tone", used > 0.9 ? "bad" : "good");
     set(this.#text, words);
   }
@@ -42,9 +43,9 @@ class NodeLine implements Row<Node> {
   update(told: Node): void {
     const labels = Object.entries(told.labels).map(([key, value]) => `${key}: ${value}`);
     this.#name.say(told.name, labels.join("\n"));
-    this.#cores.say(told.cpu_free, told.cpus, `${told.cpu_free.toFixed(1)} of ${told.cpus} free`);
-    this.#memory.say(told.memory_free, told.memory, `${bytes(told.memory_free)} of ${bytes(told.memory)} free`);
-    set(this.#run, told.containers === 1 ? "1 container runs" : `${told.containers} containers run`);
+    this.#cores.say(told.cpu_free, told.cpus, `${number(told.cpu_free, 3, 1)} of ${told.cpus} free`);
+    this.#memory.say(told.memory_free, told.memory, `${size(told.memory_free)} of ${size(told.memory)} free`);
+    set(this.#run, `${plural(told.containers, "container")} running`);
   }
 }
 
@@ -109,7 +110,7 @@ export class LocationCard implements Drawing<LocationInfo> {
     this.#containers.update(told.containers);
     this.#table.hidden = told.containers.length === 0;
     this.#more.hidden = told.more === 0;
-    set(this.#more, `${told.more} more containers`);
+    set(this.#more, plural(told.more, "more container"));
   }
 }
 

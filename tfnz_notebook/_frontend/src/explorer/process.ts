@@ -1,8 +1,9 @@
 // A row for a process: what it is, how it does, and what can be done to it.
-import { button, element } from "../status.js";
+import { button, element, set } from "../status.js";
+import { short } from "../words.js";
 import type { Desk } from "./desk.js";
 import type { Process } from "./info.js";
-import { type Row, ended, mark, set } from "./parts.js";
+import { type Row, mark } from "./parts.js";
 
 /** The cells of a process; a table places them. */
 export class ProcessCells implements Row<Process> {
@@ -37,8 +38,7 @@ export class ProcessCells implements Row<Process> {
     const going = runs && (desk.pending("process.stop", args) || desk.pending("process.kill", args));
     set(this.command, told.text, told.text);
     set(this.pid, told.pid ? String(told.pid) : "");
-    const how = told.returncode === null ? (going ? "stopping…" : "running") : ended(told.returncode);
-    set(this.state, told.why && !runs ? `${how}, ${told.why}` : how);
+    set(this.state, told.returncode === null ? (going ? "stopping…" : "running") : short(told.returncode, told.why));
     mark(this.state, "tone", runs ? "good" : told.returncode ? "bad" : "quiet");
     mark(this.el, "ended", String(!runs));
     if (this.#name !== told.text) {

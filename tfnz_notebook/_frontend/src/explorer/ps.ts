@@ -1,12 +1,12 @@
 // %tf_ps: the containers of a session, and beneath each its processes.
-import { element } from "../status.js";
-import { duration } from "../words.js";
+import { elapsed, plural, share } from "../numbers.js";
+import { element, set } from "../status.js";
 import { doing } from "./card.js";
 import { Controls } from "./controls.js";
 import type { Desk, Drawing } from "./desk.js";
 import type { Container, Process, PsInfo, Tunnel } from "./info.js";
 import { Link } from "./link.js";
-import { type Row, Rows, mark, set } from "./parts.js";
+import { type Row, Rows, mark } from "./parts.js";
 import { ProcessCells } from "./process.js";
 
 /** A row of the table: a container's, or one of its processes'. */
@@ -66,7 +66,7 @@ export class Ps implements Drawing<PsInfo> {
     this.#table.hidden = told.containers.length === 0;
     this.#none.hidden = told.containers.length > 0;
     this.#more.hidden = told.more === 0;
-    set(this.#more, `${told.more} more containers`);
+    set(this.#more, plural(told.more, "more container"));
   }
 }
 
@@ -97,14 +97,14 @@ class ContainerRow implements Row<Line> {
   update({ container }: Line): void {
     const { pull } = container;
     const { text, dot } = doing(container);
-    const part = pull && pull.total > 0 ? ` ${Math.floor((100 * Math.min(pull.done, pull.total)) / pull.total)} %` : "";
+    const part = pull ? ` ${share(pull.done, pull.total)}`.trimEnd() : "";
     const more = container.more > 0 ? ` (+${container.more})` : "";
     set(this.#name, container.title + more, `${container.title}, id ${container.id.slice(0, 12)}`);
     set(this.#image, container.image, container.image);
     set(this.#does, this.#desk.pending("destroy", { container: container.id }) ? "destroying…" : text + part, container.error);
     mark(this.#does, "tone", dot === "running" ? "good" : dot === "bad" ? "bad" : "quiet");
     const running = container.state === "running" && container.created > 0;
-    set(this.#up, running ? duration(this.#desk.now() - container.created).replace(/ min \d+ s$/, " min") : "");
+    set(this.#up, running ? elapsed(this.#desk.now() - container.created) : "");
     this.#links.update(container.tunnels);
     this.#controls.update(container);
   }

@@ -1,9 +1,10 @@
 // %tf_top: what containers use, one line each, sorted by whatever column is clicked.
-import { element } from "../status.js";
+import { percent, plural, rate, size } from "../numbers.js";
+import { element, set } from "../status.js";
 import { doing } from "./card.js";
 import type { Desk, Drawing } from "./desk.js";
 import type { TopInfo, Usage } from "./info.js";
-import { type Row, Rows, Sparkline, bytes, mark, percent, rate, set } from "./parts.js";
+import { type Row, Rows, Sparkline, mark } from "./parts.js";
 
 type Line = TopInfo["containers"][number];
 type Key = "title" | "cpu" | "memory" | "read" | "written" | "received" | "sent" | "pids";
@@ -72,7 +73,7 @@ export class Top implements Drawing<TopInfo> {
     this.#table.hidden = told.containers.length === 0;
     this.#none.hidden = told.containers.length > 0;
     this.#more.hidden = told.more === 0;
-    set(this.#more, `${told.more} more containers`);
+    set(this.#more, plural(told.more, "more container"));
   }
 
   #arranged(lines: Line[]): Line[] {
@@ -122,9 +123,9 @@ class UsageRow implements Row<Line> {
     set(this.#name, told.title, `${told.title}, ${told.image}: ${state}`);
     mark(this.el, "ended", String(told.state !== "running"));
     set(this.#percent, told.state === "running" ? percent(usage?.cpu ?? null) || "…" : state);
-    const limit = usage?.limit ? `limit ${bytes(usage.limit)}` : "no limit";
-    const short = usage?.limit ? ` / ${bytes(usage.limit)}` : "";
-    set(this.#bytes, usage?.memory != null ? bytes(usage.memory) + short : "", limit);
+    const limit = usage?.limit ? `limit ${size(usage.limit)}` : "no limit";
+    const short = usage?.limit ? ` / ${size(usage.limit)}` : "";
+    set(this.#bytes, usage?.memory != null ? size(usage.memory) + short : "", limit);
     this.#cpus.draw(usage?.cpus ?? [], 20);
     this.#memories.draw(usage?.memories ?? [], usage?.limit ?? 1.25 * (usage?.memory ?? 0));
     COLUMNS.slice(3).forEach(([key], i) => {

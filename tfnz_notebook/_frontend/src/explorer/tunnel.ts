@@ -1,9 +1,10 @@
 // A tunnel's card, and with `preview` a frame that shows what answers there.
-import { element } from "../status.js";
+import { plural } from "../numbers.js";
+import { element, set } from "../status.js";
 import { type Desk, type Drawing, address } from "./desk.js";
 import type { TunnelInfo } from "./info.js";
 import { Link } from "./link.js";
-import { set, word } from "./parts.js";
+import { word } from "./parts.js";
 
 /**
  * What a previewed page may do: run, and have forms. Not move the notebook's page away, not open windows.
@@ -49,8 +50,7 @@ export class TunnelCard implements Drawing<TunnelInfo> {
     this.#local = told.local;
     this.#path = told.path;
     set(this.#to, `→ port ${told.port} of ${told.container}`, told.image);
-    const open = told.connections === 1 ? "1 connection" : `${told.connections} connections`;
-    set(this.#connections, told.open && told.connections > 0 ? open : "");
+    set(this.#connections, told.open && told.connections > 0 ? plural(told.connections, "connection") : "");
     this.#end.hidden = !told.open;
     this.#end.disabled = this.#desk.lost || this.#desk.pending("close");
     const works = told.open && told.state === "running" && told.listening === true;

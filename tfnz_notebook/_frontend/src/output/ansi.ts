@@ -1,9 +1,5 @@
-// A stream of bytes as styled text: what a line-oriented view shows of it. The same rules as widgets/saved/ansi.py.
-//
-// SGR sequences style, \r goes back to the line's beginning and \b one character, ESC [K erases, ESC [G goes to a
-// column, a tab moves on. Every other control sequence (cursor movement, titles, links, the clipboard) is taken out,
-// unseen and inert, also where it is cut into pieces by chunk borders. What cannot be decoded is U+FFFD, and what could
-// turn text around or hide in it is shown by its number.
+// A stream of bytes as styled text: what a line-oriented view shows of it, wherever the chunks are cut. The rules are in
+// widgets/saved/ansi.py, which does the same for what is saved; tests/vectors/text.json holds both to them.
 
 /** An index of the palette (0 to 255) or "#rrggbb"; undefined: as the text around. */
 export type Colour = number | string | undefined;
@@ -27,21 +23,21 @@ export interface Sink {
   newline(): void;
   carriageReturn(): void;
   backspace(): void;
-  tab(): void;
+  tab(style: Style): void;
   erase(how: number): void;
   column(number: number): void;
 }
 
 const CONTROL = /[\x00-\x1f\x7f-\x9f]/g;
 const HIDDEN =
-  /[\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|\udb40[\udc00-\udfff]/g;
-const CSI = /^([0-?]*)[ -/]*([@-~])/;
-const CSI_PART = /^[0-?]*[ -/]*/;
-const ESCAPE = /^[ -/]*[0-~]/;
-const ESCAPE_PART = /^[ -/]*$/;
+  /[\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e0fff}]/gu;
+const CSI = /([0-?]*[ -/]*)([@-~]?)/y;
+const ESCAPE = /[ -/]*([0-~]?)/y;
 const STRING_END = /[\x07\x1b\x9c\n\x18\x1a]/g;
+/** Of an unfinished sequence so much is kept; one as long does nothing. */
 const LONGEST_SEQUENCE = 256;
 
+/** Text in which nothing turns others around or hides. */
 export function visible(text: string): string {
   return text.replace(HIDDEN, (found) => {
     const code = found.codePointAt(0) as number;
@@ -49,8 +45,11 @@ export function visible(text: string): string {
   });
 }
 
+// A byte order mark is a character that hides, like others.
+const decoder = (): TextDecoder => new TextDecoder("utf-8", { ignoreBOM: true });
+
 export class Ansi {
-  private decoder = new TextDecoder();
+  private decoder = decoder();
   private rest = ""; // an unfinished sequence
   private inString = false; // OSC and its like, until their end
   private style: Style = PLAIN;
@@ -64,7 +63,7 @@ export class Ansi {
   /** The stream is over, or goes on elsewhere: what was unfinished is done with. */
   end(): void {
     this.take(this.decoder.decode());
-    this.decoder = new TextDecoder();
+    this.decoder = decoder();
     this.rest = "";
     this.inString = false;
     this.style = PLAIN;
@@ -82,7 +81,7 @@ export class Ansi {
       CONTROL.lastIndex = at;
       const found = CONTROL.exec(text);
       const until = found ? found.index : text.length;
-      if (until > at) this.sink.text(visible(text.slice(at, until)), this.style);
+      if (until > at) this.sink.text(text.slice(at, until), this.style);
       at = found ? this.control(text, until) : until;
     }
   }
@@ -100,7 +99,7 @@ export class Ansi {
         this.sink.backspace();
         break;
       case 0x09:
-        this.sink.tab();
+        this.sink.tab(this.style);
         break;
       case 0x1b:
         return this.escape(text, at);
@@ -126,30 +125,28 @@ export class Ansi {
       this.inString = true;
       return at + 2;
     }
-    const rest = text.slice(at + 1, at + 1 + LONGEST_SEQUENCE);
-    const whole = ESCAPE.exec(rest);
-    if (whole) return at + 1 + whole[0].length;
-    return ESCAPE_PART.test(rest) ? this.later(text, at) : at + 1;
+    ESCAPE.lastIndex = at + 1;
+    const [part, final] = ESCAPE.exec(text) as unknown as [string, string];
+    const end = at + 1 + part.length;
+    return final || end < text.length ? end : this.later(text, at);
   }
 
   private csi(text: string, at: number, from: number): number {
-    const rest = text.slice(from, from + LONGEST_SEQUENCE);
-    const whole = CSI.exec(rest);
-    if (!whole) {
-      const part = (CSI_PART.exec(rest) as RegExpExecArray)[0].length;
-      return part === rest.length ? this.later(text, at) : from + part; // broken off by something else
-    }
-    const [all, parameters, final] = whole as unknown as [string, string, string];
+    CSI.lastIndex = from;
+    const [all, parameters, final] = CSI.exec(text) as unknown as [string, string, string];
+    const end = from + all.length;
+    if (!final && end === text.length) return this.later(text, at);
     if (final === "m") this.style = sgr(this.style, parameters);
-    else if (final === "K") this.sink.erase(Number(parameters) || 0);
-    else if (final === "G") this.sink.column(Number(parameters) || 1);
-    return from + all.length;
+    else if (/^\d{0,9}$/.test(parameters)) {
+      if (final === "K") this.sink.erase(Number(parameters));
+      else if (final === "G") this.sink.column(Number(parameters || 1));
+    }
+    return end;
   }
 
-  /** Keeps what began at `at` until more has come; what never ends is let go of. */
+  /** Keeps what began at `at` until more has come. */
   private later(text: string, at: number): number {
-    if (text.length - at >= LONGEST_SEQUENCE) return at + 1;
-    this.rest = text.slice(at);
+    this.rest = text.slice(at, at + LONGEST_SEQUENCE - 1) + text.slice(Math.max(at + LONGEST_SEQUENCE - 1, text.length - 1));
     return text.length;
   }
 
@@ -205,7 +202,7 @@ function extended(codes: number[][], at: number): [Colour, number] {
   const used = own.length > 0 ? 0 : kind === 5 ? 2 : kind === 2 ? 4 : 1;
   const byte = (n: number | undefined): n is number => n !== undefined && n >= 0 && n <= 255;
   if (kind === 5 && byte(values[0])) return [values[0], used];
-  const rgb = own.length > 4 ? values.slice(-3) : values.slice(0, 3);
+  const rgb = own.length > 4 ? values.slice(1, 4) : values;
   if (kind === 2 && rgb.length === 3 && rgb.every(byte)) {
     return [`#${rgb.map((n) => n.toString(16).padStart(2, "0")).join("")}`, used];
   }

@@ -1,5 +1,5 @@
 // Runs of text as nodes: the page is only ever given text, and styles made of numbers.
-import { type Colour, PLAIN, type Style } from "./ansi.js";
+import { type Colour, PLAIN, type Style, visible } from "./ansi.js";
 import { type Run, alike } from "./pen.js";
 
 const CUBE = [0, 95, 135, 175, 215, 255];
@@ -43,6 +43,7 @@ export function draw(parent: HTMLElement, runs: readonly Run[]): void {
     const { style } = runs[i] as Run;
     let text = "";
     for (; i < runs.length && alike((runs[i] as Run).style, style); i += 1) text += (runs[i] as Run).text;
+    text = visible(text);
     if (!alike(style, PLAIN)) {
       parent.append(span(text, style));
     } else if (parent.lastChild?.nodeType === Node.TEXT_NODE) {

@@ -6,7 +6,7 @@
 import { Ansi, type Style, PLAIN } from "./ansi.js";
 import { draw } from "./draw.js";
 import { Pen, type Run } from "./pen.js";
-import { size } from "../words.js";
+import { size } from "../numbers.js";
 
 const BLOCK_LINES = 100;
 const BLOCK_SIZE = 16 * 1024;
@@ -42,7 +42,7 @@ class Block {
     this.openEl = null;
     draw(el, this.pending);
     this.pending = [];
-    if (this.open && this.open.pen.length > 0) {
+    if (this.open && this.open.pen.size > 0) {
       this.openEl = document.createElement("span");
       draw(this.openEl, this.open.pen.runs);
       el.append(this.openEl);
@@ -62,7 +62,6 @@ class Writer {
   readonly ansi: Ansi;
   block: Block | null = null;
   ragged = false;
-  private style: Style = PLAIN;
 
   constructor(
     readonly stream: number,
@@ -73,8 +72,8 @@ class Writer {
       newline: () => home.commit(this, true),
       carriageReturn: () => this.pen.home(),
       backspace: () => this.pen.back(),
-      tab: () => {
-        this.pen.tab(this.style);
+      tab: (style) => {
+        this.pen.tab(style);
         this.touch();
       },
       erase: (how) => {
@@ -86,10 +85,9 @@ class Writer {
   }
 
   private text(text: string, style: Style): void {
-    this.style = style;
     let rest = text;
-    while (this.pen.length + rest.length > LONGEST) {
-      let room = Math.max(1, LONGEST - this.pen.length);
+    while (this.pen.size + rest.length > LONGEST) {
+      let room = Math.max(1, LONGEST - this.pen.size);
       if (/[\ud800-\udbff]/.test(rest[room - 1] as string)) room += 1;
       this.pen.write(rest.slice(0, room), style);
       rest = rest.slice(room);
@@ -135,7 +133,7 @@ export class Transcript {
   end(stream: number): void {
     const writer = this.writer(stream);
     writer.ansi.end();
-    if (writer.pen.length > 0) this.commit(writer, true);
+    if (writer.pen.size > 0) this.commit(writer, true);
   }
 
   gap(left: number): void {
@@ -184,13 +182,13 @@ export class Transcript {
 
   /** A line, or a piece of a long one, is done. */
   commit(writer: Writer, whole: boolean): void {
-    const { length } = writer.pen;
+    const { size: written } = writer.pen;
     const block = writer.block && !writer.block.dead ? writer.block : this.appendable(writer.stream);
     block.pending.push(...writer.pen.take());
     if (whole) block.pending.push({ text: "\n", style: PLAIN });
     block.open = null;
     writer.block = null;
-    this.count(block, 1, length + (whole ? 1 : 0));
+    this.count(block, 1, written + (whole ? 1 : 0));
     this.mark(block);
   }
 

@@ -1,6 +1,6 @@
 // uPlot on a stretch of rows: one scale for each unit, the first two with an axis; drag to zoom.
 import uPlot from "uplot";
-import { clock, range, tickLabel, ticks, timeStep, step, scale, human } from "./units.js";
+import { bounds, clock, labels, step, ticks, timeStep } from "./units.js";
 
 export interface Line {
   name: string;
@@ -48,11 +48,8 @@ export class Chart {
       grid: { ...grid, show: side === 3 },
       gap: 6,
       size: (u, values, index) => this.#room(u, values, index),
-      splits: (_u, _axis, low, high) => ticks(low, high, range(low, high, unit)[2]),
-      values: (_u, splits) => {
-        const [factor, name] = scale(Math.max(...splits.map(Math.abs)), unit);
-        return splits.map((tick) => tickLabel(tick, factor, name));
-      },
+      splits: (_u, _axis, low, high) => ticks(low, high, bounds(low, high, unit)[2]),
+      values: (_u, splits) => labels(splits, unit),
     });
     this.#plot = new uPlot(
       {
@@ -113,7 +110,7 @@ export class Chart {
   readonly #release: () => void;
 
   #vertical(low: number | null, high: number | null, unit: string): [number, number] {
-    const [bottom, top] = range(low ?? NaN, high ?? NaN, unit);
+    const [bottom, top] = bounds(low ?? NaN, high ?? NaN, unit);
     return [bottom, top];
   }
 
@@ -130,7 +127,7 @@ export class Chart {
   #across(u: uPlot, low: number, high: number): number[] {
     const most = Math.max(2, u.bbox.width / devicePixelRatio / TICK_GAP);
     if (!this.time) {
-      this.#distance = step(high - low, most);
+      this.#distance = step(low, high, most);
       return ticks(low, high, this.#distance);
     }
     this.#distance = timeStep(high - low, most);
@@ -140,7 +137,7 @@ export class Chart {
   }
 
   #below(splits: number[]): string[] {
-    return splits.map((tick) => (this.time ? clock(tick, this.#distance) : human(tick)));
+    return this.time ? splits.map((tick) => clock(tick, this.#distance)) : labels(splits, "");
   }
 
   #marked(u: uPlot): void {

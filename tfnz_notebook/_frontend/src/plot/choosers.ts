@@ -1,6 +1,6 @@
 // What may be chosen: how far back is shown, and which columns are. Native controls: they work by keyboard everywhere.
+import { count, duration } from "../numbers.js";
 import { element } from "../status.js";
-import { duration } from "../words.js";
 import type { Info } from "../plot.js";
 
 const WINDOWS = [30, 60, 300];
@@ -55,7 +55,7 @@ export class Choosers {
     if (offered !== this.#offered) {
       this.#offered = offered;
       const name = (size: number): string =>
-        x !== "time" ? `${size.toLocaleString("en")}` : duration(size).replace(" 00 s", "").replace(" 00 min", "");
+        x !== "time" ? count(size) : duration(size);
       this.window.replaceChildren(...[...sizes, 0].map((size) => new Option(size ? name(size) : "all", String(size))));
     }
     this.window.value = String(window);

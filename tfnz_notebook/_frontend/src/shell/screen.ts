@@ -2,7 +2,7 @@
 import { Terminal } from "@xterm/xterm";
 import { guard } from "./guard.js";
 import { theme } from "./palette.js";
-import { Unicode11 } from "./widths.js";
+import { Unicode11 } from "./unicode.js";
 
 export interface Size {
   rows: number;

@@ -1,6 +1,5 @@
-// How many columns a character takes, by Unicode 11: what @xterm/addon-unicode11 says, in a tenth of its size (the
-// test compares the two for every code point). The default of xterm.js is Unicode 6, in which emoji are narrow.
-import type { IUnicodeVersionProvider } from "@xterm/xterm";
+// How many columns a character takes in a terminal, by Unicode 11: what @xterm/addon-unicode11 says, in a tenth of its
+// size (the test compares the two for every code point), and what _base/text.py says by the Unicode of its Python.
 
 // Ranges from U+00A0 on, in base 36: how many characters lie before each, how many it has.
 const ZERO = `
@@ -29,7 +28,7 @@ const LIMIT = 0x110000;
 
 let table: Uint8Array | undefined;
 
-function widths(): Uint8Array {
+function decoded(): Uint8Array {
   const found = new Uint8Array(LIMIT).fill(1);
   found.fill(0, 0, 0x20).fill(0, 0x7f, FIRST);
   for (const [text, width] of [[ZERO, 0], [WIDE, 2]] as const) {
@@ -44,22 +43,8 @@ function widths(): Uint8Array {
   return found;
 }
 
-/** For `terminal.unicode.register`. */
-export class Unicode11 implements IUnicodeVersionProvider {
-  readonly version = "11";
-
-  wcwidth(codepoint: number): 0 | 1 | 2 {
-    table ??= widths();
-    return (table[codepoint] ?? 1) as 0 | 1 | 2;
-  }
-
-  /** As xterm.js packs them: whether it joins the character before it in bit 0, the width in bits 1 and 2. */
-  charProperties(codepoint: number, preceding: number): number {
-    if (codepoint >= 0x20 && codepoint < 0x7f) return 2; // most of what there is: one column, joins nothing
-    let width: number = this.wcwidth(codepoint);
-    const before = (preceding >> 1) & 3;
-    const joins = width === 0 && preceding !== 0 && before !== 0;
-    if (joins) width = before;
-    return (width << 1) | (joins ? 1 : 0);
-  }
+/** 0 for what joins the character before it and for controls, 2 for CJK and emoji. */
+export function columns(codepoint: number): 0 | 1 | 2 {
+  table ??= decoded();
+  return (table[codepoint] ?? 1) as 0 | 1 | 2;
 }
