@@ -90,16 +90,25 @@ class Receiver:
         """So many bytes more are used up."""
         self.take_to(self.taken + size)
 
-    def take_to(self, offset: int) -> bool:
-        """All before ``offset`` is used up; whether that is more than before."""
-        before, self.taken = self.taken, max(self.taken, min(offset, self.expected))
-        return self.taken > before
+    def take_to(self, offset: int) -> None:
+        """All before ``offset`` is used up."""
+        self.taken = max(self.taken, min(offset, self.expected))
 
     def grant(self) -> int | None:
         """The credit to say now, if it is time."""
         upto = self.taken + self.window
         if upto <= self.granted or (upto - self.granted) * PARTS < self.window:
             return None
+        return self._say(upto)
+
+    def acknowledge(self, offset: int) -> bool:
+        """All before ``offset`` is used up; whether there is an acknowledgement to say of it."""
+        before = self.taken
+        self.take_to(offset)
+        self._say(self.taken + self.window)
+        return self.taken > before
+
+    def _say(self, upto: int) -> int:
         self.granted = upto
         self._limit = max(self._limit, upto)
         return upto

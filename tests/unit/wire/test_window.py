@@ -35,6 +35,8 @@ def hear(receiver: Receiver, name: str, *values: Any) -> dict[str, Any]:
             return {"grant": receiver.grant()}
         case "skip":
             return {"left": receiver.skip(*values)}
+        case "acknowledge":
+            return {"says": receiver.acknowledge(*values)}
     receiver.renew(*values)
     return {"granted": receiver.granted}
 

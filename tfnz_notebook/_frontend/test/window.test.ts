@@ -17,6 +17,7 @@ function hear(receiver: Receiver, [name, ...values]: any[]): object {
     return { new: bytes.length, left };
   }
   if (name === "skip") return { left: receiver.skip(values[0]) };
+  if (name === "acknowledge") return { says: receiver.acknowledge(values[0]) };
   if (name === "renew") {
     receiver.renew(values[0] ?? undefined);
     return { granted: receiver.granted };

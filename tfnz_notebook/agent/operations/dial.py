@@ -25,5 +25,4 @@ async def dial(client: Client, message: Message) -> Answer:
         client.readers.pop(reader, None)
         made.close()
         raise
-    made.grant(0)
     return NOTHING

@@ -62,17 +62,27 @@ export class Receiver {
     this.takeTo(this.taken + size);
   }
 
-  /** All before `offset` is used up; whether that is more than before. */
-  takeTo(offset: number): boolean {
-    const before = this.taken;
-    this.taken = Math.max(before, Math.min(offset, this.expected));
-    return this.taken > before;
+  /** All before `offset` is used up. */
+  takeTo(offset: number): void {
+    this.taken = Math.max(this.taken, Math.min(offset, this.expected));
   }
 
   /** The credit to say now, if it is time. */
   grant(): number | null {
     const upto = this.taken + this.window;
     if (upto <= this.granted || (upto - this.granted) * PARTS < this.window) return null;
+    return this.say(upto);
+  }
+
+  /** All before `offset` is used up; whether there is an acknowledgement to say of it. */
+  acknowledge(offset: number): boolean {
+    const before = this.taken;
+    this.takeTo(offset);
+    this.say(this.taken + this.window);
+    return this.taken > before;
+  }
+
+  private say(upto: number): number {
     this.granted = upto;
     this.limit = Math.max(this.limit, upto);
     return upto;
