@@ -39,7 +39,7 @@ MOST: Final = 8 << 20
 class Receiver:
     """The half that takes. ``gaps``: whether bytes may be left out, else that is a fault."""
 
-    __slots__ = ("_gaps", "_limit", "expected", "granted", "taken", "window")
+    __slots__ = ("_gaps", "expected", "granted", "limit", "taken", "window")
 
     def __init__(
         self, offset: int = 0, window: int = 0, *, taken: int | None = None, gaps: bool = True
@@ -56,7 +56,8 @@ class Receiver:
         """A new conversation about the stream begins, with this grant (or one by the rule)."""
         #: The grant as it was said last.
         self.granted = self.taken + self.window if granted is None else granted
-        self._limit = self.granted  # what the sender may have made of it by leaving bytes out
+        #: What the sender may have made of it by leaving bytes out: how far bytes may come.
+        self.limit = self.granted
 
     def missing(self, offset: int) -> int:
         """How many bytes did not come between what did and ``offset``."""
@@ -72,7 +73,7 @@ class Receiver:
         new = offset + len(chunk) - self.expected - left
         if new <= 0:
             return b"", self.skip(offset)
-        if self.expected + new > self._limit:
+        if self.expected + new > self.limit:
             raise ProtocolError(f"Bytes up to {offset + len(chunk)}, beyond what was granted.")
         self.skip(offset)
         self.expected += new
@@ -83,7 +84,7 @@ class Receiver:
         left = self.missing(offset)
         self.expected += left
         self.taken += left
-        self._limit += left
+        self.limit += left
         return left
 
     def take(self, size: int) -> None:
@@ -101,6 +102,13 @@ class Receiver:
             return None
         return self._say(upto)
 
+    def allow(self, upto: int, most: int = MOST) -> bool:
+        """A relay grants what was granted to it; whether that is more than before."""
+        if upto < 0:
+            raise ProtocolError(f"A credit of {upto}.")
+        upto = min(upto, self.expected + most)
+        return upto > self.granted and self._say(upto) > 0
+
     def acknowledge(self, offset: int) -> bool:
         """All before ``offset`` is used up; whether there is an acknowledgement to say of it."""
         before = self.taken
@@ -110,7 +118,7 @@ class Receiver:
 
     def _say(self, upto: int) -> int:
         self.granted = upto
-        self._limit = max(self._limit, upto)
+        self.limit = max(self.limit, upto)
         return upto
 
 

@@ -18,7 +18,7 @@ CONVERSATIONS = json.loads((Path(__file__).parent / "window.json").read_text(enc
 
 def half(talk: dict[str, Any]) -> Receiver | Sender:
     offset, window = talk.get("offset", 0), talk.get("window", 0)
-    if talk["half"] == "receiver":
+    if talk["half"] != "sender":
         return Receiver(offset, window, gaps=talk.get("gaps", True))
     return Sender(offset, talk.get("allowed", 0), window=window, most=talk.get("most"))
 
@@ -35,6 +35,8 @@ def hear(receiver: Receiver, name: str, *values: Any) -> dict[str, Any]:
             return {"grant": receiver.grant()}
         case "skip":
             return {"left": receiver.skip(*values)}
+        case "allow":
+            return {"grants": receiver.granted if receiver.allow(*values) else None}
         case "acknowledge":
             return {"says": receiver.acknowledge(*values)}
     receiver.renew(*values)

@@ -38,12 +38,10 @@ function say(sender: Sender, events: any[][]): object {
 }
 
 for (const talk of conversations) {
+  if (talk.half === "relay") continue; // a page is none
   test(talk.name, () => {
     const { half, ...options } = talk;
-    const one =
-      half === "receiver"
-        ? new Receiver(talk.offset ?? 0, talk.window, talk.gaps ?? true)
-        : new Sender(options as object);
+    const one = half === "receiver" ? new Receiver(options as object) : new Sender(options as object);
     for (const { do: event, then, ...expected } of talk.steps as Step[]) {
       const events = then ? [event, then] : [event];
       const act = (): object => (one instanceof Receiver ? hear(one, event) : say(one, events));
@@ -59,7 +57,7 @@ for (const talk of conversations) {
 }
 
 test("what is new are the last bytes", () => {
-  const receiver = new Receiver(0, 100);
+  const receiver = new Receiver({ window: 100 });
   const text = (offset: number, sent: string): [string, number] => {
     const { bytes, left } = receiver.arrived(offset, new TextEncoder().encode(sent));
     return [new TextDecoder().decode(bytes), left];
@@ -70,7 +68,7 @@ test("what is new are the last bytes", () => {
 });
 
 test("what is no number is a fault", () => {
-  assert.throws(() => new Receiver(0, 10).arrived(NaN, new Uint8Array(1)), Fault);
+  assert.throws(() => new Receiver({ window: 10 }).arrived(NaN, new Uint8Array(1)), Fault);
   assert.throws(() => new Sender().allow(NaN), Fault);
   assert.throws(() => new Sender().acknowledge(NaN), Fault);
 });

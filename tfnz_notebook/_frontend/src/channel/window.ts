@@ -3,7 +3,7 @@
 /** A grant is said when so much of the window is free: one part in four. */
 const PARTS = 4;
 
-/** What the other end cannot have meant. */
+/** What the other end cannot have meant; nobody reads more of it than that. */
 export class Fault extends Error {}
 
 /** The half that takes. `gaps`: whether bytes may be left out, else that is a fault. */
@@ -14,20 +14,20 @@ export class Receiver {
   taken: number;
   /** The grant as it was said last. */
   granted = 0;
-  private limit = 0; // what the sender may have made of it by leaving bytes out
+  window: number;
+  #limit = 0; // what the sender may have made of the grant by leaving bytes out
+  readonly #gaps: boolean;
 
-  constructor(
-    offset = 0,
-    public window = 0,
-    private readonly gaps = true,
-  ) {
+  constructor({ offset = 0, window = 0, gaps = true } = {}) {
     this.expected = this.taken = offset;
+    this.window = window;
+    this.#gaps = gaps;
     this.renew();
   }
 
   /** A new conversation about the stream begins, with this grant (or one by the rule). */
   renew(granted = this.taken + this.window): void {
-    this.granted = this.limit = granted;
+    this.granted = this.#limit = granted;
   }
 
   /** How many bytes did not come between what did and `offset`. */
@@ -37,12 +37,12 @@ export class Receiver {
 
   /** What is new of it; `left` bytes before that were left out. */
   arrived(offset: number, chunk: Uint8Array): { bytes: Uint8Array; left: number } {
-    if (!(offset >= 0)) throw new Fault(`Bytes at the offset ${offset}.`);
+    if (!(offset >= 0)) throw new Fault();
     const left = this.missing(offset);
-    if (left > 0 && !this.gaps) throw new Fault(`Bytes at ${offset} where ${this.expected} is due.`);
+    if (left > 0 && !this.#gaps) throw new Fault();
     const fresh = offset + chunk.length - this.expected - left;
     if (fresh <= 0) return { bytes: chunk.subarray(chunk.length), left: this.skip(offset) };
-    if (this.expected + fresh > this.limit) throw new Fault(`Bytes up to ${offset + chunk.length}, beyond what was granted.`);
+    if (this.expected + fresh > this.#limit) throw new Fault();
     this.skip(offset);
     this.expected += fresh;
     return { bytes: chunk.subarray(chunk.length - fresh), left };
@@ -53,7 +53,7 @@ export class Receiver {
     const left = this.missing(offset);
     this.expected += left;
     this.taken += left;
-    this.limit += left;
+    this.#limit += left;
     return left;
   }
 
@@ -71,20 +71,20 @@ export class Receiver {
   grant(): number | null {
     const upto = this.taken + this.window;
     if (upto <= this.granted || (upto - this.granted) * PARTS < this.window) return null;
-    return this.say(upto);
+    return this.#say(upto);
   }
 
   /** All before `offset` is used up; whether there is an acknowledgement to say of it. */
   acknowledge(offset: number): boolean {
     const before = this.taken;
     this.takeTo(offset);
-    this.say(this.taken + this.window);
+    this.#say(this.taken + this.window);
     return this.taken > before;
   }
 
-  private say(upto: number): number {
+  #say(upto: number): number {
     this.granted = upto;
-    this.limit = Math.max(this.limit, upto);
+    this.#limit = Math.max(this.#limit, upto);
     return upto;
   }
 }
@@ -99,13 +99,13 @@ export class Sender {
   acked: number;
   /** How far it may send. */
   allowed: number;
-  private readonly window: number;
-  private readonly most: number;
+  readonly #window: number;
+  readonly #most: number;
 
   constructor({ offset = 0, allowed = 0, window = 0, most = Infinity } = {}) {
     this.head = this.sent = this.acked = offset;
-    this.window = window;
-    this.most = most;
+    this.#window = window;
+    this.#most = most;
     this.allowed = offset + window;
     if (allowed > this.allowed) this.allow(allowed);
   }
@@ -134,18 +134,18 @@ export class Sender {
 
   /** A credit came; whether it is more than before. */
   allow(upto: number): boolean {
-    if (!(upto >= 0)) throw new Fault(`A credit of ${upto}.`);
+    if (!(upto >= 0)) throw new Fault();
     const before = this.allowed;
-    this.allowed = Math.max(before, Math.min(upto, this.sent + this.most));
+    this.allowed = Math.max(before, Math.min(upto, this.sent + this.#most));
     return this.allowed > before;
   }
 
   /** An acknowledgement came; whether it is of more than before. */
   acknowledge(upto: number): boolean {
-    if (!(upto >= 0 && upto <= this.sent)) throw new Fault(`An acknowledgement of ${upto}, where ${this.sent} was sent.`);
+    if (!(upto >= 0 && upto <= this.sent)) throw new Fault();
     if (upto <= this.acked) return false;
     this.acked = upto;
-    this.allow(upto + this.window);
+    this.allow(upto + this.#window);
     return true;
   }
 
