@@ -59,8 +59,7 @@ def flood(scene: Scene) -> Flooded:
 
 
 def _unread(process: Process, mode: str) -> PageView:
-    view = Page(process).open(takes=False, mode=mode, window=10_000)
-    return view
+    return Page(process).open(takes=False, mode=mode, window=10_000)
 
 
 def _end_of_yes(piped: Process, terminal: Process) -> None:

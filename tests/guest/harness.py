@@ -173,6 +173,8 @@ class Agent:
         self._request = 0
         self._chunks: list[bytes] = []
         self._taking = False
+        self._unsent = bytearray()
+        self._sending = False
         self.reader, self.writer, self._end = guest.connect()
         if hello:
             self.say_hello()
@@ -196,19 +198,23 @@ class Agent:
 
     def send(self, raw: bytes) -> None:
         """All of it; reads meanwhile, so that neither side waits for the other for ever."""
-        view = memoryview(raw)
-        while view:
-            readable, writable, _ = select.select([self.reader], [self.writer], [], DEADLINE)
-            assert readable or writable, "the guest neither reads nor writes"
-            if writable:
-                try:
-                    view = view[os.write(self.writer, view) :]
-                except BlockingIOError:
-                    pass
-                except (BrokenPipeError, ConnectionResetError):
-                    raise Closed from None
-            elif readable:
-                self.read()
+        self._unsent += raw
+        if self._sending:  # what was read is acknowledged, and that goes behind this frame
+            return
+        self._sending = True
+        try:
+            while self._unsent:
+                readable, writable, _ = select.select([self.reader], [self.writer], [], DEADLINE)
+                assert readable or writable, "the guest neither reads nor writes"
+                if writable:
+                    with contextlib.suppress(BlockingIOError):
+                        del self._unsent[: os.write(self.writer, self._unsent)]
+                elif readable:
+                    self.read()
+        except (BrokenPipeError, ConnectionResetError):
+            raise Closed from None
+        finally:
+            self._sending = False
 
     def read(self) -> None:
         """What there is, at least something."""

@@ -59,11 +59,17 @@ class PageView:
         self.eof: dict[int, int] = {}
         self.closed: str | None = None
         self.info: dict[str, Any] = {}
+        self.typed = 0
         self.acks: list[int] = []
         self.errors: list[str] = []
 
     def say(self, kind: str, payload: bytes = b"", **fields: Any) -> None:
         self.page.say({"t": kind, "view": self.ident, **fields}, payload)
+
+    def type(self, payload: bytes) -> None:
+        """Into stdin, behind what was typed before."""
+        self.say("stdin", payload, offset=self.typed)
+        self.typed += len(payload)
 
     def hear(self, head: dict[str, Any], payload: bytes) -> None:
         kind = head["t"]
@@ -83,7 +89,7 @@ class PageView:
         elif kind == "state":
             self.info = head["info"]
         elif kind == "ack":
-            self.acks.append(head["seq"])
+            self.acks.append(head["upto"])
         elif kind == "error":
             self.errors.append(head["text"])
         elif kind == "closed":

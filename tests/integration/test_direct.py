@@ -69,9 +69,9 @@ def test_a_process_is_read_written_and_seen_to_end(server: JupyterServer, cat: P
     with DirectPage(server, ticket(cat)) as page:
         view = whole(page)
         assert view.info["state"] == "running"
-        view.say("stdin", b"hello\n", seq=1)
-        view.until(lambda: bytes(view.streams[1]) == b"hello\n" and view.acks == [1])
-        view.say("eof")
+        view.type(b"hello\n")
+        view.until(lambda: bytes(view.streams[1]) == b"hello\n" and view.acks == [6])
+        view.say("eof", offset=6)
         view.until(lambda: view.eof.get(1) == 6 and view.info["state"] == "ended")
         assert view.info["returncode"] == 0
     assert cat.wait(10) == 0
@@ -84,7 +84,7 @@ def test_a_terminal_is_resized_and_interrupted(server: JupyterServer, box: Conta
         view = whole(page, rows=11, columns=33)
         view.until(lambda: view.info["rows"] == 11)
         view.say("resize", rows=12, columns=34)
-        view.say("stdin", b"\n", seq=1)
+        view.type(b"\n")
         view.until(lambda: b"12 34" in view.streams[1])
         view.say("signal", signal="INT")
         view.until(lambda: view.info["state"] == "ended")
@@ -277,7 +277,7 @@ def test_tickets_and_what_is_typed_are_in_no_log(
     told = ticket(cat)
     with DirectPage(server, told) as page:
         view = whole(page)
-        view.say("stdin", b"my secret\n", seq=1)
+        view.type(b"my secret\n")
         view.until(lambda: view.acks)
         page.socket.send_binary(b"\xff")
         view.until(lambda: page.code)
@@ -313,7 +313,7 @@ def test_garbage_ends_its_own_socket_alone(server: JupyterServer, cat: Process) 
                     pass  # it is closed before all was sent
                 view.until(lambda page=page: page.code)
                 assert page.code in (code, 1006), "1006: closed while we were still sending"
-        quiet.say("stdin", b"still here\n", seq=1)
+        quiet.type(b"still here\n")
         quiet.until(lambda: b"still here" in quiet.streams[1])
 
 
@@ -374,7 +374,7 @@ def test_no_byte_is_lost_or_doubled_when_agents_are_killed(
     process = box.spawn_process(["python3", "-c", script])
     with JupyterServer(world) as server, DirectPage(server, ticket(process)) as page:
         view = whole(page)  # PageView fails on a byte that comes twice
-        view.say("stdin", b"begin\n", seq=1)
+        view.type(b"begin\n")
         for part in (1, 2):
             view.until(lambda part=part: len(view.streams[1]) > part * 40_000_000)
             assert 1 not in view.eof, "it is killed in the middle"
@@ -405,14 +405,14 @@ def test_a_killed_kernel_does_not_stop_a_terminal(
         with DirectPage(server, told) as page:
             view = whole(page)
             loop = b"i=0; while :; do i=$((i+1)); echo line $i; sleep 0.02; done\n"
-            view.say("stdin", loop, seq=1)
+            view.type(loop)
             view.until(lambda: b"line 20\r\n" in view.streams[1])
             notebook.process.kill()
             notebook.process.wait()
             seen = len(view.streams[1])
             view.until(lambda: len(view.streams[1]) > seen + 500)
-            view.say("stdin", b"\x03", seq=2)
-            view.say("stdin", b"echo al''ive\n", seq=3)
+            view.type(b"\x03")
+            view.type(b"echo al''ive\n")
             view.until(lambda: b"alive\r\n" in view.streams[1])
             lines = re.findall(rb"line (\d+)\r\n", bytes(view.streams[1]))
             assert [int(line) for line in lines] == list(range(1, len(lines) + 1))

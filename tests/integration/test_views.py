@@ -117,9 +117,9 @@ def test_typing_signals_and_sizes(box: Container) -> None:
     view.until(lambda: view.info.get("rows") == 30)
     view.say("resize", rows=40, columns=120)
     view.until(lambda: view.info["columns"] == 120)
-    view.say("stdin", b"hello\n", seq=7)
+    view.type(b"hello\n")
     view.until(lambda: b"got hello\r\n40 120" in view.streams[1])
-    assert view.acks == [7]
+    assert view.acks == [6]
     view.say("signal", signal="NOSUCH")
     view.until(lambda: view.errors)
     assert "NOSUCH" in view.errors[0]

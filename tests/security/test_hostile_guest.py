@@ -85,11 +85,11 @@ async def test_bytes_beyond_the_window_are_not_held(tmp_path: Path) -> None:
     liar = Liar(tmp_path, hello(), proc(2, "a" * 32), READY)
     container = await liar.meet()
     container.processes["a" * 32].logs[0].quota = 0  # nothing is acknowledged
-    for number in range(10):
+    for number in range(5):
         liar.line.say(data(2, number * 200_000))
     assert liar.line.open
-    await refused(liar, data(2, 2 * WINDOW_OUT))
-    assert container.processes["a" * 32].logs[0].head <= 2 * WINDOW_OUT
+    await refused(liar, data(2, 1_000_000))
+    assert container.processes["a" * 32].logs[0].head <= WINDOW_OUT
     container.let_go()
 
 
@@ -112,10 +112,34 @@ async def test_downloads_and_connections_are_held_back_too(tmp_path: Path) -> No
             channel = liar.line.heard[-1].channel
             liar.line.say(wire.fielded(Type.STAT, channel, [(Tag.SIZE, 1 << 62)]))
             await task
-        for number in range(10):
+        for number in range(5):
             liar.line.say(data(channel, number * 200_000))
         assert liar.line.open
-        await refused(liar, data(channel, 0), data(channel, 0))
+        await refused(liar, data(channel, 1_000_000))
+    container.let_go()
+
+
+async def test_acknowledging_what_was_never_sent_opens_no_window(tmp_path: Path) -> None:
+    """Else an upload, a connection, a process's input would be queued without a bound."""
+    liar = Liar(tmp_path, hello(), proc(2, "a" * 32), READY)
+    container = await liar.meet()
+    assert container.guest is not None
+    for opened in ("dial", "upload", "stdin"):
+        await container.guest.up()
+        channel = 2
+        if opened == "dial":
+            dial = Dial(container.guest, Page(), 1, "localhost", 80, 0)
+            dial.data(0, bytes(1000))
+            channel = dial._channel
+        elif opened == "upload":
+            upload = transfers.begin_put(container.guest, "/f", None, None, False)
+            await upload.upload(bytes(1000))
+            channel = upload._channel
+        else:
+            container.processes["a" * 32].input.write(bytes(1000))
+        liar.line.say(wire.fixed(Type.ACK, channel, 1000))
+        assert liar.line.open
+        await refused(liar, wire.fixed(Type.ACK, channel, 1 << 63))
     container.let_go()
 
 

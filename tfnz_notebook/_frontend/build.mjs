@@ -1,5 +1,5 @@
 // Builds every entry that is there: src/<kind>.ts → ../widgets/static/<kind>.js, minified. `--watch` goes on.
-// Prints the sizes, and fails when one is over its budget (issue 3).
+// Prints the sizes, and fails when one is over its budget.
 import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { esbuild, options } from "./esbuild.mjs";
 
 const KB = 1000;
-const budgets = { output: 50 * KB, shell: 400 * KB, plot: 90 * KB, explorer: 40 * KB };
+const budgets = { output: 50 * KB, shell: 400 * KB, plot: 92 * KB, explorer: 40 * KB };
 
 const here = dirname(fileURLToPath(import.meta.url));
 const outdir = join(here, "..", "widgets", "static");

@@ -1,7 +1,8 @@
 """One connection to a port in a container, and what is made of it: a probe, a tunnel's pipe.
 
-Both directions have credit: container to kernel as any reader, kernel to container up to the offset
-that the agent last allowed. Dials do not survive a break of the link; whoever needs it dials again.
+Both directions have credit, by the rules of ``_wire.window``: container to kernel as any reader,
+kernel to container up to the offset that the agent last allowed. Dials do not survive a break of
+the link; whoever needs it dials again.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 from typing import Any, Final, Protocol
 
 from tfnz_notebook._link.link import Link
+from tfnz_notebook._wire.window import MOST, Receiver, Sender
 from tfnz_notebook.errors import TfnzError
 
 #: Bytes on their way from the container, per connection.
@@ -18,7 +20,7 @@ WINDOW: Final = 1 << 20
 PIECE: Final = 256 << 10
 
 
-class Receiver(Protocol):
+class User(Protocol):
     """Who uses a dialled connection."""
 
     def received(self, payload: bytes) -> None:
@@ -37,16 +39,13 @@ class Receiver(Protocol):
 class Dial:
     """A dialled connection; on the I/O loop."""
 
-    def __init__(self, link: Link, container: str, port: int, receiver: Receiver) -> None:
+    def __init__(self, link: Link, container: str, port: int, user: User) -> None:
         self._link = link
         self._container = container
         self._port = port
-        self._receiver = receiver
-        self._taken = 0
-        self._offset = 0
-        self._credit = WINDOW
-        self._sent = 0
-        self._upto = 0
+        self._user = user
+        self._in = Receiver(0, WINDOW, gaps=False)
+        self._out = Sender(most=MOST)
         self.over = False
         self._ended = False
         self.number = link.reader(self)
@@ -58,7 +57,7 @@ class Dial:
             "reader": self.number,
             "host": "127.0.0.1",
             "port": self._port,
-            "credit": self._credit,
+            "credit": self._in.granted,
         }
         try:
             await self._link.request("dial.open", body)
@@ -69,14 +68,15 @@ class Dial:
     @property
     def room_left(self) -> int:
         """Bytes that may be sent now."""
-        return max(0, self._upto - self._sent)
+        return self._out.room
 
     def send(self, payload: bytes) -> None:
         """Send; not more than :attr:`room_left`."""
         for start in range(0, len(payload), PIECE):
             piece = payload[start : start + PIECE]
-            self._link.note("dial.data", {"reader": self.number, "offset": self._sent}, piece)
-            self._sent += len(piece)
+            self._out.add(len(piece))
+            offset = self._out.send(len(piece))
+            self._link.note("dial.data", {"reader": self.number, "offset": offset}, piece)
 
     def send_eof(self) -> None:
         """Close our half."""
@@ -85,10 +85,8 @@ class Dial:
 
     def taken(self, size: int) -> None:
         """So many received bytes were used up."""
-        self._taken += size
-        upto = self._taken + WINDOW
-        if not self._ended and not self.over and (upto - self._credit) * 4 >= WINDOW:
-            self._credit = upto
+        self._in.take(size)
+        if not self._ended and not self.over and (upto := self._in.grant()) is not None:
             self._link.note("credit", {"reader": self.number, "upto": upto})
 
     def close(self) -> None:
@@ -101,27 +99,27 @@ class Dial:
     # -- called by the link
 
     def data(self, offset: int, payload: bytes) -> None:
-        """Bytes from the container."""
-        self._offset = offset + len(payload)
-        self._receiver.received(payload)
+        """Bytes from the container. ProtocolError for those that are not next, or not asked for."""
+        new, _ = self._in.arrived(offset, payload)
+        if new:
+            self._user.received(new)
 
     def eof(self, offset: int) -> None:
         """The container's half is closed."""
         self._ended = True
-        self._receiver.ended()
+        self._user.ended()
 
     def room(self, upto: int) -> None:
         """We may send more."""
-        if upto > self._upto:
-            self._upto = upto
-            self._receiver.writable()
+        if self._out.allow(upto):
+            self._user.writable()
 
     def closed(self, errno: int) -> None:
         """The container's side dropped it, or both halves are closed."""
         if not self.over:
             self.over = True
             self._link.drop(self.number)
-            self._receiver.dropped(errno)
+            self._user.dropped(errno)
 
     def broken(self, error: TfnzError, final: bool) -> None:
         """The link broke, and this connection with it."""

@@ -93,6 +93,7 @@ class Link:
         self._up = asyncio.Event()
         self._whole = asyncio.Event()  # the snapshot of this connection has come
         self._number = 0  # of the last change that was told
+        self._queue, self._queued = asyncio.Lock(), 0  # who waits for it, first come first served
         self._heartbeat = wire.HEARTBEAT
         self._heard = 0.0
         self._refused = 0
@@ -125,7 +126,7 @@ class Link:
             body = {"write": f"{self.client}-{ident}", **body}
         elif self._dealer is not None and again is Again.NEVER:
             self._dealer.look()  # nothing may be lost with a connection that is dead already
-        if not self._open or self.pid != os.getpid():
+        if not self._open or self._queued or self.pid != os.getpid():
             await self._wait_open(name)
         return await self._ask(wire.request(ident, name, body, payload))
 
@@ -267,11 +268,14 @@ class Link:
 
     async def _wait_open(self, name: str) -> None:
         self.check(name)
+        self._queued += 1
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(PATIENCE), self._queue:
                 await self._up.wait()
         except TimeoutError:
             raise LinkClosed(self._out_of_reach("the connection is broken")) from None
+        finally:
+            self._queued -= 1
         self.check(name)
 
     async def _ask(self, message: Message, lost: asyncio.Future[Message] | None = None) -> Message:
@@ -289,17 +293,16 @@ class Link:
     def _received(self, parts: list[bytes]) -> None:
         try:
             message = wire.decode(parts)
+            self._heard = asyncio.get_running_loop().time()
+            match message.kind:
+                case Kind.EVENT:
+                    self._event(message)
+                case Kind.REPLY | Kind.ERROR:
+                    self._answer(message)
+                case _:
+                    self._broke("it speaks as a kernel would")
         except ProtocolError as error:
             self._broke(f"it said something unexpected: {error}")
-            return
-        self._heard = asyncio.get_running_loop().time()
-        match message.kind:
-            case Kind.EVENT:
-                self._event(message)
-            case Kind.REPLY | Kind.ERROR:
-                self._answer(message)
-            case _:
-                self._broke("it speaks as a kernel would")
 
     def _answer(self, message: Message) -> None:
         waiting = self._pending.get(message.ident)

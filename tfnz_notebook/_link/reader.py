@@ -1,10 +1,9 @@
 """Streams that come within a credit we give, so that the kernel's memory stays bounded.
 
-A :class:`Reader` follows one log from an offset on. The agent sends while ``offset + size`` is
-within the credit; whoever takes the bytes says how many (:meth:`Reader.taken`), and once a quarter
-of the window is taken the credit rises. A jump in offsets means that the log dropped older bytes:
-they are counted in ``elided`` and the stream goes on. A break of the link is not seen here but as
-a pause.
+A :class:`Reader` follows one log from an offset on, by the rules of ``_wire.window``: whoever takes
+the bytes says how many (:meth:`Reader.taken`), and the credit rises. A jump in offsets means that
+the log dropped older bytes: they are counted in ``elided`` and the stream goes on. A break of the
+link is not seen here but as a pause.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from typing import Final
 
 from tfnz_notebook._base import numbers
 from tfnz_notebook._link.link import Link
+from tfnz_notebook._wire.window import Receiver
 from tfnz_notebook.errors import FileError, LinkClosed, QuotaFull, TfnzError
 
 #: Bytes of one stream that may wait in this process.
@@ -42,19 +42,25 @@ class Reader:
     ) -> None:
         self.process = process
         self.stream = stream
-        #: Absolute offset of the next byte expected.
-        self.offset = offset
         self.elided = 0
         self.finished = False
-        self.credit = offset + window
         self._link = link
         self._received = received
         self._ended = ended
-        self._window = window
-        self._taken = offset
+        self._window = Receiver(offset, window)
         self._lost = False
         self.opened = False
         self.number = link.reader(self)
+
+    @property
+    def offset(self) -> int:
+        """Absolute offset of the next byte expected."""
+        return self._window.expected
+
+    @property
+    def credit(self) -> int:
+        """How far the agent was told to send."""
+        return self._window.granted
 
     async def open(self) -> None:
         """Ask for the stream. Raises ProcessGone, ContainerGone, LinkClosed."""
@@ -78,10 +84,8 @@ class Reader:
 
     def taken(self, size: int) -> None:
         """So many bytes were used up."""
-        self._taken += size
-        upto = self._taken + self._window
-        if not self.finished and (upto - self.credit) * 4 >= self._window:
-            self.credit = upto
+        self._window.take(size)
+        if not self.finished and (upto := self._window.grant()) is not None:
             self._link.note("credit", {"reader": self.number, "upto": upto})
 
     def close(self) -> None:
@@ -95,27 +99,18 @@ class Reader:
     # -- called by the link
 
     def data(self, offset: int, payload: bytes) -> None:
-        """Bytes of the stream."""
-        if offset < self.offset:  # a repeat, after a break
-            payload = payload[self.offset - offset :]
-            offset = self.offset
-        if not payload or self.finished:
+        """Bytes of the stream. ProtocolError for those that nobody asked for."""
+        if self.finished:
             return
-        if offset > self.offset:
-            self._skip(offset - self.offset)
-        self.offset += len(payload)
-        self._received(payload)
-
-    def _skip(self, size: int) -> None:
-        self.elided += size
-        self.offset += size
-        self._taken += size
+        new, left = self._window.arrived(offset, payload)
+        self.elided += left
+        if new:
+            self._received(new)
 
     def eof(self, offset: int) -> None:
         """Nothing follows."""
         if not self.finished:
-            if offset > self.offset:
-                self._skip(offset - self.offset)
+            self.elided += self._window.skip(offset)
             self._finish(None)
 
     def room(self, upto: int) -> None:
@@ -137,7 +132,7 @@ class Reader:
         self._lost = False
         self._link.drop(self.number)
         self.number = self._link.reader(self)
-        self.credit = self._taken + self._window
+        self._window.renew()
         self._link.background(self._reopen())
 
     async def _reopen(self) -> None:
@@ -253,8 +248,7 @@ class Download:
         self._link = link
         self._path = ""
         self._pieces: list[bytes] = []
-        self._size = 0
-        self._credit = WINDOW
+        self._window = Receiver(0, WINDOW, gaps=False)
         self._whole: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self.number = link.reader(self)
 
@@ -265,7 +259,7 @@ class Download:
             "container": container,
             "path": path,
             "reader": self.number,
-            "credit": self._credit,
+            "credit": self._window.granted,
         }
         try:
             await self._link.request("file.get", body)
@@ -276,16 +270,15 @@ class Download:
             self._link.note("dial.close", {"reader": self.number})
 
     def data(self, offset: int, payload: bytes) -> None:
-        """Bytes of the file."""
-        self._pieces.append(payload)
-        self._size += len(payload)
-        if self._size > MAX_BYTES:
+        """Bytes of the file. ProtocolError for those that are not next, or not asked for."""
+        new, _ = self._window.arrived(offset, payload)
+        self._pieces.append(new)
+        if self._window.expected > MAX_BYTES:
             self._pieces.clear()
             self._refuse()
             return
-        upto = self._size + WINDOW
-        if (upto - self._credit) * 4 >= WINDOW:
-            self._credit = upto
+        self._window.take(len(new))
+        if (upto := self._window.grant()) is not None:
             self._link.note("credit", {"reader": self.number, "upto": upto})
 
     def _refuse(self) -> None:

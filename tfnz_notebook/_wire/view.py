@@ -14,12 +14,15 @@ from typing import Any, Final
 
 from tfnz_notebook.errors import ProtocolError
 
-VERSION: Final = 1
+#: 2: bytes of stdin have offsets, by which a view may say them again over another carrier.
+VERSION: Final = 2
 #: Most bytes of one message from a page, head and payload.
 MAX_MESSAGE: Final = 1 << 20
 MAX_HEAD: Final = 64 << 10
 #: Most bytes of output in one message to a page.
 MAX_DATA: Final = 64 << 10
+#: Bytes of a view's stdin that may be without an answer.
+INPUT: Final = 128 << 10
 #: Seconds without credit after which a view that holds its process back is closed.
 PATIENCE: Final = 10.0
 
@@ -37,8 +40,8 @@ FROM_VIEW: Final[Mapping[str, tuple[dict[str, type], dict[str, type]]]] = {
     ),
     "close": ({}, {}),
     "credit": ({"stream": int, "upto": int}, {}),
-    "stdin": ({"seq": int}, {}),
-    "eof": ({}, {}),
+    "stdin": ({"offset": int}, {}),
+    "eof": ({"offset": int}, {}),
     "signal": ({"signal": str}, {"tree": bool}),
     "destroy": ({}, {}),
     "resize": ({"rows": int, "columns": int}, {}),
@@ -161,6 +164,7 @@ def typescript() -> str:
         "MAX_MESSAGE": MAX_MESSAGE,
         "MAX_HEAD": MAX_HEAD,
         "MAX_DATA": MAX_DATA,
+        "INPUT": INPUT,
         "PATIENCE": PATIENCE,
     }
     names = {int: "number", str: "string", bool: "boolean", dict: "Record<string, unknown>"}

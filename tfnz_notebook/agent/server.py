@@ -175,7 +175,7 @@ class Server:
                 client.close_reader(ident)
             return
         if message.name == "dial.data":
-            dial.data(message.payload or b"")
+            dial.data(body["offset"], message.payload or b"")
         elif message.name == "dial.eof":
             dial.eof()
         else:

@@ -150,7 +150,7 @@ class Stream(ABC):
     @property
     @abstractmethod
     def writable(self) -> bool:
-        """False while more than a few hundred KiB wait to be sent."""
+        """False while more than a few hundred KiB wait to be sent; a closed one drops all."""
 
     @abstractmethod
     async def drain(self) -> None:

@@ -49,6 +49,32 @@ async def test_a_write_that_is_said_again_is_written_once(agent: LiveAgent) -> N
     assert await written(link, ident, 11) == b"once\ntwice\n"
 
 
+async def test_writes_keep_their_order_when_the_link_is_mended(
+    agent: LiveAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = await agent.kernel()
+    ident, _ = await process(link, await container(link), "cat")
+    writes: list[asyncio.Task[Message]] = []
+
+    def write(word: bytes) -> None:
+        body = {"process": ident}
+        writes.append(asyncio.create_task(link.request("process.stdin", body, word)))
+
+    up = link._up.set
+
+    def is_up() -> None:  # said while the link comes up, after those that wait for it
+        write(b"three ")
+        up()
+
+    monkeypatch.setattr(link._up, "set", is_up)
+    link._broke("test")
+    for word in (b"one ", b"two "):
+        write(word)
+    await until(lambda: len(writes) == 3)
+    await asyncio.wait_for(asyncio.gather(*writes), 10)
+    assert await written(link, ident, 14) == b"one two three "
+
+
 async def test_a_question_that_is_said_again_has_the_first_ones_answer(agent: LiveAgent) -> None:
     link = await agent.kernel()
     ident, _ = await process(link, await container(link), "cat")

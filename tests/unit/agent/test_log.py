@@ -61,14 +61,6 @@ def test_any_chunks_read_back_from_any_offset(tmp_path, seed):
         assert everything(log, offset, rng.randrange(1, 200_000)) == whole[offset:]
 
 
-def test_repeats_are_skipped(tmp_path):
-    log = Log(tmp_path / "p.out")
-    assert log.append(0, b"abcdef")
-    assert not log.append(0, b"abc")
-    assert log.append(3, b"defgh")
-    assert everything(log) == b"abcdefgh"
-
-
 def test_a_gap_moves_the_base(tmp_path):
     log = Log(tmp_path / "p.out")
     log.append(0, b"abc")

@@ -2,12 +2,15 @@
 
 import asyncio
 
+import pytest
+
 from tfnz_notebook._wire.guest import WINDOW_OUT, WINDOW_TTY
 from tfnz_notebook.agent.process import log as logs
 from tfnz_notebook.agent.process import output as outputs
 from tfnz_notebook.agent.process.log import PENDING, Log
 from tfnz_notebook.agent.process.output import HOLD, PIPE, Output
 from tfnz_notebook.agent.process.reader import Reader
+from tfnz_notebook.errors import ProtocolError
 
 
 class Nobody:
@@ -121,11 +124,35 @@ async def test_a_full_disk_holds_up_no_end_and_loses_nothing_then(tmp_path, monk
 
 def test_a_full_quota_keeps_no_end_from_the_files(tmp_path):
     output, acknowledged = make(tmp_path)
-    output.log.quota = WINDOW_OUT
-    output.data(0, b"x" * (WINDOW_OUT + 1))
+    output.log.quota = WINDOW_OUT - 1
+    output.data(0, b"x" * WINDOW_OUT)
     assert output.log.full
     assert acknowledged == []
     output.flush()
-    output.data(WINDOW_OUT + 1, b"the last words")
+    output.data(WINDOW_OUT, b"the last words")
     assert output.settle()
-    assert Log.adopt(tmp_path / "p.out").head == WINDOW_OUT + 15 == acknowledged[-1]
+    assert Log.adopt(tmp_path / "p.out").head == WINDOW_OUT + 14 == acknowledged[-1]
+
+
+def test_repeats_are_skipped(tmp_path):
+    output, _ = make(tmp_path)
+    for offset, chunk in ((0, b"abcdef"), (0, b"abc"), (3, b"defgh")):
+        output.data(offset, chunk)
+    assert output.log.read(0, 100) == (0, b"abcdefgh")
+
+
+def test_a_guest_sends_a_window_beyond_what_it_may_forget_and_no_byte_more(tmp_path):
+    output, acknowledged = make(tmp_path)
+    output.add(Reader(Nobody(), 1, output.log, 0, 0, hold=True))
+    output.data(0, b"x" * WINDOW_OUT)
+    assert acknowledged == [HOLD]
+    output.data(WINDOW_OUT, b"x" * HOLD)
+    with pytest.raises(ProtocolError):
+        output.data(WINDOW_OUT + HOLD, b"x")
+    # A new connection: the guest begins below what is here already.
+    output.resume(0, WINDOW_OUT + HOLD, kept=False)
+    assert output.acked == output.log.spooled == WINDOW_OUT
+    with pytest.raises(ProtocolError):
+        output.data(WINDOW_OUT, b"x" * (WINDOW_OUT + 1))
+    output.data(WINDOW_OUT, b"x" * WINDOW_OUT)
+    assert output.log.head == 2 * WINDOW_OUT

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
+from tfnz_notebook._wire.guest import WINDOW_OUT
 from tfnz_notebook._wire.operations import MAX_CHUNK
+from tfnz_notebook._wire.window import MOST
 from tfnz_notebook.agent.process.log import Log
 from tfnz_notebook.agent.process.reader import Flow, Reader
+from tfnz_notebook.errors import ProtocolError
 
 
 class Recorder:
@@ -84,8 +89,8 @@ def test_chunks_stay_under_the_limit(tmp_path):
 def test_a_flow_tells_its_source_what_was_taken():
     sink, taken = Recorder(), []
     flow = Flow(sink, 1, 3, taken.append)
-    flow.feed(b"ab")
-    flow.feed(b"cdef")
+    flow.feed(0, b"ab")
+    flow.feed(2, b"cdef")
     flow.end()
     assert taken == [2, 3]
     flow.grant(100)
@@ -102,3 +107,42 @@ def test_passing_over_what_was_dropped_costs_no_credit(tmp_path):
     assert sink.events == [("data", 1000, b"abcd")]
     reader.grant(1006)
     assert sink.data() == b"abcdef"
+
+
+def test_a_reader_without_credit_stays_where_it_is(tmp_path):
+    """What was dropped meanwhile lies beyond any grant that is on its way: both would wait."""
+    log, sink = Log(tmp_path / "p.out"), Recorder()
+    log.append(0, b"abcd")
+    reader = Reader(sink, 1, log, 0, 4)
+    reader.pump()
+    log.append(1000, b"efgh")
+    reader.pump()
+    assert reader.offset == 4
+    reader.grant(6)  # of what came before the elision
+    assert sink.events[1:] == [("data", 1000, b"ef")]
+    reader.grant(1010)
+    log.eof = True
+    reader.pump()
+    assert sink.data() == b"abcdefgh"
+    assert sink.events[-1] == ("eof", 1004, b"")
+
+
+def test_no_credit_fills_the_memory(tmp_path):
+    log, sink = Log(tmp_path / "p.out"), Recorder()
+    for at in range(0, MOST + WINDOW_OUT, WINDOW_OUT):
+        log.append(at, bytes(WINDOW_OUT))
+    reader = Reader(sink, 1, log, 0, 1 << 62)
+    reader.pump()
+    assert reader.offset == MOST
+    reader.grant(1 << 62)
+    assert reader.offset == log.head
+
+
+def test_a_flow_takes_what_the_guest_may_send_in_its_place():
+    flow = Flow(Recorder(), 1, 0, [].append)
+    flow.feed(0, bytes(WINDOW_OUT))
+    for offset in (WINDOW_OUT, WINDOW_OUT + 1):
+        with pytest.raises(ProtocolError):
+            flow.feed(offset, b"x")
+    flow.grant(10)
+    flow.feed(WINDOW_OUT, bytes(10))

@@ -10,11 +10,11 @@ import pytest
 
 from tfnz_notebook._wire.guest import WINDOW_IN, Decoder, Type
 from tfnz_notebook.agent.process.stdin import HELD, Stdin
-from tfnz_notebook.errors import ProcessGone
+from tfnz_notebook.errors import ProcessGone, ProtocolError
 
 
 class Wire:
-    """A guest that takes what the window allows and can be cut off."""
+    """A guest that takes what the window allows, can be slow and can be cut off."""
 
     def __init__(self) -> None:
         self.decoder = Decoder()
@@ -22,6 +22,20 @@ class Wire:
         self.eof: int | None = None
         self.acked = 0
         self.cut = False
+        self.writable = True
+        self.waiting: list[Callable[[], None]] = []
+
+    def when_writable(self, go_on: Callable[[], None]) -> None:
+        if go_on not in self.waiting:
+            self.waiting.append(go_on)
+
+    def stop_waiting(self, go_on: Callable[[], None]) -> None:
+        self.waiting = [other for other in self.waiting if other != go_on]
+
+    def flow(self) -> None:
+        self.writable = True
+        while self.waiting:
+            self.waiting.pop(0)()
 
     def barrier(self, reached: Callable[[], None]) -> None:
         if not self.cut:
@@ -49,7 +63,7 @@ def test_bytes_arrive_whole_within_the_window():
     while wire.eof is None:
         assert wire.acked < len(wire.received)
         wire.acked = len(wire.received)
-        stdin.taken(wire.acked)
+        stdin.acknowledged(wire.acked)
     assert bytes(wire.received) == whole
     assert wire.eof == len(whole)
 
@@ -70,9 +84,12 @@ def test_a_broken_connection_loses_and_repeats_nothing(seed):
             if not wire.cut:
                 wire.acked = len(wire.received)
                 stdin.resumed(len(wire.received))
+        wire.writable = rng.random() < 0.7
+        if wire.writable:
+            wire.flow()
         if not wire.cut:
             wire.acked = rng.randint(wire.acked, len(wire.received))
-            stdin.taken(wire.acked)
+            stdin.acknowledged(wire.acked)
     assert bytes(wire.received) == whole
 
 
@@ -84,7 +101,7 @@ async def test_writers_wait_while_too_much_is_held():
     await asyncio.sleep(0)
     assert not waiting.done()
     wire.acked = WINDOW_IN
-    stdin.taken(WINDOW_IN)
+    stdin.acknowledged(WINDOW_IN)
     await asyncio.wait_for(waiting, 5)
 
 
@@ -102,3 +119,30 @@ def test_writing_after_close_is_an_error():
     stdin.close()
     with pytest.raises(ProcessGone, match="it was closed"):
         stdin.write(b"x")
+
+
+def test_bulk_waits_for_a_connection_with_room():
+    wire = Wire()
+    stdin = Stdin(wire)
+    wire.writable = False
+    stdin.write(b"one ")
+    stdin.write(b"two")
+    stdin.close()
+    assert wire.received == b""
+    assert len(wire.waiting) == 1
+    wire.flow()
+    assert (wire.received, wire.eof) == (b"one two", 7)
+    wire.writable = False
+    stdin.refused()
+    assert wire.waiting == []
+
+
+def test_what_was_never_sent_cannot_have_been_taken():
+    wire = Wire()
+    stdin = Stdin(wire)
+    stdin.write(b"four")
+    stdin.acknowledged(4)
+    for said in (stdin.acknowledged, stdin.resumed):
+        with pytest.raises(ProtocolError):
+            said(5)
+    assert stdin.received == 4

@@ -66,9 +66,9 @@ async def opened(ident: str, ticket: str) -> Page:
 async def test_a_view_behind_it_reads_writes_and_sees_the_end(agent: LiveAgent):
     kernel = await agent.kernel()
     page = await opened(*await process(kernel, await container(kernel), "cat"))
-    page.say("stdin", b"hello\n", seq=7)
-    assert (await page.hear("ack"))["seq"] == 7
-    page.say("eof")
+    page.say("stdin", b"hello\n", offset=7)
+    assert (await page.hear("ack"))["upto"] == 13
+    page.say("eof", offset=13)
     await until(lambda: any(head["t"] == "eof" for head in page.heads))
     await until(lambda: page.heads[-1].get("info", {}).get("state") == "ended")
     assert page.streams[1] == b"hello\n"
@@ -89,6 +89,45 @@ async def test_no_byte_is_lost_or_doubled_when_the_agent_is_replaced(agent: Live
         await agent.start()
     await until(lambda: len(page.streams[1]) >= len(expected))
     assert page.streams[1] == expected
+    page.bridge.close()
+
+
+async def test_what_is_said_again_over_another_carrier_is_written_once(agent: LiveAgent):
+    kernel = await agent.kernel()
+    ident, ticket = await process(kernel, await container(kernel), "cat")
+    words = [b"cd /tmp\n", b"rm -r x\n", b"exit\n"]
+    places = [(sum(map(len, words[:n])), word) for n, word in enumerate(words)]
+    before, after = await opened(ident, ticket), await opened(ident, ticket)
+    for at, word in places[:2]:
+        before.say("stdin", word, offset=at)
+    for at, word in places:  # none of them was answered, as far as the page knows
+        after.say("stdin", word, offset=at)
+    await until(lambda: any(head.get("upto") == 21 for head in after.heads))
+    await agent.stop()
+    await agent.start()
+    third = await opened(ident, ticket)
+    for at, word in places[1:]:
+        third.say("stdin", word, offset=at)
+    third.say("stdin", b"whoami\n", offset=21)
+    third.say("eof", offset=28)
+    await until(lambda: third.heads[-1].get("info", {}).get("state") == "ended")
+    assert {"t": "ack", "view": VIEW, "upto": 28, "eof": True} in third.heads
+    for page in (before, after, third):
+        await until(lambda page=page: page.streams[1] == b"".join(words) + b"whoami\n")
+        page.bridge.close()
+
+
+async def test_input_without_an_answer_is_bounded(agent: LiveAgent):
+    kernel = await agent.kernel()
+    page = await opened(*await process(kernel, await container(kernel), "cat"))
+    whole = bytes(range(256)) * (wire.INPUT // 256)
+    page.say("stdin", whole, offset=0)
+    page.say("stdin", b"x", offset=wire.INPUT)
+    error = await page.hear("error")
+    assert (error["offset"], error["doing"]) == (wire.INPUT, "write to stdin")
+    await until(lambda: any(head["t"] == "ack" for head in page.heads))
+    page.say("stdin", b"y", offset=wire.INPUT)
+    await until(lambda: page.streams[1] == whole + b"y")
     page.bridge.close()
 
 
@@ -188,6 +227,6 @@ async def test_heads_that_are_not_in_the_protocol_hurt_nobody(agent: LiveAgent, 
     text = json.dumps(head).encode()
     page.bridge.received(len(text).to_bytes(4, "little") + text)
     page.say("open", subject="x", mode="all", window=1 << 20)
-    page.say("stdin", b"alive\n", seq=1)
+    page.say("stdin", b"alive\n", offset=0)
     await until(lambda: b"alive\n" in page.streams[1])
     page.bridge.close()

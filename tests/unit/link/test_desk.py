@@ -43,7 +43,7 @@ async def test_a_view_lives_and_dies() -> None:
     desk, source = Carrier(), Recorder()
     desk.register("s", source)
     desk.say("open", subject="s")
-    desk.say("stdin", payload=b"x", seq=1)
+    desk.say("stdin", payload=b"x", offset=0)
     desk.say("close")
     desk.say("close")
     assert source.seen == [("opened", ONE), ("stdin", ONE, b"x"), ("closed", ONE)]
@@ -77,7 +77,7 @@ async def test_a_subject_that_comes_late(monkeypatch: pytest.MonkeyPatch) -> Non
 
 async def test_what_is_nobody_s_is_answered() -> None:
     desk, source = Carrier(), Recorder()
-    desk.say("stdin", seq=1)
+    desk.say("stdin", offset=0)
     assert desk.sent == [{"t": "closed", "view": ONE, "reason": "link", "text": ""}]
     desk.register("s", source)
     desk.say("open", subject="s")

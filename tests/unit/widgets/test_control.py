@@ -12,6 +12,7 @@ import zmq
 from jupyter_client.session import Session
 from unit.widgets.test_hub import ONE, Comm, Echo, until
 
+from tfnz_notebook._wire.view import VERSION
 from tfnz_notebook.widgets.channel import control
 from tfnz_notebook.widgets.channel import hub as module
 from tfnz_notebook.widgets.channel.control import listen, offered, unlisten
@@ -64,7 +65,7 @@ def made(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 
 def custom(*heads: Any) -> dict[str, Any]:
-    return {"method": "custom", "content": {"v": 1, "m": list(heads)}}
+    return {"method": "custom", "content": {"v": VERSION, "m": list(heads)}}
 
 
 def test_what_a_page_says_reaches_its_subject_with_its_bytes(kernel: Kernel, made: Hub) -> None:
@@ -74,7 +75,7 @@ def test_what_a_page_says_reaches_its_subject_with_its_bytes(kernel: Kernel, mad
     kernel.say(made.model_id, custom({"t": "open", "view": ONE, "subject": "s"}))
     until(lambda: source.views)
     assert made.heard
-    kernel.say(made.model_id, custom({"t": "stdin", "view": ONE, "seq": 1, "b": 0}), b"typed")
+    kernel.say(made.model_id, custom({"t": "stdin", "view": ONE, "offset": 0, "b": 0}), b"typed")
     until(lambda: source.seen)
     assert source.seen == [("stdin", b"typed")]
     assert not kernel.passed

@@ -11,6 +11,7 @@ import pytest
 
 from tfnz_notebook._link.thread import io, wait
 from tfnz_notebook._link.views.desk import View
+from tfnz_notebook._wire.view import VERSION
 from tfnz_notebook.widgets.channel import hub as module
 from tfnz_notebook.widgets.channel import outbox
 from tfnz_notebook.widgets.channel.hub import Hub, hub
@@ -85,7 +86,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     found.close()
 
 
-def say(target: Hub, *heads: Any, buffers: Any = (), version: int = 1) -> None:
+def say(target: Hub, *heads: Any, buffers: Any = (), version: int = VERSION) -> None:
     """As the kernel does with a message from a page."""
     data = {"method": "custom", "content": {"v": version, "m": list(heads)}}
     target.widget.comm.handle_msg({"content": {"data": data}, "buffers": list(buffers)})
@@ -115,8 +116,8 @@ def test_messages_reach_the_subject_and_its_answers_the_page(made: Hub) -> None:
     assert not made.heard
     source = open_view(made)
     assert made.heard
-    stdin = {"t": "stdin", "view": ONE, "seq": 1, "b": 1}
-    say(made, stdin, {"t": "eof", "view": ONE}, buffers=[b"", memoryview(b"typed")])
+    stdin = {"t": "stdin", "view": ONE, "offset": 0, "b": 1}
+    say(made, stdin, {"t": "eof", "view": ONE, "offset": 5}, buffers=[b"", memoryview(b"typed")])
     until(lambda: len(source.seen) == 2)
     assert source.seen == [("stdin", b"typed"), ("eof", b"")]
     on_loop(lambda: source.views[0].send("data", b"out", stream=1, offset=0))
@@ -124,12 +125,16 @@ def test_messages_reach_the_subject_and_its_answers_the_page(made: Hub) -> None:
     until(lambda: len(comm_.heads()) == 2)
     _, data, buffers = comm_.sent[-1]
     head = {"t": "data", "view": ONE, "stream": 1, "offset": 0, "b": 0}
-    assert data == {"method": "custom", "content": {"v": 1, "m": [head]}} and buffers == [b"out"]
+    assert data == {"method": "custom", "content": {"v": VERSION, "m": [head]}}
+    assert buffers == [b"out"]
 
 
 @pytest.mark.parametrize(
     "content",
-    [None, [], {"v": 2, "m": []}, {"v": 1}, {"v": 1, "m": {}}, {"v": 1, "m": [{}] * 5000}],
+    [
+        *(None, [], {"v": VERSION + 1, "m": []}, {"v": VERSION}, {"v": VERSION, "m": {}}),
+        {"v": VERSION, "m": [{}] * 5000},
+    ],
 )
 def test_what_is_not_the_protocol_changes_nothing(made: Hub, content: Any) -> None:
     message = {"content": {"data": {"method": "custom", "content": content}}, "buffers": []}
@@ -141,7 +146,7 @@ def test_what_is_not_the_protocol_changes_nothing(made: Hub, content: Any) -> No
 def test_bad_messages_among_good_ones(made: Hub) -> None:
     source = open_view(made)
     bad = [None, 3, {}, {"t": "stdin", "view": ONE}, {"t": "nonsense", "view": ONE, "b": 99}]
-    say(made, *bad, {"t": "eof", "view": ONE, "b": True})
+    say(made, *bad, {"t": "eof", "view": ONE, "offset": 0, "b": True})
     until(lambda: source.seen)
     assert source.seen == [("eof", b"")]
 
@@ -181,7 +186,7 @@ def test_an_acknowledgement_goes_with_the_echo_that_follows_it(
     until(lambda: comm_.sent)  # opened
 
     async def typed() -> None:
-        view.send("ack", seq=1)
+        view.send("ack", upto=1)
         await asyncio.sleep(3 * module.PAUSE)
         assert len(comm_.sent) == 1
         view.send("data", b"x", stream=1, offset=0)
@@ -193,7 +198,7 @@ def test_an_acknowledgement_goes_with_the_echo_that_follows_it(
 
 def test_an_acknowledgement_that_nothing_follows_is_sent(made: Hub) -> None:
     source = open_view(made)
-    on_loop(lambda: source.views[0].send("ack", seq=1))
+    on_loop(lambda: source.views[0].send("ack", upto=1))
     until(lambda: made.widget.comm.heads()[-1]["t"] == "ack")
 
 

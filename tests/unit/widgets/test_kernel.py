@@ -13,6 +13,8 @@ import pytest
 from jupyter_client.manager import KernelManager
 from unit.link.scripted_agent import ScriptedAgent
 
+from tfnz_notebook._wire.view import VERSION
+
 VIEW = "application/vnd.jupyter.widget-view+json"
 SETUP = """
 %load_ext tfnz_notebook
@@ -70,7 +72,7 @@ class Kernel:
 
     def say(self, model: str, *heads: dict[str, Any], channel: str = "shell") -> str:
         """As a view in a page does."""
-        content = {"method": "custom", "content": {"v": 1, "m": heads}}
+        content = {"method": "custom", "content": {"v": VERSION, "m": heads}}
         message = self.client.session.msg("comm_msg", {"comm_id": model, "data": content})
         getattr(self.client, f"{channel}_channel").send(message)
         return str(message["header"]["msg_id"])

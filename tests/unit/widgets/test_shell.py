@@ -127,7 +127,7 @@ def test_what_is_typed_reaches_the_process(
 ) -> None:
     process = shell.open_shell(container)
     until(lambda: "opened" in kinds(page))
-    typed = {"t": "stdin", "view": IDENT, "seq": 1}
+    typed = {"t": "stdin", "view": IDENT, "offset": 0}
     io().soon(hubs.hub().desk.received, typed, b"ls\r")
     until(lambda: "ack" in kinds(page))
     assert bytes(agent.processes[process.id].stdin) == b"ls\r"

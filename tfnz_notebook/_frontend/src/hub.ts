@@ -9,7 +9,7 @@ export { newView };
 export type { Head, HubModel, Ticket };
 export type CarrierKind = "direct" | "comm" | "none";
 /** What a view may say besides what the channel says for it. */
-export type Said = Exclude<keyof FromView, "hello" | "open" | "close" | "credit" | "stdin">;
+export type Said = Exclude<keyof FromView, "hello" | "open" | "close" | "credit" | "stdin" | "eof">;
 
 /** One stream in `opened`: bytes from `from` on will come; those below `head` were written before. */
 export interface StreamStart {
@@ -55,10 +55,12 @@ export interface Channel {
   reopen(): void;
   /** A ticket for the direct path, of a process that came after its view. */
   offer(ticket: Ticket): void;
-  /** signal, destroy, resize, do, eof (after the input before it); kept for a moment while a carrier is being opened. */
+  /** signal, destroy, resize, do; kept for a moment while a carrier is being opened. */
   send<T extends Said>(t: T, fields?: FromView[T]): void;
-  /** Input, in order, acknowledged, in pieces the agent takes. */
+  /** Input, in order, once, in pieces the agent takes: over whichever carrier there is. */
   stdin(bytes: Uint8Array): void;
+  /** Its end, after the input before it. */
+  end(): void;
   /** The view has dealt with a stream's bytes up to this offset: lets `window` more come (default: as before). Cheap. */
   credit(stream: number, upto: number, window?: number): void;
   close(): void;

@@ -71,7 +71,7 @@ class Output implements Painter {
     this.follow = new Follow(this.box, () => this.schedule());
     this.input = new StdinLine(
       (bytes) => this.channel.stdin(bytes),
-      () => this.channel.send("eof"),
+      () => this.channel.end(),
     );
     this.inputButton = button("input", "Show a line for stdin", () => {
       this.input.el.hidden = !this.input.el.hidden;

@@ -1,9 +1,10 @@
 // Made by `python -m tfnz_notebook._wire.view`. Do not edit.
 
-export const VERSION = 1;
+export const VERSION = 2;
 export const MAX_MESSAGE = 1048576;
 export const MAX_HEAD = 65536;
 export const MAX_DATA = 65536;
+export const INPUT = 131072;
 export const PATIENCE = 10.0;
 
 export interface FromView {
@@ -11,8 +12,8 @@ export interface FromView {
   open: { subject: string; mode?: string; window?: number; keep?: number; from?: Record<string, unknown>; rows?: number; columns?: number };
   close: object;
   credit: { stream: number; upto: number };
-  stdin: { seq: number };
-  eof: object;
+  stdin: { offset: number };
+  eof: { offset: number };
   signal: { signal: string; tree?: boolean };
   destroy: object;
   resize: { rows: number; columns: number };

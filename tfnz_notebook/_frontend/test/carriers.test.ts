@@ -2,13 +2,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Head } from "../src/channel/frames.js";
+import { VERSION } from "../src/protocol.js";
 import { ERR, FakeSocket, OUT, Seen, TICKET, anew, clock, complete, hub, memory, pass, process, pump, server, until, writeAll } from "./stage.js";
 
 test("the direct path is taken first, with the page's base URL, token and ticket", async () => {
   const seen = new Seen();
   await pass();
   assert.equal(server.sockets[0]?.url, "wss://hub.example/user/ann/tfnz/views?token=t%26k");
-  assert.deepEqual(server.sockets[0]?.hello, { t: "hello", version: 1, ...TICKET });
+  assert.deepEqual(server.sockets[0]?.hello, { t: "hello", version: VERSION, ...TICKET });
   assert.deepEqual(seen.log, ["direct", "opened"]);
   assert.equal(hub.sent, 0, "the kernel is not asked");
   writeAll();
@@ -81,7 +82,7 @@ test("what the old carrier still delivers after the change is dropped, before it
   server.mode = "accept";
   await pass(30_001);
   await until(() => seen.out.length === 40, "the direct path has it");
-  hub.trigger("msg:custom", { v: 1, m: held.map((head, b) => ({ ...head, b })) }, kept);
+  hub.trigger("msg:custom", { v: VERSION, m: held.map((head, b) => ({ ...head, b })) }, kept);
   process.out(OUT.slice(40));
   process.err(ERR);
   process.end(0);

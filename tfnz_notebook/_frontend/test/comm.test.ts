@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { connect } from "../src/hub.js";
+import { VERSION } from "../src/protocol.js";
 import { ERR, FakeSocket, OUT, Seen, anew, complete, hub, pass, process, pump, server, until } from "./stage.js";
 
 test("a comm that throws is dead", async () => {
@@ -54,7 +55,7 @@ test("a kernel that listens there is spoken to over the control channel, with bu
     assert.match(header.msg_id, /^[0-9a-f]{32}$/);
     assert.match(header.date, /^\d{4}-\d\d-\d\dT[\d:.]+Z$/);
     assert.deepEqual([header.msg_type, header.session, header.username], ["comm_msg", "page", "ann"]);
-    assert.deepEqual([content.comm_id, content.data.method, content.data.content.v], ["hub", "custom", 1]);
+    assert.deepEqual([content.comm_id, content.data.method, content.data.content.v], ["hub", "custom", VERSION]);
     assert.deepEqual([more.channel, more.metadata, more.parent_header], ["control", {}, {}]);
   }
   assert.equal(ids.size, said.length);
@@ -138,9 +139,9 @@ test("heads for views that are not here, of another version or malformed, are ig
   const { view } = seen.channel;
   const junk = [null, 3, {}, { t: "data" }, { t: "data", view: "0".repeat(32) }, { t: 4, view }, { t: "data", view },
     { t: "data", view, stream: 1, offset: 0, b: 7 }, { t: "tomorrow", view }, { view }];
-  hub.trigger("msg:custom", { v: 1, m: junk }, []);
-  hub.trigger("msg:custom", { v: 2, m: [{ t: "closed", view, reason: "gone" }] }, []);
-  for (const content of [null, 7, {}, { v: 1 }, { v: 1, m: 3 }]) hub.trigger("msg:custom", content, undefined);
+  hub.trigger("msg:custom", { v: VERSION, m: junk }, []);
+  hub.trigger("msg:custom", { v: VERSION + 1, m: [{ t: "closed", view, reason: "gone" }] }, []);
+  for (const content of [null, 7, {}, { v: VERSION }, { v: VERSION, m: 3 }]) hub.trigger("msg:custom", content, undefined);
   process.out("fine");
   await pump();
   assert.equal(seen.out, "fine");
@@ -192,6 +193,6 @@ test("rows come as numbers, wherever they lie in their buffer", async () => {
   const bytes = new Uint8Array(8 * 4 + 3);
   const view = new DataView(bytes.buffer, 3);
   [1, 2.5, 3, -1].forEach((value, i) => view.setFloat64(8 * i, value, true));
-  hub.trigger("msg:custom", { v: 1, m: [{ t: "rows", view: channel.view, from: 7, columns: 2, b: 0 }] }, [view]);
+  hub.trigger("msg:custom", { v: VERSION, m: [{ t: "rows", view: channel.view, from: 7, columns: 2, b: 0 }] }, [view]);
   assert.deepEqual(rows, [[7, 2, [1, 2.5, 3, -1]]]);
 });

@@ -2,6 +2,8 @@
 // VIEWS.md (credit, tail, gaps) and can lose, hold back and die.
 import type { HubModel } from "../src/channel/carriers.js";
 import type { Head } from "../src/channel/frames.js";
+import { Sender } from "../src/channel/window.js";
+import { VERSION } from "../src/protocol.js";
 
 const PIECE = 64 * 1024;
 
@@ -33,8 +35,7 @@ interface Open {
   process: FakeProcess;
   mode: string;
   keep: number;
-  at: Map<number, number>;
-  upto: Map<number, number>;
+  streams: Map<number, Sender>;
   ended: Set<number>;
 }
 
@@ -45,6 +46,7 @@ export class FakeProcess {
   readonly asked: Head[] = [];
   over = false;
   acks = true;
+  private readonly written = new Set<string>();
   private info: Record<string, unknown>;
 
   constructor(readonly subject: string, info: Record<string, unknown> = {}) {
@@ -77,6 +79,12 @@ export class FakeProcess {
     this.info = { ...this.info, state: "ended", returncode, ran, ...more };
   }
 
+  /** As the agent does it: a name is written once, over whichever carrier it comes. */
+  write(name: string, bytes: Uint8Array): void {
+    if (!this.written.has(name)) this.stdin.push(bytes.slice());
+    this.written.add(name);
+  }
+
   get typed(): string {
     return this.stdin.map((part) => new TextDecoder().decode(part)).join("");
   }
@@ -104,13 +112,19 @@ export class FakeDesk {
     if (!open) return;
     const { process } = open;
     if (head.t === "close") this.open.delete(view);
-    else if (head.t === "credit") {
-      const stream = Number(head["stream"]);
-      open.upto.set(stream, Math.max(open.upto.get(stream) ?? 0, Number(head["upto"])));
-    } else if (head.t === "stdin") {
-      if (payload) process.stdin.push(payload.slice());
-      if (process.acks) this.send([[{ t: "ack", view, seq: head["seq"] }, undefined]]);
-    } else process.asked.push(head);
+    else if (head.t === "credit") open.streams.get(Number(head["stream"]))?.allow(Number(head["upto"]));
+    else if (head.t === "stdin") {
+      const offset = Number(head["offset"]);
+      if (payload) process.write(`${view}-${offset}`, payload);
+      this.answer(process, { t: "ack", view, upto: offset + (payload?.length ?? 0) });
+    } else {
+      process.asked.push(head);
+      if (head.t === "eof") this.answer(process, { t: "ack", view, upto: head["offset"], eof: true });
+    }
+  }
+
+  private answer(process: FakeProcess, head: Head): void {
+    if (process.acks) this.send([[head, undefined]]);
   }
 
   private begin(view: string, head: Head): void {
@@ -122,14 +136,13 @@ export class FakeDesk {
     const keep = Number(head["keep"] ?? 256 * 1024);
     const from = (head["from"] ?? {}) as Record<string, number>;
     const open: Open = {
-      view, process, keep, mode: String(head["mode"]), at: new Map(), upto: new Map(), ended: new Set(),
+      view, process, keep, mode: String(head["mode"]), streams: new Map(), ended: new Set(),
     };
     this.open.set(view, open);
     const streams = [...process.logs].map(([stream, log]) => {
       const least = Math.max(0, log.head - keep);
       const start = open.mode === "all" ? (from[stream] ?? least) : Math.max(from[stream] ?? 0, least);
-      open.at.set(stream, start);
-      open.upto.set(stream, start + Number(head["window"] ?? 0));
+      open.streams.set(stream, new Sender({ offset: start, allowed: start + Number(head["window"] ?? 0) }));
       return [stream, start, log.head];
     });
     this.send([[{ t: "opened", view, streams, info: process.state }, undefined]]);
@@ -154,22 +167,17 @@ export class FakeDesk {
     let room = this.most;
     for (const open of this.open.values()) {
       for (const [stream, log] of open.process.logs) {
-        let at = open.at.get(stream) as number;
-        let upto = open.upto.get(stream) as number;
-        if (open.mode === "tail" && at < upto && log.head - at > open.keep) {
-          upto += log.head - open.keep - at; // credit moves along, as the agent's reader does it
-          open.upto.set(stream, upto);
-          at = log.head - open.keep;
-        }
+        const sender = open.streams.get(stream) as Sender;
+        sender.head = log.head;
+        if (open.mode === "tail") sender.skip(log.head - open.keep);
         while (room > 0) {
-          const length = Math.min(PIECE, room, log.head - at, upto - at);
+          const length = Math.min(PIECE, room, sender.ready);
           if (length <= 0) break;
-          const payload = log.read(at, length);
-          messages.push([{ t: "data", view: open.view, stream, offset: at }, payload]);
-          at += length;
+          const offset = sender.send(length);
+          messages.push([{ t: "data", view: open.view, stream, offset }, log.read(offset, length)]);
           room -= length;
         }
-        open.at.set(stream, at);
+        const at = sender.sent;
         if (open.process.over && at === log.head && !open.ended.has(stream)) {
           open.ended.add(stream);
           messages.push([{ t: "eof", view: open.view, stream, offset: at }, undefined]);
@@ -203,7 +211,7 @@ export class FakeHub implements HubModel {
         buffers.push(new DataView(payload.buffer, payload.byteOffset, payload.byteLength));
         return { ...head, b: buffers.length - 1 };
       });
-      this.trigger("msg:custom", { v: 1, m }, buffers);
+      this.trigger("msg:custom", { v: VERSION, m }, buffers);
     });
   }
 

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, mock, test } from "node:test";
 import { Window } from "happy-dom";
+import { VERSION } from "../src/protocol.js";
 
 const window = new Window({ url: "http://127.0.0.1:8888/lab" });
 for (const name of ["document", "Node", "HTMLElement", "MutationObserver", "Element", "CustomEvent", "location"]) {
@@ -70,7 +71,7 @@ class Page {
   async tell(t: string, fields: object): Promise<void> {
     await turn();
     const open = this.said.filter((head) => head.t === "open").at(-1);
-    this.emit("msg:custom", { v: 1, m: [{ t, view: open.view, ...fields }] }, []);
+    this.emit("msg:custom", { v: VERSION, m: [{ t, view: open.view, ...fields }] }, []);
     await turn();
   }
 

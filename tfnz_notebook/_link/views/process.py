@@ -16,23 +16,19 @@ from tfnz_notebook._link.views.desk import View
 from tfnz_notebook._link.views.stream import Stream
 from tfnz_notebook._wire import view as wire
 from tfnz_notebook._wire.guest import Target
-from tfnz_notebook._wire.operations import MAX_CHUNK
 from tfnz_notebook._wire.view import Head
+from tfnz_notebook._wire.window import MOST, Receiver
 from tfnz_notebook.errors import (
     ContainerGone,
     LinkClosed,
-    Misuse,
     ProcessGone,
     ProtocolError,
     TfnzError,
 )
 
-#: Credit and replay of views that do not say, and the most that one may ask for.
+#: Credit and replay of views that do not say; they may ask for MOST.
 WINDOW: Final = 256 << 10
 KEEP: Final = 256 << 10
-MOST: Final = 8 << 20
-#: Bytes of stdin that may be under way for one view.
-STDIN: Final = 8 << 20
 #: Seconds between TERM and KILL of ``destroy``.
 GRACE: Final = 5.0
 
@@ -43,7 +39,8 @@ class _Opened:
     def __init__(self, view: View) -> None:
         self.view = view
         self.streams: dict[int, Stream] = {}
-        self.typed = 0
+        # What it types begins anywhere: the rest went over another carrier.
+        self.stdin = Receiver(0, wire.INPUT)
 
 
 class ProcessSource:
@@ -172,9 +169,9 @@ class ProcessSource:
                 stream.grant(head["upto"])
             return
         if kind == "stdin":
-            self._run(view, "write to stdin", head, self._stdin, opened, head["seq"], payload)
+            self._typed(opened, head, payload)
         elif kind == "eof":
-            self._run(view, "end stdin", head, self._ask, "process.close_stdin")
+            self._run(view, "end stdin", head, self._end, opened, head["offset"])
         elif kind == "signal":
             self._run(view, "signal", head, self._signal, head)
         elif kind == "destroy":
@@ -196,8 +193,8 @@ class ProcessSource:
             try:
                 await work(*given)
             except TfnzError as error:
-                seq = {"seq": head["seq"]} if "seq" in head else {}
-                view.send("error", doing=doing, text=str(error), **seq)
+                where = {"offset": head["offset"]} if head["t"] == "stdin" else {}
+                view.send("error", doing=doing, text=str(error), **where)
 
         self._link.background(run())
 
@@ -207,20 +204,33 @@ class ProcessSource:
     async def _ask(self, name: str, **body: Any) -> None:
         await self._link.request(name, {"process": self._id, **body})
 
-    async def _stdin(self, opened: _Opened, seq: int, payload: bytes) -> None:
-        if opened.typed + len(payload) > STDIN:
-            raise Misuse(
-                f"Cannot write to stdin: {numbers.size(opened.typed)} wait for the process to read "
+    def _typed(self, opened: _Opened, head: Head, payload: bytes) -> None:
+        """Write it, under a name by which the agent knows it again over whichever carrier."""
+        doing, offset = "write to stdin", head["offset"]
+        try:
+            new, _ = opened.stdin.arrived(offset, payload)
+        except ProtocolError:
+            text = (
+                f"Cannot write to stdin: {numbers.size(wire.INPUT)} wait for the process to read "
                 "them. Wait, or put large data in a file."
             )
-        opened.typed += len(payload)
+            opened.view.send("error", doing=doing, text=text, offset=offset)
+            return
+        if new:
+            at = opened.stdin.expected - len(new)
+            self._run(opened.view, doing, head, self._write, opened, at, new)
+
+    async def _write(self, opened: _Opened, offset: int, chunk: bytes) -> None:
+        name = f"{opened.view.id}-{offset}"
         try:
-            for start in range(0, len(payload), MAX_CHUNK):
-                piece = payload[start : start + MAX_CHUNK]
-                await self._link.request("process.stdin", {"process": self._id}, piece)
+            await self._link.request("process.stdin", {"process": self._id, "write": name}, chunk)
         finally:
-            opened.typed -= len(payload)
-        opened.view.send("ack", seq=seq)
+            opened.stdin.acknowledge(opened.stdin.taken + len(chunk))
+        opened.view.send("ack", upto=offset + len(chunk))
+
+    async def _end(self, opened: _Opened, offset: int) -> None:
+        await self._ask("process.close_stdin")
+        opened.view.send("ack", upto=offset, eof=True)
 
     async def _signal(self, head: Head) -> None:
         number = names.signal_number(head["signal"])

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Any
 
 from tfnz_notebook._link.link import Link
 from tfnz_notebook._link.views.desk import View
 from tfnz_notebook._wire import view as wire
+from tfnz_notebook._wire.window import Receiver
 from tfnz_notebook.errors import LinkClosed, TfnzError
-
-#: How far beyond what was sent a view's credit may reach: what bounds our memory for it.
-MOST: Final = 8 << 20
 
 
 class Stream:
-    """A sink of the link (see ``_link.ends``) whose credit is the view's.
+    """A sink of the link (see ``_link.ends``) that keeps nothing: its grants are the view's.
 
     ``whole``: every byte, and the process waits for the view; else it skips to the newest ``keep``
     bytes when it falls behind by more.
@@ -30,7 +28,7 @@ class Stream:
         self._stream = stream
         self._keep = keep
         self._whole = whole
-        self._offset = self._credit = 0
+        self._window = Receiver()
         self._early: list[tuple[int, bytes]] | None = []
         self._over = False
         self._ended: int | None = None
@@ -42,10 +40,10 @@ class Stream:
     async def open(self, start: int | None, window: int) -> tuple[int, int]:
         """Ask for it: where it starts, and where the log ends by now. Raises TfnzError."""
         tail = self._keep if start is None or not self._whole else None
+        self._window = Receiver(start or 0, window)
         answer = await self._ask(start or 0, window=window, tail=tail)
         offset = int(answer["offset"])
-        self._offset = max(self._offset, offset)
-        self._credit = max(self._credit, offset + window)
+        self._window.skip(offset)
         return offset, int(answer["head"])
 
     async def _ask(self, offset: int, credit: int = 0, **fields: int | None) -> dict[str, Any]:
@@ -72,10 +70,8 @@ class Stream:
 
     def grant(self, upto: int) -> None:
         """The view has taken some."""
-        upto = min(upto, self._offset + MOST)
-        if upto > self._credit and not self._over:
-            self._credit = upto
-            self._link.note("credit", {"reader": self._number, "upto": upto})
+        if not self._over and self._window.allow(upto):
+            self._link.note("credit", {"reader": self._number, "upto": self._window.granted})
             if self._starved is not None:
                 self._starved.cancel()
                 self._starved = None
@@ -98,20 +94,18 @@ class Stream:
     # -- the link's side
 
     def data(self, offset: int, payload: bytes) -> None:
-        """Bytes of the stream."""
-        if offset < self._offset:  # a repeat, after a break
-            payload = payload[self._offset - offset :]
-            offset = self._offset
-        if not payload or self._over:
+        """Bytes of the stream. ProtocolError for those that nobody asked for."""
+        if self._over:
             return
-        if offset > self._offset:
-            self._credit += offset - self._offset  # as the agent's reader does when it skips
-        self._offset = offset + len(payload)
+        new, _ = self._window.arrived(offset, payload)
+        if not new:
+            return
+        offset = self._window.expected - len(new)
         if self._early is None:
-            self._send(offset, payload)
+            self._send(offset, new)
         else:
-            self._early.append((offset, payload))
-        if self._whole and self._offset >= self._credit and self._starved is None:
+            self._early.append((offset, new))
+        if self._whole and self._window.expected >= self._window.limit and self._starved is None:
             loop = asyncio.get_running_loop()
             self._starved = loop.call_later(wire.PATIENCE, self._starving)
 
@@ -151,7 +145,7 @@ class Stream:
 
     async def _reopen(self) -> None:
         try:
-            await self._ask(self._offset, self._credit)
+            await self._ask(self._window.expected, self._window.limit)
         except LinkClosed as error:
             if self._link.over:
                 self._view.drop("link", str(error))

@@ -1,7 +1,7 @@
 """Connections into a container: what tunnels are made of.
 
 The guest dials, so they work with no network at all. Bytes are held back at their source: the
-kernel's credit holds the guest, the guest's window holds the kernel.
+kernel's credit holds the guest, the guest's window holds the kernel, byte for byte.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 
 from tfnz_notebook._wire import guest as wire
-from tfnz_notebook._wire.guest import Frame, Tag, Type
+from tfnz_notebook._wire.guest import WINDOW_IN, Frame, Tag, Type
+from tfnz_notebook._wire.window import Receiver
 from tfnz_notebook.agent.container.guest import Guest
+from tfnz_notebook.agent.container.inflow import Inflow
 from tfnz_notebook.agent.container.refusals import reason
 from tfnz_notebook.agent.process.reader import Flow, Sink
 from tfnz_notebook.errors import PortClosed
@@ -31,7 +33,8 @@ class Dial:
         self.connected.add_done_callback(lambda done: done.cancelled() or done.exception())
         self.over = False
         self._channel = guest.open(self)
-        self._sent = 0
+        self._inflow = Inflow(guest, self._channel)
+        self._window = Receiver(0, WINDOW_IN, gaps=False)  # the kernel's half
         fields: list[tuple[Tag, int | str]] = [(Tag.HOST, host), (Tag.PORT, port)]
         guest.send(wire.fielded(Type.DIAL, self._channel, fields))
 
@@ -41,14 +44,18 @@ class Dial:
             case Type.STAT:
                 if not self.connected.done():
                     self.connected.set_result(None)
+                    self._tell(self._window.granted)
             case Type.FAILED:
                 self._end(frame.integer(Tag.ERRNO))
             case Type.DATA:
-                self.flow.feed(frame.data)
+                self.flow.feed(frame.values[0], frame.data)
             case Type.EOF if frame.stream == 1:
                 self.flow.end()
             case Type.ACK:
-                self.grant(frame.values[0])
+                self._inflow.acknowledged(frame.values[0])
+                self._window.take_to(frame.values[0])
+                if (upto := self._window.grant()) is not None:
+                    self._tell(upto)
             case Type.CLOSE:
                 self._end(frame.values[0])
             case Type.GONE:
@@ -56,20 +63,17 @@ class Dial:
             case _:
                 pass
 
-    def grant(self, acked: int) -> None:
-        """Tell the kernel how far it may send."""
-        self._sink.event("dial.credit", {"reader": self._reader, "upto": acked + wire.WINDOW_IN})
+    def _tell(self, upto: int) -> None:
+        self._sink.event("dial.credit", {"reader": self._reader, "upto": upto})
 
-    def data(self, chunk: bytes) -> None:
-        """Bytes from the kernel."""
-        for start in range(0, len(chunk), wire.MAX_DATA):
-            piece = chunk[start : start + wire.MAX_DATA]
-            self._guest.send(wire.data(self._channel, 0, self._sent, piece))
-            self._sent += len(piece)
+    def data(self, offset: int, chunk: bytes) -> None:
+        """Bytes from the kernel. ProtocolError for those it has no credit for."""
+        new, _ = self._window.arrived(offset, chunk)
+        self._inflow.write(new)
 
     def eof(self) -> None:
         """The kernel will send no more."""
-        self._guest.send(wire.fixed(Type.EOF, self._channel, self._sent, stream=0))
+        self._inflow.end()
 
     def close(self) -> None:
         """Drop it, both directions."""
@@ -84,6 +88,7 @@ class Dial:
         if self.over:
             return
         self.over = True
+        self._inflow.release()
         self._guest.free(self._channel)
         if not self.connected.done():
             self.connected.set_exception(

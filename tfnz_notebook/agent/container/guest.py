@@ -76,6 +76,8 @@ class Guest:
         self._next_barrier = 0
         self._requests: dict[int, asyncio.Future[Frame]] = {}
         self._barriers: deque[tuple[int, Callable[[], None]]] = deque()
+        self._held: dict[Callable[[], None], None] = {}  # who waits to send, in that order
+        self._draining: asyncio.Task[None] | None = None
         self._inventory: dict[int, Frame] = {}
         self._ready: asyncio.Future[None] | None = None
         self._up = asyncio.Event()
@@ -146,6 +148,7 @@ class Guest:
     def _broke(self) -> None:
         self._up.clear()
         self._barriers.clear()
+        self._held.clear()
         requests, self._requests = self._requests, {}
         for future in requests.values():
             if not future.done():
@@ -282,9 +285,46 @@ class Guest:
     # -- frames out
 
     def send(self, frame: bytes) -> None:
-        """Queue a frame; without a connection it is dropped (``resumed`` will mend that)."""
+        """Queue a frame; without a connection it is dropped (``resumed`` will mend that).
+
+        Control frames go whatever is queued; who has bulk looks at :attr:`writable` before each.
+        """
         if self._stream is not None:
             self._stream.write(frame)
+
+    @property
+    def writable(self) -> bool:
+        """Whether bulk may be queued: little waits to be sent, or all is dropped anyway."""
+        return self._stream is None or self._stream.writable
+
+    def when_writable(self, go_on: Callable[[], None]) -> None:
+        """Have it called once bulk may be queued again, unless the connection breaks before.
+
+        Who asked first is first; asking twice is asking once.
+        """
+        self._held[go_on] = None
+        if self._draining is None:
+            self._draining = asyncio.create_task(self._drain())
+
+    def stop_waiting(self, go_on: Callable[[], None]) -> None:
+        """It is not to be called any more."""
+        self._held.pop(go_on, None)
+
+    async def _drain(self) -> None:
+        try:
+            while self._held:
+                await self.room()
+                go_on = next(iter(self._held), None)
+                if go_on is not None:
+                    del self._held[go_on]
+                    go_on()
+        finally:
+            self._draining = None
+
+    async def room(self) -> None:
+        """Wait until bulk may be queued: now, before anything else is awaited."""
+        while self._stream is not None and not self._stream.writable:
+            await self._stream.drain()
 
     def barrier(self, reached: Callable[[], None]) -> None:
         """Have it called once the guest has all that was sent; not if the connection breaks."""

@@ -9,6 +9,7 @@ from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire.guest import Flag, Frame, Tag, Type
 from tfnz_notebook._wire.link import MAX_HEADER
 from tfnz_notebook.agent.container.guest import Guest
+from tfnz_notebook.agent.container.inflow import Inflow
 from tfnz_notebook.agent.container.refusals import file_error
 from tfnz_notebook.agent.process.reader import Flow, Sink
 from tfnz_notebook.errors import ContainerGone, FileError
@@ -35,10 +36,8 @@ class Transfer:
         self._verb = verb
         self._guest = guest
         self._channel = guest.open(self)
-        self._sent = 0
-        self._acked = 0
+        self._inflow = Inflow(guest, self._channel)
         self._listed = 0
-        self._room = asyncio.Event()
 
     def say(self, kind: Type, fields: list[Field]) -> None:
         """Open the channel with that request."""
@@ -50,10 +49,9 @@ class Transfer:
             case Type.STAT:
                 self._stat(frame)
             case Type.DATA if self.flow is not None:
-                self.flow.feed(frame.data)
+                self.flow.feed(frame.values[0], frame.data)
             case Type.ACK:
-                self._acked = frame.values[0]
-                self._room.set()
+                self._inflow.acknowledged(frame.values[0])
             case Type.EOF:
                 if self.flow is not None:
                     self.flow.end()
@@ -83,7 +81,7 @@ class Transfer:
             self.answer.set_result(frame)
 
     def _finish(self, error: Exception | None) -> None:
-        self._room.set()
+        self._inflow.release()
         for future in (self.answer, self.ended):
             if not future.done():
                 if error is not None:
@@ -102,19 +100,15 @@ class Transfer:
 
     async def upload(self, chunk: bytes) -> None:
         """Send a piece of the file; returns once the guest has room for more."""
-        for start in range(0, len(chunk), wire.MAX_DATA // 2):
-            piece = chunk[start : start + wire.MAX_DATA // 2]
-            while self._sent + len(piece) > self._acked + wire.WINDOW_IN:
-                self._room.clear()
-                await self._room.wait()
-                if self.ended.done():
-                    await self.ended
-            self._guest.send(wire.data(self._channel, 0, self._sent, piece))
-            self._sent += len(piece)
+        self._inflow.write(chunk)
+        while self._inflow.window.sent < self._inflow.window.head and not self._inflow.over:
+            await self._inflow.moved()
+        if self.ended.done():
+            await self.ended
 
     async def finish_upload(self) -> None:
         """The file is whole: have it put in place. Raises FileError."""
-        self._guest.send(wire.fixed(Type.EOF, self._channel, self._sent, stream=0))
+        self._inflow.end()
         await self.answer
 
     def taken(self, upto: int) -> None:

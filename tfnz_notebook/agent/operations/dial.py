@@ -28,5 +28,4 @@ async def connect(client: Client, container: Container, message: Message) -> Ans
         client.readers.pop(reader, None)
         made.close()
         raise
-    made.grant(0)
     return NOTHING

@@ -48,7 +48,7 @@ def _put(process: Process, chunk: bytes, key: str, before: tuple[int, int] | Non
         process.alive("write to stdin")
         got = known.got or 0 if known is not None else 0
         out, err = (known.out, known.err) if known is not None else before or (0, 0)
-        written = Write(process.input.end - got, len(chunk), out, err)
+        written = Write(process.input.head - got, len(chunk), out, err)
         # Noted before it is sent: of what is not noted nothing has arrived.
         process.writes.note(process.ident, key, written)
         process.input.write(chunk[got:])
@@ -131,7 +131,7 @@ async def _await_input(process: Process) -> Frame | None:
     """WAITING, once it is; None if it ended under an earlier agent."""
     while process.channel:
         try:
-            return await process.guest.request(Type.AWAIT, process.channel, process.input.end)
+            return await process.guest.request(Type.AWAIT, process.channel, process.input.head)
         except ContainerGone:
             # The connection broke, not the container: ask again once it is back.
             process.alive("ask")

@@ -99,19 +99,14 @@ class Log:
                 os.truncate(log._segment_path(log._segments[-1][0]), log._segments[-1][1])
         return log
 
-    def append(self, offset: int, chunk: bytes) -> bool:
-        """Take a chunk; True if it brought anything new.
+    def append(self, offset: int, chunk: bytes) -> None:
+        """Take a chunk that is new.
 
-        Bytes already here are skipped. Bytes after a gap (the main process's window, which drops
-        while no agent listens) move ``base``: what lies between is gone for good.
+        One after a gap (the main process's window, which drops while no agent listens) moves
+        ``base``: what lies between is gone for good.
         """
         if offset > self.head:
             self._skip_to(offset)
-        fresh = offset + len(chunk) - self.head
-        if fresh <= 0:
-            return False
-        if fresh < len(chunk):
-            chunk = chunk[-fresh:]
         self._kept += len(chunk)
         last = self._chunks[-1] if self._chunks else None
         if last and len(last[1]) + len(chunk) <= MERGE and last[0] + len(last[1]) == self.head:
@@ -121,7 +116,6 @@ class Log:
         self.head += len(chunk)
         if self.head - self.spooled >= self.pending:
             self.spool()
-        return True
 
     def _skip_to(self, offset: int) -> None:
         self.discard()

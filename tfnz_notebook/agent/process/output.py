@@ -9,9 +9,9 @@ from functools import partial
 from typing import Final
 
 from tfnz_notebook._wire.guest import WINDOW_OUT, WINDOW_TTY
+from tfnz_notebook._wire.window import Receiver
 from tfnz_notebook.agent.process.log import Log
 from tfnz_notebook.agent.process.reader import Reader
-from tfnz_notebook.errors import ProtocolError
 
 #: How far a process may be ahead of a reader that holds it back: little, so that what a person
 #: types after a flood is answered on their screen at once.
@@ -53,13 +53,18 @@ class Output:
         stalled: Callable[[], None] = lambda: None,
     ) -> None:
         self.log = log
-        self.acked = 0
+        self._window = Receiver(log.head, WINDOW_OUT)
         self._acknowledge = acknowledge
         self._stalled = stalled
         self._readers: list[Reader] = []
         #: The process has exited: nothing that it left may be held back any more.
         self.exited = False
         self._retry: asyncio.TimerHandle | None = None
+
+    @property
+    def acked(self) -> int:
+        """The guest may have forgotten all before it."""
+        return self._window.taken
 
     def of_terminal(self) -> None:
         """Terminals have a smaller window, so less may wait before it is spooled."""
@@ -78,10 +83,10 @@ class Output:
 
     def data(self, offset: int, chunk: bytes) -> None:
         """Bytes from the guest. ProtocolError beyond its window, which bounds what is held here."""
-        if offset + len(chunk) > self.acked + 2 * WINDOW_OUT:
-            raise ProtocolError(f"DATA up to {offset + len(chunk)}, {self.acked} acknowledged.")
+        new, _ = self._window.arrived(offset, chunk)
         before = self.log.trouble
-        if self.log.append(offset, chunk):
+        if new:
+            self.log.append(self._window.expected - len(new), new)
             self.pump()
         if self.log.trouble != before:
             self._stalled()
@@ -89,7 +94,7 @@ class Output:
             self._look_again()
         # A full disk does not keep a process that has exited from ending: what it left behind is
         # read piece by piece, and held here.
-        self.release(self.acked + len(chunk) if self.exited and self.log.trouble else None)
+        self.release(self.acked + len(new) if self.exited and self.log.trouble else None)
 
     def _look_again(self) -> None:
         """Spool later: a full disk may have room then, and nobody else would ask."""
@@ -121,8 +126,7 @@ class Output:
             held = (reader.offset + HOLD for reader in self._readers if reader.hold)
             upto = min(upto, *held, upto)
         upto = min(upto, self.log.head)
-        if upto > self.acked:
-            self.acked = upto
+        if self._window.acknowledge(upto):
             self._acknowledge(upto)
 
     def flush(self) -> None:
@@ -158,8 +162,9 @@ class Output:
         """
         # Below base nothing is left in the guest; above our files we ask for it again.
         have = max(base, min(self.log.head, head))
-        self.acked = have if kept else max(base, min(self.log.spooled, have))
-        self._acknowledge(self.acked)
+        acked = have if kept else max(base, min(self.log.spooled, have))
+        self._window = Receiver(max(self.log.head, acked), WINDOW_OUT, taken=acked)
+        self._acknowledge(acked)
 
     def end(self) -> None:
         """Nothing follows."""

@@ -102,6 +102,7 @@ class Process:
 
         Raises CommandNotFound, CommandNotExecutable, SpawnFailed, ContainerGone.
         """
+        await self.guest.room()  # its arguments and environment are bulk
         self.channel = self.input.channel = self.guest.open(self)
         self._spawned = asyncio.get_running_loop().create_future()
         self._say_spawn()
@@ -166,7 +167,7 @@ class Process:
                 self.order.note(frame.stream, frame.values[0])
                 self.outputs[frame.stream - 1].data(frame.values[0], frame.data)
             case Type.ACK:
-                self.input.taken(frame.values[0])
+                self.input.acknowledged(frame.values[0])
             case Type.EOF if frame.stream == 0:
                 self.input.refused()
             case Type.EOF:

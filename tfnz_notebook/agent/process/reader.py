@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 from tfnz_notebook._wire.guest import WINDOW_OUT
 from tfnz_notebook._wire.operations import MAX_CHUNK
+from tfnz_notebook._wire.window import MOST, Receiver, Sender
 from tfnz_notebook.agent.process.log import Log
-from tfnz_notebook.errors import ProtocolError
 
 
 class Sink(Protocol):
@@ -46,43 +46,42 @@ class Reader:
         self.sink = sink
         self.ident = ident
         self.log = log
-        self.offset = offset
-        self.credit = credit
         self.keep = keep
         self.hold = hold
         self.finished = False
+        self._window = Sender(offset, credit, most=MOST)
         #: Told when more was sent because of more credit, and at the end.
         self.moved: Callable[[], None] = lambda: None
         self.left: Callable[[], None] = lambda: None
 
+    @property
+    def offset(self) -> int:
+        """Of the next byte to send."""
+        return self._window.sent
+
     def grant(self, upto: int) -> None:
         """More credit, as an absolute offset; less is ignored."""
-        self.credit = max(self.credit, upto)
+        self._window.allow(upto)
         self.pump()
         if self.hold:
             self.moved()
 
     def pump(self) -> None:
         """Send what the log has and the credit allows. What it dropped costs none."""
-        if self.offset < self.log.base:
-            self.credit += self.log.base - self.offset
-            self.offset = self.log.base
-        if self.keep is not None and self.log.head - self.offset > self.keep:
-            self._skip_to(self.log.head - self.keep)
-        while self.offset < self.credit:
-            start, chunk = self.log.read(self.offset, min(MAX_CHUNK, self.credit - self.offset))
+        window, log = self._window, self.log
+        window.head = log.head
+        window.skip(log.base)
+        if self.keep is not None:
+            window.skip(log.head - self.keep)
+        while size := min(MAX_CHUNK, window.ready):
+            _, chunk = log.read(window.sent, size)
             if not chunk:
                 break
-            self.offset = start + len(chunk)
-            self.sink.event("data", {"reader": self.ident, "offset": start}, chunk)
-        if self.log.eof and self.offset >= self.log.head and not self.finished:
+            offset = window.send(len(chunk))
+            self.sink.event("data", {"reader": self.ident, "offset": offset}, chunk)
+        if log.eof and window.sent >= log.head and not self.finished:
             self.finished = True
-            self.sink.event("eof", {"reader": self.ident, "offset": self.offset})
-
-    def _skip_to(self, offset: int) -> None:
-        if self.offset < self.credit:  # else it has more to show than it can
-            self.credit += offset - self.offset
-            self.offset = offset
+            self.sink.event("eof", {"reader": self.ident, "offset": window.sent})
 
 
 class Flow:
@@ -91,23 +90,22 @@ class Flow:
     def __init__(self, sink: Sink, ident: int, credit: int, taken: Callable[[int], None]) -> None:
         self.sink = sink
         self.ident = ident
-        self.credit = credit
-        self.offset = 0
+        self._source = Receiver(0, WINDOW_OUT, gaps=False)
+        self._window = Sender(0, credit, most=MOST)
         self._taken = taken
         self._queue: deque[bytes] = deque()
-        self._held = 0
         self._eof = False
         self.finished = False
         #: Told when nobody reads on, as by a :class:`Reader`.
         self.left: Callable[[], None] = lambda: None
 
-    def feed(self, chunk: bytes) -> None:
-        """Bytes from the guest, in order. ProtocolError beyond its window."""
-        self._queue.append(chunk)
-        self._held += len(chunk)
-        if self._held > 2 * WINDOW_OUT:
-            raise ProtocolError(f"{self._held} bytes that nobody gave credit for.")
-        self.pump()
+    def feed(self, offset: int, chunk: bytes) -> None:
+        """Bytes from the guest. ProtocolError beyond its window, which bounds what waits here."""
+        new, _ = self._source.arrived(offset, chunk)
+        if new:
+            self._queue.append(new)
+            self._window.add(len(new))
+            self.pump()
 
     def end(self) -> None:
         """No more bytes will come."""
@@ -115,24 +113,21 @@ class Flow:
         self.pump()
 
     def grant(self, upto: int) -> None:
-        """More credit, as an absolute offset."""
-        self.credit = max(self.credit, upto)
+        """More credit, as an absolute offset; less is ignored."""
+        self._window.allow(upto)
         self.pump()
 
     def pump(self) -> None:
         """Send what is queued and the credit allows."""
-        before = self.offset
-        while self._queue and self.offset < self.credit:
+        while size := self._window.ready:
             chunk = self._queue.popleft()
-            room = self.credit - self.offset
-            if len(chunk) > room:
-                self._queue.appendleft(chunk[room:])
-                chunk = chunk[:room]
-            self.sink.event("data", {"reader": self.ident, "offset": self.offset}, chunk)
-            self.offset += len(chunk)
-            self._held -= len(chunk)
-        if self.offset > before:
-            self._taken(self.offset)
+            if len(chunk) > size:
+                self._queue.appendleft(chunk[size:])
+                chunk = chunk[:size]
+            offset = self._window.send(len(chunk))
+            self.sink.event("data", {"reader": self.ident, "offset": offset}, chunk)
+        if self._source.acknowledge(self._window.sent):
+            self._taken(self._window.sent)
         if self._eof and not self._queue and not self.finished:
             self.finished = True
-            self.sink.event("eof", {"reader": self.ident, "offset": self.offset})
+            self.sink.event("eof", {"reader": self.ident, "offset": self._window.sent})

@@ -8,107 +8,79 @@ What the guest has received outlives this agent, so a write is answered when the
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from functools import partial
 from typing import Final
 
-from tfnz_notebook._wire import guest as wire
-from tfnz_notebook._wire.guest import Type
+from tfnz_notebook._wire.guest import WINDOW_IN
+from tfnz_notebook._wire.window import Sender
 from tfnz_notebook.agent.container.guest import Guest
+from tfnz_notebook.agent.container.inflow import Inflow
 from tfnz_notebook.errors import ProcessGone
 
 #: Bytes the agent holds for a process that does not read.
 HELD: Final = 4 << 20
-#: Bytes in one frame: a fraction of the window, so that one frame never fills it.
-PIECE: Final = wire.WINDOW_IN // 4
 
 
-class Stdin:
-    """Offsets count bytes since the process started: ``acked`` <= ``received`` <= ``end``."""
+class Stdin(Inflow):
+    """Offsets count bytes since the process started: acknowledged <= ``received`` <= ``head``."""
 
     def __init__(self, guest: Guest) -> None:
-        self.channel = 0
-        self.end = 0
+        super().__init__(guest)
         self.received = 0
         #: Who writes while others wait for room, in order.
         self.turn = asyncio.Lock()
-        self._guest = guest
-        self._pieces: deque[bytes] = deque()
-        self._acked = 0
-        self._sent = 0
         self._closed = False
-        self._held = False
-        self._eof_sent = False
-        self._over = False
-        self._moved = asyncio.Event()
+
+    @property
+    def head(self) -> int:
+        """One past the last byte that was written."""
+        return self.window.head
 
     def begin(self, offset: int, *, closed: bool) -> None:
         """Start at the offset an earlier agent had reached."""
-        self._acked = self._sent = self.received = self.end = offset
+        self.window = Sender(offset, window=WINDOW_IN)
+        self.received = offset
         self._closed = self._eof_sent = closed
 
     def write(self, chunk: bytes) -> None:
         """Queue bytes. Raises ProcessGone after :meth:`close`."""
         if self._closed:
             raise ProcessGone("Cannot write to stdin: it was closed. Spawn another process.")
-        for start in range(0, len(chunk), PIECE):
-            self._pieces.append(chunk[start : start + PIECE])
-        self.end += len(chunk)
-        self._push()
+        super().write(chunk)
 
     async def room(self) -> None:
         """Wait until less than ``HELD`` waits here, or nobody will read it any more."""
-        while self.end - self._acked > HELD and not self._over:
-            await self._change()
+        while self.head - self.window.acked > HELD and not self.over:
+            await self.moved()
 
     async def arrived(self, upto: int) -> None:
         """Wait until the guest has everything before ``upto``, or nobody will read it any more."""
-        while self.received < upto and not self._over:
-            await self._change()
-
-    async def _change(self) -> None:
-        self._moved.clear()
-        await self._moved.wait()
+        while self.received < upto and not self.over:
+            await self.moved()
 
     def close(self, *, hold: bool = False) -> None:
         """End of file after what is queued; with ``hold`` not before a second call without."""
         self._closed = True
-        self._held = hold
-        self._push()
+        self._ending = not hold
+        self.push()
 
-    def _push(self) -> None:
-        at, before = self._acked, self._sent
-        for piece in self._pieces:
-            end = at + len(piece)
-            if end > self._sent:
-                if end > self._acked + wire.WINDOW_IN:
-                    break
-                self._guest.send(wire.data(self.channel, 0, at, piece))
-                self._sent = end
-            at = end
-        if self._sent > before:
-            self._guest.barrier(partial(self._has, self._sent))
-        if self._closed and not self._held and self._sent == self.end and not self._eof_sent:
-            self._eof_sent = True
-            self._guest.send(wire.fixed(Type.EOF, self.channel, self.end, stream=0))
+    def push(self) -> None:
+        """Send what may be sent now, and learn when the guest has it."""
+        before = self.window.sent
+        super().push()
+        if self.window.sent > before:
+            self._guest.barrier(partial(self._has, self.window.sent))
 
     def _has(self, upto: int) -> None:
         """The guest has everything before ``upto``."""
         self.received = max(self.received, upto)
         self._moved.set()
 
-    def taken(self, upto: int) -> None:
-        """The process's pipe has everything before ``upto``."""
-        self._trim(upto)
-        self._push()
-
-    def _trim(self, upto: int) -> None:
-        while self._pieces and self._acked + len(self._pieces[0]) <= upto:
-            self._acked += len(self._pieces.popleft())
-        if self._pieces and upto > self._acked:
-            self._pieces[0] = self._pieces[0][upto - self._acked :]
-            self._acked = upto
+    def acknowledged(self, upto: int) -> None:
+        """The process's pipe has everything before ``upto``. ProtocolError if it cannot have."""
+        self._forget(upto)
         self._has(upto)
+        self.push()
 
     def refused(self) -> None:
         """The process closed its stdin; what is queued goes nowhere, as with any pipe."""
@@ -117,14 +89,13 @@ class Stdin:
 
     def release(self) -> None:
         """Nobody will read it any more."""
-        self._over = True
-        self._pieces.clear()
-        self._acked = self._sent = self.received = self.end
-        self._moved.set()
+        super().release()
+        self.received = self.head
 
     def resumed(self, received: int) -> None:
         """The connection is back; the guest has everything before ``received``."""
-        self._trim(received)
-        self._sent = self._acked
+        self._forget(received)
+        self._has(received)
+        self.window.rewind()
         self._eof_sent = False
-        self._push()
+        self.push()

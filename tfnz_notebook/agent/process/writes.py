@@ -1,13 +1,14 @@
 """What was written to whose stdin: a request that is said again must not write again.
 
-A kernel repeats what an agent has not answered when it died, and cannot know whether the bytes
-had gone on to the process. So each write is noted, by a key that the kernel chose, with the place
-it has in that process's stdin, before anything is sent. A later agent asks the guest how far stdin
-has come, and knows of each write how much of it arrived. The bytes themselves are never on disk:
-they may be a password, and whoever repeats the request has them.
+A kernel repeats what an agent has not answered when it died, a page what it heard no answer to when
+its carrier did, and neither can know whether the bytes had gone on to the process. So each write is
+noted, by a key that they chose, with the place it has in that process's stdin, before anything is
+sent. A later agent asks the guest how far stdin has come, and knows of each write how much of it
+arrived. The bytes themselves are never on disk: they may be a password, and whoever repeats the
+request has them.
 
 Fixed records in one file a container, two generations of them; the end of the older one is far
-behind what a kernel can still be waiting for.
+behind what a kernel or a page can still be waiting for.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import os
 import posixpath
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire.guest import (
@@ -25,9 +25,10 @@ from tfnz_notebook._wire.guest import (
     fielded,
     fixed,
 )
+from tfnz_notebook._wire.window import Receiver
 from tfnz_notebook.engines import base
 from tfnz_notebook.engines.fake.files import Files
-from tfnz_notebook.engines.fake.process import FakeProcess, Window
+from tfnz_notebook.engines.fake.process import FakeProcess, Output
 from tfnz_notebook.engines.fake.programs import Main, known_user, missing
 from tfnz_notebook.engines.fake.stream import FakeStream
 from tfnz_notebook.errors import ProtocolError
@@ -41,7 +42,8 @@ class _Put:
     path: str
     mode: int | None
     flags: int
-    content: bytearray
+    content: bytearray = field(default_factory=bytearray)
+    window: Receiver = field(default_factory=lambda: Receiver(0, wire.WINDOW_IN, gaps=False))
 
 
 class FakeGuest:
@@ -65,7 +67,7 @@ class FakeGuest:
         self._finished = finished
         self._processes: dict[int, FakeProcess] = {}
         self._puts: dict[int, _Put] = {}
-        self._gets: dict[int, Window] = {}
+        self._gets: dict[int, Output] = {}
         self._pids = 1
         self._link: FakeStream | None = None
         self._grace: asyncio.TimerHandle | None = None
@@ -92,6 +94,11 @@ class FakeGuest:
     def connected(self) -> bool:
         """An agent is there."""
         return self._link is not None
+
+    @property
+    def stream(self) -> FakeStream | None:
+        """The present connection; tests make it slow, or break it."""
+        return self._link
 
     def boot_main(self) -> None:
         """Start the container's own command."""
@@ -289,8 +296,8 @@ class FakeGuest:
             process.meta = frame.raw(Tag.META)
             process.tty = bool(frame.integer(Tag.FLAGS) & Flag.TTY)
             process.size = (frame.integer(Tag.ROWS, 24), frame.integer(Tag.COLUMNS, 80))
-        for window in process.streams.values():
-            window.sent = 0
+        if process.tty:
+            process.streams[Stream.OUT] = Output(window=wire.WINDOW_TTY)
         self._processes[channel] = process
         process.run(main)
         return process
@@ -330,14 +337,12 @@ class FakeGuest:
             match frame.type:
                 case Type.PUT:
                     self.files.check(path, flags)
-                    self._puts[channel] = _Put(
-                        path, mode if mode >= 0 else None, flags, bytearray()
-                    )
+                    self._puts[channel] = _Put(path, mode if mode >= 0 else None, flags)
                 case Type.GET:
                     node, content = self.files.get(path)
                     self.say(fielded(Type.STAT, channel, node.fields()))
-                    window = self._gets[channel] = Window()
-                    window.held, window.sent, window.closed = bytearray(content), 0, True
+                    output = self._gets[channel] = Output(content)
+                    output.closed = True
                     self._pump_get(channel)
                 case Type.LIST:
                     for name, node in self.files.listing(path):
@@ -359,9 +364,9 @@ class FakeGuest:
                 self._gets[channel].acknowledge(frame.values[0])
                 self._pump_get(channel)
         elif frame.type is Type.DATA:
-            if frame.values[0] != len(put.content):
-                raise ProtocolError(f"DATA at {frame.values[0]}, {len(put.content)} is due.")
-            put.content += frame.data
+            new, _ = put.window.arrived(frame.values[0], frame.data)
+            put.content += new
+            put.window.acknowledge(len(put.content))
             self.say(fixed(Type.ACK, channel, len(put.content), stream=Stream.IN))
         elif frame.type is Type.EOF:
             del self._puts[channel]
@@ -374,17 +379,13 @@ class FakeGuest:
             self.say(fixed(Type.GONE, channel))
 
     def _pump_get(self, channel: int) -> None:
-        window = self._gets[channel]
-        assert window.sent is not None
-        while window.sent < min(window.head, window.base + wire.WINDOW_OUT):
-            at = window.sent - window.base
-            piece = bytes(window.held[at : at + wire.MAX_DATA])
-            self.say(wire.data(channel, Stream.OUT, window.sent, piece))
-            window.sent += len(piece)
-        if window.sent == window.head and not window.closed_said:
-            window.closed_said = True
-            self.say(fixed(Type.EOF, channel, window.head, stream=Stream.OUT))
-        if window.drained:
+        output = self._gets[channel]
+        while piece := output.next():
+            self.say(wire.data(channel, Stream.OUT, *piece))
+        if output.said and not output.closed_said:
+            output.closed_said = True
+            self.say(fixed(Type.EOF, channel, output.window.head, stream=Stream.OUT))
+        if output.drained:
             del self._gets[channel]
             self.say(fixed(Type.GONE, channel))
 

@@ -1,8 +1,4 @@
-"""A process of the in-memory guest: a coroutine behind the streams of the guest protocol.
-
-Each output stream is a window: bytes from ``base`` (acknowledged, gone) to ``head`` (written);
-``sent`` is how far this connection was told, ``None`` until the agent's first ACK on it.
-"""
+"""A process of the in-memory guest: a coroutine behind the streams of the guest protocol."""
 
 from __future__ import annotations
 
@@ -13,10 +9,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from tfnz_notebook._wire.guest import (
+    MAIN,
     MAX_DATA,
     WINDOW_IN,
     WINDOW_OUT,
-    WINDOW_TTY,
     Fields,
     Flag,
     Reason,
@@ -27,6 +23,7 @@ from tfnz_notebook._wire.guest import (
     fielded,
     fixed,
 )
+from tfnz_notebook._wire.window import Receiver, Sender
 from tfnz_notebook.engines.fake.programs import Main
 from tfnz_notebook.errors import ProtocolError
 
@@ -39,23 +36,43 @@ _HARMLESS: Final = frozenset(
 )
 
 
-class Window:
-    """One output stream."""
+class Output:
+    """One output stream: the bytes that were written and not acknowledged."""
 
-    def __init__(self, *, drops: bool = False) -> None:
-        self.held = bytearray()
-        self.base = 0
-        self.sent: int | None = None
+    def __init__(self, content: bytes = b"", *, window: int = WINDOW_OUT) -> None:
+        self.held = bytearray(content)
+        self.window = Sender(window=window)
+        self.window.add(len(content))
+        #: On a new connection nothing is sent before the agent has said from where on.
+        self.flowing = True
         self.closed = False
         self.closed_said = False
         self.elided = 0
-        #: Oldest bytes go when full and no agent is there (the main process).
-        self.drops = drops
+
+    def write(self, chunk: bytes | memoryview) -> int:
+        """Hold what there is room for; how much that is."""
+        size = min(len(chunk), self.window.allowed - self.window.head)
+        self.held += chunk[:size]
+        self.window.add(size)
+        return size
+
+    def elide(self, most: int) -> None:
+        """Drop the oldest bytes; nobody is there."""
+        self.window.rewind()
+        dropped = self.window.skip(self.window.acked + min(len(self.held), most))
+        del self.held[:dropped]
+        self.elided += dropped
+
+    def next(self) -> tuple[int, bytes] | None:
+        """Offset and bytes of the next piece that may be sent."""
+        size = min(self.window.ready, MAX_DATA) if self.flowing else 0
+        at = self.window.sent - self.window.acked
+        return (self.window.send(size), bytes(self.held[at : at + size])) if size else None
 
     @property
-    def head(self) -> int:
-        """One past the last byte written."""
-        return self.base + len(self.held)
+    def said(self) -> bool:
+        """All that was written was sent."""
+        return self.flowing and self.window.sent == self.window.head
 
     @property
     def drained(self) -> bool:
@@ -63,13 +80,16 @@ class Window:
         return self.closed and self.closed_said and not self.held
 
     def acknowledge(self, offset: int) -> None:
-        """Free what lies before; ProtocolError for what was never written."""
-        if not self.base <= offset <= self.head:
-            raise ProtocolError(f"ACK {offset} is not in {self.base}..{self.head}.")
-        if self.sent is None:
-            self.sent = offset
-        del self.held[: offset - self.base]
-        self.base = offset
+        """Free what lies before; ProtocolError for what was never sent, or is gone."""
+        window, base = self.window, self.window.acked
+        if not self.flowing and base <= offset <= window.head:
+            self.flowing = True
+            window.rewind()
+            window.send(offset - base)
+        if offset < base:
+            raise ProtocolError(f"ACK {offset}, where {base} was acknowledged.")
+        window.acknowledge(offset)
+        del self.held[: offset - base]
 
 
 class FakeProcess:
@@ -84,14 +104,10 @@ class FakeProcess:
         self.started = time.time_ns()
         self.status: int | None = None
         self.forgotten = False
-        self.streams = {
-            Stream.OUT: Window(drops=channel == 1),
-            Stream.ERR: Window(drops=channel == 1),
-        }
+        self.streams = {Stream.OUT: Output(), Stream.ERR: Output()}
         self.on_signal: Callable[[int], None] | None = None
         self._stdin = bytearray()
-        self.taken = 0  # stdin bytes the process took
-        self.in_offset = 0  # stdin bytes received
+        self._in = Receiver(0, WINDOW_IN, gaps=False)
         self._in_end: int | None = None
         self._reading = False
         self._awaits: dict[int, int] = {}
@@ -114,7 +130,7 @@ class FakeProcess:
 
     async def read(self, most: int = 65536) -> bytes:
         while not self._stdin:
-            if self._in_end is not None and self.in_offset >= self._in_end:
+            if self._in_end is not None and self._in.expected >= self._in_end:
                 return b""
             self._reading = True
             self.waiting()
@@ -122,35 +138,24 @@ class FakeProcess:
         self._reading = False
         taken = bytes(self._stdin[:most])
         del self._stdin[:most]
-        self.taken += len(taken)
-        self.guest.say(fixed(Type.ACK, self.channel, self.taken, stream=Stream.IN))
+        self._in.acknowledge(self._in.taken + len(taken))
+        self.guest.say(fixed(Type.ACK, self.channel, self._in.taken, stream=Stream.IN))
         await asyncio.sleep(0)  # a program that only reads must let the loop go on
         return taken
 
-    @property
-    def window(self) -> int:
-        """Bytes of a stream that may wait for an acknowledgement."""
-        return WINDOW_TTY if self.tty else WINDOW_OUT
-
     async def write(self, data: bytes, *, error: bool = False) -> None:
-        window = self.streams[Stream.ERR if error and not self.tty else Stream.OUT]
-        if self.channel == 1:
+        output = self.streams[Stream.ERR if error and not self.tty else Stream.OUT]
+        if self.channel == MAIN:
             self.guest.log(data)
         view = memoryview(data)
         while view:
-            room = self.window - len(window.held)
-            if room <= 0 and window.drops and not self.guest.connected:
-                dropped = min(len(window.held), len(view))
-                del window.held[:dropped]
-                window.base += dropped
-                window.elided += dropped
-                continue
-            if room <= 0:
+            if size := output.write(view):
+                view = view[size:]
+                self.pump()
+            elif self.channel == MAIN and not self.guest.connected:
+                output.elide(len(view))
+            else:
                 await self._wait()
-                continue
-            window.held += view[:room]
-            view = view[room:]
-            self.pump()
         await asyncio.sleep(0)
 
     async def _wait(self) -> None:
@@ -167,11 +172,11 @@ class FakeProcess:
         except asyncio.CancelledError:
             status = -(self._killed or signal.SIGKILL)
         except Exception as error:  # noqa: BLE001 - a test's own program: say it where it is seen
-            self.streams[Stream.ERR].held += f"{type(error).__name__}: {error}\n".encode()
+            self.streams[Stream.ERR].write(f"{type(error).__name__}: {error}\n".encode())
             status = 1
         self.status = status
-        for window in self.streams.values():
-            window.closed = True
+        for output in self.streams.values():
+            output.closed = True
         self._say_exit()
         self.pump()
         self.guest.ended(self)
@@ -198,12 +203,14 @@ class FakeProcess:
         fields += [(Tag.META, self.meta), (Tag.STARTED, self.started)]
         if self.status is not None:
             fields.append((Tag.STATUS, self.status))
-        fields += [(Tag.IN_OFFSET, self.in_offset), (Tag.OUT_BASE, out.base)]
-        fields += [(Tag.OUT_HEAD, out.head), (Tag.ERR_BASE, err.base), (Tag.ERR_HEAD, err.head)]
+        fields += [(Tag.IN_OFFSET, self._in.expected)]
+        fields += [(Tag.OUT_BASE, out.window.acked), (Tag.OUT_HEAD, out.window.head)]
+        fields += [(Tag.ERR_BASE, err.window.acked), (Tag.ERR_HEAD, err.window.head)]
         fields += [(Tag.OUT_EOF, int(out.closed)), (Tag.ERR_EOF, int(err.closed))]
         fields.append((Tag.OUT_ELIDED, out.elided))
-        for window in (out, err):
-            window.sent, window.closed_said = None, False
+        for output in (out, err):
+            output.flowing = output.closed_said = False
+        self._in.renew(self._in.expected + WINDOW_IN)
         self._end_said = False
         self._awaits.clear()
         return fielded(Type.PROC, self.channel, fields)
@@ -222,30 +229,27 @@ class FakeProcess:
         """Say what may be said: DATA within the windows, EOF, END, GONE."""
         if not self.guest.ready:
             return
-        for name, window in self.streams.items():
-            while window.sent is not None and window.sent < min(
-                window.head, window.base + self.window
-            ):
-                at = window.sent - window.base
-                piece = bytes(window.held[at : at + MAX_DATA])
-                self.guest.say(data(self.channel, name, window.sent, piece))
-                window.sent += len(piece)
-            if window.closed and window.sent == window.head and not window.closed_said:
-                window.closed_said = True
-                self.guest.say(fixed(Type.EOF, self.channel, window.head, stream=name))
+        for name, output in self.streams.items():
+            while piece := output.next():
+                self.guest.say(data(self.channel, name, *piece))
+            if output.closed and output.said and not output.closed_said:
+                output.closed_said = True
+                self.guest.say(fixed(Type.EOF, self.channel, output.window.head, stream=name))
         if self.status is None or (self.forgotten and self._end_said):
             self._gone()
             return
-        if not self._end_said and all(w.sent == w.head for w in self.streams.values()):
+        if not self._end_said and all(output.said for output in self.streams.values()):
             self._end_said = True
-            heads = [self.streams[name].head for name in (Stream.OUT, Stream.ERR)]
-            self.guest.say(fixed(Type.END, self.channel, *heads))
+            self.guest.say(fixed(Type.END, self.channel, *self._heads()))
             self.waiting()
         self._gone()
 
     def _gone(self) -> None:
-        if self.forgotten and all(window.drained for window in self.streams.values()):
+        if self.forgotten and all(output.drained for output in self.streams.values()):
             self.guest.gone(self)
+
+    def _heads(self) -> list[int]:
+        return [self.streams[name].window.head for name in (Stream.OUT, Stream.ERR)]
 
     def acknowledged(self, stream: int, offset: int) -> None:
         if stream not in self.streams:
@@ -259,14 +263,9 @@ class FakeProcess:
         self.pump()
 
     def input(self, offset: int, chunk: bytes) -> None:
-        if offset > self.in_offset:
-            raise ProtocolError(f"DATA at {offset}, {self.in_offset} is due.")
-        if offset + len(chunk) > self.taken + len(self._stdin) + WINDOW_IN:
-            raise ProtocolError("DATA beyond the window.")
-        fresh = chunk[self.in_offset - offset :]
-        self.in_offset += len(fresh)
+        new, _ = self._in.arrived(offset, chunk)
         if self.status is None:
-            self._stdin += fresh
+            self._stdin += new
             self._moved.set()
 
     def input_ends(self, offset: int) -> None:
@@ -288,11 +287,11 @@ class FakeProcess:
             if self.status is not None and self._end_said:
                 del self._awaits[request]
                 self._say_waiting(request, Reason.ENDED)
-            elif self._reading and not self._stdin and self.taken >= offset:
+            elif self._reading and not self._stdin and self._in.taken >= offset:
                 del self._awaits[request]
                 self.pump()
                 self._say_waiting(request, Reason.INPUT)
 
     def _say_waiting(self, request: int, reason: Reason) -> None:
-        heads = [self.streams[name].head for name in (Stream.OUT, Stream.ERR)]
-        self.guest.say(fixed(Type.WAITING, self.channel, request, reason, self.taken, *heads))
+        at = (self._in.taken, *self._heads())
+        self.guest.say(fixed(Type.WAITING, self.channel, request, reason, *at))

@@ -60,7 +60,7 @@ class TransportStream(asyncio.Protocol, Stream):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
-        self._wake()
+        self.resume_writing()
         self._end(exc)
 
     def pause_writing(self) -> None:
@@ -68,9 +68,6 @@ class TransportStream(asyncio.Protocol, Stream):
 
     def resume_writing(self) -> None:
         self._full = False
-        self._wake()
-
-    def _wake(self) -> None:
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
 
@@ -97,7 +94,7 @@ class TransportStream(asyncio.Protocol, Stream):
         return not self._full
 
     async def drain(self) -> None:
-        while self._full and not self._lost:
+        while self._full:
             if self._drained is None or self._drained.done():
                 self._drained = asyncio.get_running_loop().create_future()
             # Several may wait; the cancellation of one must not end the others' wait.
