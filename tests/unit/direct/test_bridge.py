@@ -44,6 +44,12 @@ class Page:
     def _ended(self) -> None:
         self.ends += 1
 
+    @property
+    def info(self) -> dict[str, Any]:
+        """The state as it was told last."""
+        told: dict[str, Any] = next((h["info"] for h in reversed(self.heads) if "info" in h), {})
+        return told
+
     def say(self, kind: str, payload: bytes = b"", **fields: Any) -> None:
         self.bridge.received(wire.pack({"t": kind, "view": VIEW, **fields}, payload))
 
@@ -70,9 +76,9 @@ async def test_a_view_behind_it_reads_writes_and_sees_the_end(agent: LiveAgent):
     assert (await page.hear("ack"))["upto"] == 13
     page.say("eof", offset=13)
     await until(lambda: any(head["t"] == "eof" for head in page.heads))
-    await until(lambda: page.heads[-1].get("info", {}).get("state") == "ended")
+    await until(lambda: page.info.get("state") == "ended")
     assert page.streams[1] == b"hello\n"
-    assert page.heads[-1]["info"]["container"] == "box"
+    assert page.info["container"] == "box"
     page.bridge.close()
     page.bridge.close()
     await until(lambda: len(agent.service.server.clients) == 1)
@@ -110,8 +116,9 @@ async def test_what_is_said_again_over_another_carrier_is_written_once(agent: Li
         third.say("stdin", word, offset=at)
     third.say("stdin", b"whoami\n", offset=21)
     third.say("eof", offset=28)
-    await until(lambda: third.heads[-1].get("info", {}).get("state") == "ended")
-    assert {"t": "ack", "view": VIEW, "upto": 28, "eof": True} in third.heads
+    await until(lambda: third.info.get("state") == "ended")
+    ended = {"t": "ack", "view": VIEW, "upto": 28, "eof": True}
+    await until(lambda: ended in third.heads)
     for page in (before, after, third):
         await until(lambda page=page: page.streams[1] == b"".join(words) + b"whoami\n")
         page.bridge.close()
