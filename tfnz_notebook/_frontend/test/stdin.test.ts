@@ -1,6 +1,7 @@
 // Stdin over carriers that come and go: each byte once, in order, or the user is told.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { size } from "../src/numbers.js";
 import type { Head } from "../src/channel/frames.js";
 import { INPUT, VERSION } from "../src/protocol.js";
 import { FakeSocket, Seen, anew, clock, hub, pass, process, server, turns, until } from "./stage.js";
@@ -151,8 +152,8 @@ test("no carrier is left: it is told what may have arrived and what has not, and
   hub.die();
   await pass();
   assert.deepEqual(seen.errors, [
-    `Cannot tell whether the last ${sent} bytes of input arrived: the connection broke. Look before you type again.`,
-    `Cannot send ${TEXT.length - sent} bytes of input: neither the kernel nor the Jupyter server answers.`,
+    `Cannot tell whether the last ${size(sent)} of input arrived: the connection broke. Look before you type again.`,
+    `Cannot send ${size(TEXT.length - sent)} of input: neither the kernel nor the Jupyter server answers.`,
     "Cannot send the end of input: neither the kernel nor the Jupyter server answers.",
   ]);
   hub.revive();
