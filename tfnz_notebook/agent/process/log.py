@@ -15,7 +15,6 @@ acknowledging as well, until there is room. Memory per log is bounded by the gue
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 from collections import deque
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from typing import Final, Literal
 
 from tfnz_notebook._base import numbers
 from tfnz_notebook._wire.guest import WINDOW_OUT
+from tfnz_notebook.agent.disk import REAL, Disk, File
 
 PENDING: Final = WINDOW_OUT // 4
 #: Newest bytes kept in memory besides, so that live readers never touch the disk.
@@ -38,32 +38,29 @@ RESERVE: Final = 1 << 20
 
 Retain = Literal["all", "tail"]
 
-_KEEP_SIZE: Final = 1  # FALLOC_FL_KEEP_SIZE, linux/falloc.h
 
-
-def _fallocate(descriptor: int, offset: int, size: int) -> None:
-    """Reserve blocks; where that cannot be done, writing will find them (or say why not)."""
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "fallocate"):
-        libc.fallocate(descriptor, _KEEP_SIZE, ctypes.c_int64(offset), ctypes.c_int64(size))
-
-
-def _pieces(path: Path) -> Iterator[tuple[int, int]]:
-    """First offset and size of each segment of that log. Not glob(): it takes a millisecond."""
+def _pieces(disk: Disk, path: Path) -> Iterator[tuple[int, int]]:
+    """First offset and size of each segment of that log."""
     start = len(path.name) + 1
-    with contextlib.suppress(FileNotFoundError), os.scandir(path.parent) as entries:
-        for entry in entries:
-            if entry.name.startswith(f"{path.name}.") and entry.name[start:].isdigit():
-                yield int(entry.name[start:]), entry.stat(follow_symlinks=False).st_size
+    for name, size in disk.list(path.parent):
+        if name.startswith(f"{path.name}.") and name[start:].isdigit():
+            yield int(name[start:]), size
 
 
 class Log:
     """One stream of one process. Offsets count bytes since the process started."""
 
     def __init__(
-        self, path: Path, *, retain: Retain = "all", quota: int = QUOTA, segment: int = SEGMENT
+        self,
+        path: Path,
+        *,
+        retain: Retain = "all",
+        quota: int = QUOTA,
+        segment: int = SEGMENT,
+        disk: Disk = REAL,
     ) -> None:
         self.path = path
+        self._disk = disk
         self.retain = retain
         self.quota = quota
         self.segment = segment
@@ -80,14 +77,16 @@ class Log:
         self._chunks: deque[tuple[int, bytes]] = deque()
         self._kept = 0
         self._segments: list[tuple[int, int]] = []  # (first offset, size)
-        self._file = -1
+        self._file: File | None = None
         self._reserved = 0
 
     @classmethod
-    def adopt(cls, path: Path, *, retain: Retain = "all", quota: int = QUOTA) -> Log:
+    def adopt(
+        cls, path: Path, *, retain: Retain = "all", quota: int = QUOTA, disk: Disk = REAL
+    ) -> Log:
         """The log an earlier agent left at ``path``, as far as its files go."""
-        log = cls(path, retain=retain, quota=quota)
-        for start, size in sorted(_pieces(path)):
+        log = cls(path, retain=retain, quota=quota, disk=disk)
+        for start, size in sorted(_pieces(disk, path)):
             if log._segments and start != log.spooled:
                 break  # a hole: what follows cannot be trusted
             log._segments.append((start, size))
@@ -96,7 +95,7 @@ class Log:
             log.base = log._segments[0][0]
             log.head = log.spooled
             with contextlib.suppress(OSError):  # what the last one had reserved
-                os.truncate(log._segment_path(log._segments[-1][0]), log._segments[-1][1])
+                disk.cut(log._segment_path(log._segments[-1][0]), log._segments[-1][1])
         return log
 
     def append(self, offset: int, chunk: bytes) -> None:
@@ -142,7 +141,7 @@ class Log:
             if self.head - (start + size) < self.quota // 2 and self.head - start <= self.quota:
                 break
             self._segments.pop(0)
-            self._segment_path(start).unlink(missing_ok=True)
+            self._disk.remove(self._segment_path(start))
             self.base = start + size
         return True
 
@@ -155,18 +154,19 @@ class Log:
 
     def _write(self, chunk: bytes) -> None:
         size = min(self.segment, max(self.quota // 4, 1)) if self.retain == "tail" else self.segment
-        if self._file < 0 or self._segments[-1][1] >= size:
-            self._open_segment()
-        self._reserve(len(chunk))
+        file = self._file
+        if file is None or self._segments[-1][1] >= size:
+            file = self._open_segment()
+        self._reserve(file, len(chunk))
         view = memoryview(chunk)
         while view:
-            wrote = os.write(self._file, view)
+            wrote = file.append(view)
             view = view[wrote:]
             start, before = self._segments[-1]
             self._segments[-1] = (start, before + wrote)
             self.spooled += wrote
 
-    def _reserve(self, size: int) -> None:
+    def _reserve(self, file: File, size: int) -> None:
         """Have the file system find room before it is written to, in steps that grow.
 
         One extent of blocks instead of a search a page: a third of the cost of writing on ext4.
@@ -175,23 +175,22 @@ class Log:
         written = self._segments[-1][1]
         if written + size > self._reserved:
             step = min(max(self._reserved, RESERVE), 16 * RESERVE)
-            _fallocate(self._file, self._reserved, step)
+            file.reserve(self._reserved, step)
             self._reserved += step
 
-    def _open_segment(self) -> None:
+    def _open_segment(self) -> File:
         self._close_file()
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._file = os.open(self._segment_path(self.spooled), flags, 0o600)
+        self._file = file = self._disk.create(self._segment_path(self.spooled))
         self._segments.append((self.spooled, 0))
         self._reserved = 0
+        return file
 
     def _close_file(self) -> None:
-        if self._file >= 0:
+        file, self._file = self._file, None
+        if file is not None:
             with contextlib.suppress(OSError):
-                os.ftruncate(self._file, self._segments[-1][1])  # gives back what was reserved
-            os.close(self._file)
-            self._file = -1
+                file.cut(self._segments[-1][1])  # gives back what was reserved
+            file.close()
 
     def read(self, offset: int, limit: int) -> tuple[int, bytes]:
         """At most ``limit`` bytes from ``offset`` on: (offset of the first one, bytes).
@@ -236,8 +235,7 @@ class Log:
         for start, size in self._segments:
             if start <= offset < start + size:
                 limit = min(limit, start + size - offset)
-                with self._segment_path(start).open("rb", buffering=0) as file:
-                    return os.pread(file.fileno(), limit, offset - start)
+                return self._disk.read(self._segment_path(start), offset - start, limit)
         raise AssertionError("between base and the first chunk in memory lie segments")
 
     def close(self) -> None:
@@ -248,7 +246,7 @@ class Log:
         """Delete the files."""
         self._close_file()
         for start, _ in self._segments:
-            self._segment_path(start).unlink(missing_ok=True)
+            self._disk.remove(self._segment_path(start))
         self._segments.clear()
         self._chunks.clear()
         self._kept = 0

@@ -68,7 +68,7 @@ class Process:
         #: Final offsets of what was written before the end; None until END.
         self.final: tuple[int, int] | None = None
         make = Log.adopt if adopt else Log
-        options: dict[str, Any] = {"retain": command.retain}
+        options: dict[str, Any] = {"retain": command.retain, "disk": records.disk}
         if quota is not None:
             options["quota"] = quota
         told = self._notify

@@ -8,50 +8,49 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import shutil
 import signal
 from pathlib import Path
 from typing import Any
 
+from tfnz_notebook.agent.disk import REAL, Disk, File
 from tfnz_notebook.agent.process.writes import Writes
 
 
 class Records:
     """The ends of one container's processes, in ``folder``; and what was written to them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, disk: Disk = REAL) -> None:
         self.folder = folder
-        self.writes = Writes(folder)
-        self._file = -1
+        self.disk = disk
+        self.writes = Writes(folder, disk)
+        self._file: File | None = None
 
     def write(self, told: dict[str, Any]) -> bool:
         """Append an end, as ``Process.info`` tells it; False if the disk has no room for it."""
         line = json.dumps(told).encode() + b"\n"
         try:
-            if self._file < 0:
-                self._open()
-            size = os.fstat(self._file).st_size
-            if os.write(self._file, line) < len(line):
-                os.ftruncate(self._file, size)
+            file = self._file or self._open()
+            size = file.size()
+            if file.append(line) < len(line):
+                file.cut(size)
                 return False
         except OSError:
             return False
         return True
 
-    def _open(self) -> None:
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._file = os.open(self.folder / "ended", flags, 0o600)
-        size = os.fstat(self._file).st_size
-        if size and os.pread(self._file, 1, size - 1) != b"\n":
-            os.write(self._file, b"\n")  # an earlier agent died while it wrote
+    def _open(self) -> File:
+        path = self.folder / "ended"
+        self._file = file = self.disk.extend(path)
+        size = file.size()
+        if size and self.disk.read(path, size - 1, 1) != b"\n":
+            file.append(b"\n")  # an earlier agent died while it wrote
+        return file
 
     def read(self) -> list[dict[str, Any]]:
         """Every end, oldest first; of a process told twice, the last one."""
         found: dict[str, dict[str, Any]] = {}
         with contextlib.suppress(OSError):
-            for line in (self.folder / "ended").read_bytes().splitlines():
+            for line in self.disk.read(self.folder / "ended").splitlines():
                 # The last line is cut short if the agent died while it wrote.
                 with contextlib.suppress(ValueError, KeyError, TypeError):
                     told = json.loads(line)
@@ -62,10 +61,11 @@ class Records:
         """Processes that left output and no end: they were killed, with their container."""
         known = {told["process"] for told in self.read()} | {self.folder.name}  # and its main one
         left: dict[str, dict[str, int]] = {}
-        for path in sorted(self.folder.glob("*.*.*")):
-            ident, stream, start = path.name.split(".")
-            if ident not in known and stream in ("out", "err") and start.isdigit():
-                left.setdefault(ident, {})[stream] = int(start) + path.stat().st_size
+        for name, size in sorted(self.disk.list(self.folder)):
+            match name.split("."):
+                case [ident, "out" | "err" as stream, start] if start.isdigit():
+                    if ident not in known:
+                        left.setdefault(ident, {})[stream] = int(start) + size
         return [
             {
                 "process": ident,
@@ -86,8 +86,8 @@ class Records:
 
     def discard(self) -> None:
         """Delete them, and every spool in the folder."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        if self._file is not None:
+            self._file.close()
+            self._file = None
         self.writes.discard()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.disk.remove_all(self.folder)

@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from tfnz_notebook.agent.disk import REAL, Disk, File
 
 #: process, key, first byte's offset in stdin, size; offsets of stdout and stderr at that time.
 _RECORD: Final = struct.Struct("<16s16sQQQQ")
@@ -51,12 +52,13 @@ class Write:
 class Writes:
     """The writes of one container's processes; ``folder`` is where its records are."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, disk: Disk = REAL) -> None:
+        self._disk = disk
         self._path = folder / "stdin"
         self._older = folder / "stdin.older"
         self._known: dict[bytes, dict[bytes, Write]] | None = None
         self._closed: set[bytes] = set()
-        self._file = -1
+        self._file: File | None = None
         self._size = 0
 
     def find(self, process: str, key: str) -> Write | None:
@@ -87,9 +89,8 @@ class Writes:
 
     def discard(self) -> None:
         """Forget all; the files go with their folder."""
-        if self._file >= 0:
-            os.close(self._file)
-        self._file, self._known = -1, None
+        self._close()
+        self._known = None
         self._closed.clear()
 
     # -- files
@@ -99,7 +100,7 @@ class Writes:
             self._known = {}
             for path in (self._older, self._path):
                 with contextlib.suppress(OSError):
-                    self._read(path.read_bytes())
+                    self._read(self._disk.read(path))
         return self._known.setdefault(process, {})
 
     def _read(self, raw: bytes) -> None:
@@ -117,27 +118,30 @@ class Writes:
     def _append(self, process: bytes, key: bytes, write: Write) -> None:
         # Where nothing can be written, a write is repeated only if the agent dies right now.
         with contextlib.suppress(OSError):
-            if self._file < 0 or self._size >= GENERATION:
-                self._begin()
+            file = self._file
+            if file is None or self._size >= GENERATION:
+                file = self._begin()
             record = _RECORD.pack(process, key, write.start, write.size, write.out, write.err)
-            self._size += os.write(self._file, record)
+            self._size += file.append(record)
 
-    def _begin(self) -> None:
+    def _begin(self) -> File:
         """A new generation; those of an earlier agent are kept as the older one."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            size = self._path.stat().st_size
-            if size >= GENERATION:
-                self._path.replace(self._older)
-            elif size % _RECORD.size:  # the disk was full once
-                os.truncate(self._path, size - size % _RECORD.size)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._file = os.open(self._path, flags, 0o600)
-        self._size = os.fstat(self._file).st_size
+        self._close()
+        file = self._disk.extend(self._path)
+        if file.size() >= GENERATION:
+            file.close()
+            self._disk.rename(self._path, self._older)
+            file = self._disk.extend(self._path)
+        elif file.size() % _RECORD.size:  # the disk was full once
+            file.cut(file.size() - file.size() % _RECORD.size)
+        self._file, self._size = file, file.size()
         self._forget_old()
+        return file
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def _forget_old(self) -> None:
         assert self._known is not None
