@@ -45,14 +45,12 @@ class Watch:
                 yield f"an endpoint of container {ident[:12]} in network {each['Name']}"
 
     def _files(self) -> Iterable[Path]:
-        """Spools, records, and in the runtime directory all but logs, locks and emptied claims."""
+        """Spools, records, and in the runtime directory all but logs and locks."""
         yield from (path for path in (self.world.state / "spool").glob("*/*"))
         guests = self.world.runtime / "guests"
         folders = [guests, *guests.glob("*")]  # an owner's; those of its containers are below
         for path in self.world.runtime.rglob("*"):
             if path.suffix in (".log", ".lock") or path in folders:
-                continue
-            if path.suffix == ".pid" and path.stat().st_size == 0:
                 continue
             yield path
 

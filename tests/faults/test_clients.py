@@ -12,6 +12,8 @@ from faults.processes import MIB, descriptors, memory
 from faults.scene import Scene, command, read
 from integration.polling import until
 
+from tfnz_notebook._wire import link
+
 pytestmark = pytest.mark.faults
 
 
@@ -25,7 +27,7 @@ def silent(path: str) -> Iterator[socket.socket]:
 
 def test_silent_and_deaf_clients(scene: Scene) -> None:
     box = scene.box()
-    address = str(scene.world.runtime / f"{scene.where}.sock")
+    address = scene.world.socket(scene.where)
     (guest,) = scene.world.runtime.glob(f"guests/*/{box.id}/guest.sock")
     before, began = descriptors(scene.agent), memory(scene.agent)
     stream = Stream(1)
@@ -40,7 +42,7 @@ def test_silent_and_deaf_clients(scene: Scene) -> None:
             dealer.connect(f"ipc://{address}")
             if deaf < 10:
                 continue  # this one only connects
-            hello = {"version": 1, "version_min": 1, "client": f"deaf{deaf}"}
+            hello = {"version": link.VERSION, "version_min": 1, "client": f"deaf{deaf}"}
             dealer.send(msgpack.packb([0, 1, "hello", hello]))
             for number in range(2, 500):  # and asks, and never takes an answer
                 dealer.send(msgpack.packb([0, number, "node.list", {}]))

@@ -66,24 +66,27 @@ class Neighbours:
         }
 
 
-def look_alikes(owner: str, engine: str) -> dict[str, dict[str, str]]:
+def look_alikes(owner: str, label: str) -> dict[str, dict[str, str]]:
     """Labels that are nearly ours: what each is, and the labels."""
     ours = {
-        LABEL: f"{owner}-{engine}",
+        LABEL: label,
         "io.tfnz.session": SESSION,
         "io.tfnz.container": uuid.uuid4().hex,
         "io.tfnz.created": "1700000000.000",
         "io.tfnz.spec": '{"image": "busybox", "sleep": true, "created": 1700000000.0}',
     }
     return {
-        "another owner's, our session's name": {**ours, LABEL: f"{uuid.uuid4().hex}-{engine}"},
-        "an owner that begins as ours": {**ours, LABEL: f"{owner}-{engine}-tcp"},
+        "another owner's, our session's name": {
+            **ours,
+            LABEL: label.replace(owner, uuid.uuid4().hex),
+        },
+        "an owner that begins as ours": {**ours, LABEL: f"{label}-tcp"},
         "an owner that ours begins with": {**ours, LABEL: owner},
-        "an owner that ends as ours": {**ours, LABEL: f"x{owner}-{engine}"},
-        "an owner in capitals": {**ours, LABEL: f"{owner}-{engine}".upper()},
+        "an owner that ends as ours": {**ours, LABEL: f"x{label}"},
+        "an owner in capitals": {**ours, LABEL: label.upper()},
         "an empty owner": {**ours, LABEL: ""},
         "no owner": {key: value for key, value in ours.items() if key != LABEL},
-        "a label like the owner's": {**ours, LABEL: "", f"{LABEL}2": f"{owner}-{engine}"},
+        "a label like the owner's": {**ours, LABEL: "", f"{LABEL}2": label},
         "no labels at all": {},
     }
 
@@ -116,12 +119,12 @@ def scene(stage: Stage, where: str) -> Scene:
 @pytest.fixture
 def neighbours(scene: Scene) -> Iterator[Neighbours]:
     """They are removed at the end, whatever happened."""
-    engine, owner, mark = scene.where, scene.world.owner, uuid.uuid4().hex[:8]
+    engine, label, mark = scene.where, scene.world.label(scene.where), uuid.uuid4().hex[:8]
     made: dict[str, str] = {}
-    network = {"Name": f"tfnz-{mark}", "Labels": {LABEL: f"x{owner}-{engine}"}}
-    volume = {"Name": f"{mark}-volume", "Labels": {LABEL: f"x{owner}-{engine}"}}
+    network = {"Name": f"tfnz-{mark}", "Labels": {LABEL: f"x{label}"}}
+    volume = {"Name": f"{mark}-volume", "Labels": {LABEL: f"x{label}"}}
     try:
-        for number, (kind, labels) in enumerate(look_alikes(owner, engine).items()):
+        for number, (kind, labels) in enumerate(look_alikes(scene.world.owner, label).items()):
             made[kind] = make(engine, f"tfnz-{mark}-{number}", labels)
         engine_api.ask(engine, "POST", "/networks/create", network)
         engine_api.ask(engine, "POST", "/volumes/create", volume)
@@ -135,7 +138,7 @@ def neighbours(scene: Scene) -> Iterator[Neighbours]:
 
 def ours(scene: Scene) -> list[str]:
     """The engine's ids of what is ours to the letter; the world's own look is by the beginning."""
-    label = f"{LABEL}={scene.world.owner}-{scene.where}"
+    label = f"{LABEL}={scene.world.label(scene.where)}"
     return [each["Id"] for each in engine_api.containers(scene.where, label)]
 
 
@@ -194,7 +197,7 @@ def test_what_goes_and_what_stays(scene: Scene, neighbours: Neighbours) -> None:
 
 def test_of_ours_what_nobody_can_use_goes(scene: Scene, neighbours: Neighbours) -> None:
     """Our owner's label without the rest: an agent that died in the middle, or another version."""
-    ours = {LABEL: f"{scene.world.owner}-{scene.where}"}
+    ours = {LABEL: scene.world.label(scene.where)}
     name = uuid.uuid4().hex[:8]
     broken = {**ours, "io.tfnz.session": "s", "io.tfnz.container": "c", "io.tfnz.spec": "{"}
     if scene.agent:

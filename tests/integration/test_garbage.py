@@ -11,13 +11,14 @@ import zmq
 from integration.polling import Clock, until
 from integration.world import World
 
+from tfnz_notebook._wire import link
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import TfnzError
 from tfnz_notebook.location import Location
 
 
 def hello(**changes: object) -> bytes:
-    body = {"version": 1, "version_min": 1, "client": "garbage", **changes}
+    body = {"version": link.VERSION, "version_min": 1, "client": "garbage", **changes}
     return bytes(msgpack.packb([0, 1, "hello", body]))
 
 
@@ -47,7 +48,7 @@ def test_a_kernel_that_speaks_garbage(world: World, where: str, box: Container, 
     process = box.spawn_process("cat")
     with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
         dealer.linger = 0
-        dealer.connect(f"ipc://{world.runtime / where}.sock")
+        dealer.connect(f"ipc://{world.socket(where)}")
         dealer.send_multipart(MESSAGES[kind])
         assert dealer.poll(5000), "it is answered"
         answer, _, _, body = msgpack.unpackb(dealer.recv())
@@ -62,7 +63,7 @@ def test_a_kernel_that_speaks_garbage(world: World, where: str, box: Container, 
 def test_a_kernel_that_turns_bad_later(world: World, where: str, box: Container) -> None:
     with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
         dealer.linger = 0
-        dealer.connect(f"ipc://{world.runtime / where}.sock")
+        dealer.connect(f"ipc://{world.socket(where)}")
         dealer.send(hello())
         assert dealer.poll(5000)
         assert msgpack.unpackb(dealer.recv())[0] == 1

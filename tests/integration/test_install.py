@@ -92,7 +92,7 @@ def test_the_doctor(world: World, where: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     found = {each["topic"]: each for each in json.loads(done.stdout)["findings"]}
     assert found["engine"]["said"] == f"Location() is {where!r}"
-    agent = found[f"agent {where}"]
+    agent = found[f"agent {world.agent(where)}"]
     assert agent["state"] == "ok", agent
     assert agent["facts"]["version"] == tfnz_notebook.__version__
     assert agent["facts"]["pid"] == world.agents()[where]
@@ -123,14 +123,15 @@ def test_clean_removes_what_is_ours_and_nothing_else(
     try:
         dry = tool(world, "clean", "--dry-run")
         assert dry.returncode == 0, dry.stderr
-        assert f"agent {where}" in dry.stdout and f"tfnz-{container.id}" in dry.stdout
+        assert f"agent {world.agent(where)}" in dry.stdout and f"tfnz-{container.id}" in dry.stdout
         assert look_alike[:12] not in dry.stdout
         assert tool(world, "clean").returncode == 2, "nobody could be asked"
         assert world.holds(where) == {container.id}
 
         owner = world.owner
+        (held,) = world.containers(where)
         assert tool(world, "clean", "--yes").returncode == 0
-        assert not engine_api.containers(where, f"{LABEL}={owner}-{where}")
+        assert held["Id"] not in {each["Id"] for each in engine_api.containers(where, LABEL)}
         assert not world.agents() and not world.runtime.exists()
         volumes = engine_api.ask(where, "GET", "/volumes")["Volumes"] or []
         assert volume in {each["Name"] for each in volumes}

@@ -60,6 +60,15 @@ class World:
         path = self.state / "owner"
         return path.read_text().strip() if path.exists() else ""
 
+    def secret(self, where: str) -> Path:
+        """The file with the secret of the engine's agent; after a first one has been there."""
+        (found,) = (self.state / "secrets").glob(f"{where}*")
+        return found
+
+    def label(self, where: str) -> str:
+        """The whole value of our label on that engine: the secret has the same key."""
+        return f"{self.owner}-{self.secret(where).name}"
+
     def tfnz_agent(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the command line to its end."""
         return subprocess.run(
@@ -94,14 +103,26 @@ class World:
 
     def agents(self) -> dict[str, int]:
         """Engine name to process id of the agents that live."""
+        return {where: told["pid"] for where, told in self._records().items()}
+
+    def agent(self, where: str) -> str:
+        """What the engine's agent is called; it says of which endpoint it is."""
+        return str(self._records()[where].get("name", where))
+
+    def socket(self, where: str) -> str:
+        """Where that agent listens, as a path."""
+        return str(self._records()[where]["socket"]).removeprefix("ipc://")
+
+    def _records(self) -> dict[str, dict[str, Any]]:
+        """By engine; a test with two endpoints of one engine has to look for itself."""
         found = {}
         for path in self.runtime.glob("*.pid"):
             try:
                 told = json.loads(path.read_text())
-            except ValueError:
-                continue  # one that ended took its announcement back
+            except (ValueError, FileNotFoundError):
+                continue  # one that starts, or has just ended
             if _alive(told["pid"]):
-                found[told["where"]] = told["pid"]
+                found[told["where"]] = told
         return found
 
     def kill_agent(self, where: str) -> int:

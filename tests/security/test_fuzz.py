@@ -266,19 +266,19 @@ def test_real_sockets_of_a_real_agent_and_a_real_guest(
             for _ in range(SENT // 1000):
                 with context.socket(zmq.DEALER) as dealer:
                     dealer.linger = 10_000
-                    dealer.connect(f"ipc://{world.runtime / where}.sock")
+                    dealer.connect(f"ipc://{world.socket(where)}")
                     for _ in range(1000):
                         dealer.send_multipart(next(wrong))
                     assert dealer.poll(10_000), "it answers"
         for parts in ([bytes(MAX_PAYLOAD + 1)], [b""] * 20_000):  # over the limits
             with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
                 dealer.linger = 0
-                dealer.connect(f"ipc://{world.runtime / where}.sock")
+                dealer.connect(f"ipc://{world.socket(where)}")
                 dealer.send_multipart(parts)
                 dealer.poll(1000)
         assert box.run_process(["/bin/echo", "fine"]).stdout == b"fine\n"
         assert memory(pid) < before + GROWTH
-        log = (world.runtime / f"{where}.log").read_text()
+        log = (world.runtime / f"{world.agent(where)}.log").read_text()
         assert len(log.splitlines()) < 100, log[:2000]
         assert "Traceback" not in log
 

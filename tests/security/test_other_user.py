@@ -77,8 +77,9 @@ def test_everything_of_ours_is_closed_to_them(world: World, where: str, box: Con
     tops = (world.runtime, world.state, world.config)
     paths = [str(path) for top in tops for path in (top, *sorted(top.rglob("*")))]
     names = {Path(path).name for path in paths}
-    assert {f"{where}.sock", f"{where}.pid", f"{where}.log", "owner", "guest.sock"} <= names
-    assert "client.key_secret" in names and where in names
+    agent = world.agent(where)
+    assert {f"{agent}.sock", f"{agent}.pid", f"{agent}.log", "owner", "guest.sock"} <= names
+    assert {"client.key_secret", world.secret(where).name} <= names
     assert any(name.endswith(".out.0") for name in names), "a spool"
     assert as_another(paths) == {}
 
@@ -133,7 +134,7 @@ def test_their_directory_is_not_taken_for_ours(own_world: Callable[..., World]) 
 def test_a_ticket_is_not_to_be_guessed(world: World, where: str, box: Container) -> None:
     """Its secret is in a file of the agent's user; without it, no ticket is good."""
     assert isinstance(box.location, Location)
-    secret = world.state / "secrets" / where
+    secret = world.secret(where)
     assert secret.stat().st_mode & 0o777 == 0o600
     theirs = Tickets(os.urandom(32))
     assert not Tickets(kept_secret(secret)).good(box.id, theirs.issue(box.id))

@@ -19,11 +19,22 @@ print(json.dumps({"error": error}))
 """
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _nothing_of_the_users() -> Iterator[None]:
+    """No engine is named, and no agent of the user's is found."""
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as state:
+        for name in ("DOCKER_HOST", "CONTAINER_HOST", "TFNZ_LOCATION"):
+            patch.delenv(name, raising=False)
+        patch.setenv("TFNZ_STATE", state)
+        yield
+
+
 @pytest.fixture
 def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Short enough for a socket's path, which pytest's own directories are not."""
     path = Path(tempfile.mkdtemp(prefix="tfnz-"))
     monkeypatch.setenv("TFNZ_RUNTIME", str(path))
+    monkeypatch.setenv("TFNZ_STATE", str(path / "state"))
     monkeypatch.setenv("TFNZ_CONFIG", str(path / "config"))
     monkeypatch.delenv("TFNZ_LOCATION", raising=False)
     # A link that looks for its agent while the scripted one is away must not start a real one.

@@ -1,8 +1,12 @@
-"""Where an engine listens: which places there are, most likely first, and addresses parsed.
+"""Which engine a location's name means here and now, where it listens, and its agent's name.
 
 Docker: ``DOCKER_HOST``, the system's socket, the rootless one of this user. Podman:
-``CONTAINER_HOST``, the rootless socket of this user, the system's. A set variable is an order:
-nothing else is tried then.
+``CONTAINER_HOST``, the rootless socket of this user, the system's, and the ``podman`` command,
+whose service we start. A set variable is an order: nothing else is tried then.
+
+Kernels and agents both :func:`resolve` names, so that a kernel finds the agent of its endpoint
+without asking an engine. The agent of the usual endpoint is called as the engine is; any other has
+a digest of its endpoint behind that: ``docker`` and ``docker-1a2b3c4d``.
 
 ``unix://PATH`` (or a bare path) and ``tcp://HOST:PORT``; the latter with TLS when
 ``DOCKER_TLS_VERIFY`` or ``DOCKER_CERT_PATH`` is set, as Docker's own client has it, but with the
@@ -12,19 +16,27 @@ server always verified. ``ssh://`` is refused with the tunnel that does the same
 from __future__ import annotations
 
 import grp
+import hashlib
 import os
+import re
 import shutil
 import socket
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
+from tfnz_notebook._base import paths, system
 from tfnz_notebook.errors import NoEngine
 
 DOCKER_SYSTEM = "/var/run/docker.sock"
 PODMAN_SYSTEM = "/run/podman/podman.sock"
+#: Engines that listen somewhere, and what names another place; in the order of preference.
+VARIABLES: Final = {"podman": "CONTAINER_HOST", "docker": "DOCKER_HOST"}
+#: The end of a message about what is not there.
+LOOK_CLOSER: Final = "'python -m tfnz_notebook doctor' looks closer."
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +53,106 @@ class Endpoint:
     def local(self) -> bool:
         """The engine is (as far as an address can tell) on this machine."""
         return self.path is not None
+
+    @property
+    def identity(self) -> str:
+        """The same for every way to write this address."""
+        if self.path is not None:
+            return f"unix://{os.path.realpath(self.path)}"  # /var/run is /run
+        return f"tcp://{self.host.lower()}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An engine at its endpoint, and what its agent is called."""
+
+    where: str
+    """As locations name it: 'docker', 'host', ..."""
+    name: str
+    """The agent's: of its files in the runtime directory, and for people."""
+    key: str
+    """Of what the agent owns: in the owner's label, and of spools, secret and lock in the state
+    directory. Never :attr:`former`, even at the usual endpoint."""
+    former: str = ""
+    """The name and key that agents of 0.1 had at any endpoint of this engine; '' where that is
+    still the name and key."""
+    endpoint: Endpoint | None = None
+    """None: this user's own Podman, by its socket or by a service of ours; an engine that is
+    nowhere; one that listens nowhere."""
+
+    def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """One in which the name means just this."""
+        given = dict(environ)
+        if variable := VARIABLES.get(kind(self.where)):
+            given.pop(variable, None)
+            if self.endpoint is not None:
+                given[variable] = self.endpoint.address
+        return given
+
+    def on_network(self) -> Target:
+        """The agent that other machines may reach; it owns things of its own."""
+        name, key = f"{self.name}-tcp", f"{self.key}-tcp"
+        return replace(self, name=name, key=key, former=self.former and f"{self.former}-tcp")
+
+
+def kind(where: str) -> str:
+    """The engine alone: 'docker' of 'docker+exec' and 'docker?transport=exec'."""
+    return re.split(r"[+?:]", where, maxsplit=1)[0]
+
+
+def resolve(where: str, environ: Mapping[str, str] = os.environ) -> Target:
+    """What a location's name means. Raises NoEngine if a variable names no address.
+
+    Asks engines only where there are several to choose from. Blocks briefly then.
+    """
+    plain = re.sub(r"[^a-z0-9._-]", "_", where.lower())
+    engine = kind(where)
+    if engine not in VARIABLES:
+        return Target(where, plain, plain)
+    endpoint = _docker(environ) if engine == "docker" else _podman(environ)
+    usual = DOCKER_SYSTEM if engine == "docker" else own_podman(environ)
+    if endpoint is None or endpoint.identity == parse(usual).identity:
+        return Target(where, plain, f"{plain}-default", plain, endpoint)
+    name = f"{plain}-{hashlib.sha256(endpoint.identity.encode()).hexdigest()[:8]}"
+    return Target(where, name, name, plain, endpoint)
+
+
+def targets(where: str | None, environ: Mapping[str, str] = os.environ) -> list[Target]:
+    """All that a location's name may mean, the preferred first; None as in ``Location(None)``."""
+    return [resolve(each, environ) for each in ([where] if where else _preferred(environ))]
+
+
+def _preferred(environ: Mapping[str, str]) -> list[str]:
+    """The engines that variables name, if any do: what the user's own tools would use."""
+    named = [engine for engine, variable in VARIABLES.items() if environ.get(variable)]
+    if named == ["docker"] and docker(environ)[0].identity == parse(own_podman(environ)).identity:
+        return ["podman"]  # as those have it who run Docker's tools on their Podman
+    return named or list(VARIABLES)
+
+
+def usual(environ: Mapping[str, str] = os.environ) -> str:
+    """The first of Podman and Docker that is there: 'podman', 'docker', or NoEngine."""
+    preferred = _preferred(environ)
+    for engine in preferred:
+        found = podman(environ) if engine == "podman" else docker(environ)
+        if any(map(answers, found)) or (engine == "podman" and podman_binary(environ)):
+            return engine
+    causes = silent(environ)
+    if not any(environ.get(variable) for variable in VARIABLES.values()):
+        causes.insert(0, "Neither Podman nor Docker answers, and there is no podman command.")
+    raise NoEngine(
+        f"Cannot find a container engine: {' '.join([*causes, system.look().advice()])} "
+        f"{LOOK_CLOSER}"
+    )
+
+
+def listening(engine: str, environ: Mapping[str, str] = os.environ) -> list[Endpoint]:
+    """Addresses at which that engine is to be tried, and no other: see :func:`resolve`."""
+    endpoint = resolve(engine, environ).endpoint
+    if endpoint is not None:
+        return [endpoint]
+    own = own_podman(environ)
+    return [parse(own)] if engine == "podman" and Path(own).exists() else []
 
 
 def parse(address: str, environ: Mapping[str, str] = os.environ) -> Endpoint:
@@ -113,22 +225,49 @@ def docker(environ: Mapping[str, str] = os.environ) -> list[Endpoint]:
     """Addresses at which a Docker daemon may listen."""
     if named := environ.get("DOCKER_HOST"):
         return [parse(named, environ)]
-    paths = [DOCKER_SYSTEM]
-    if runtime := environ.get("XDG_RUNTIME_DIR"):
-        paths.append(f"{runtime}/docker.sock")
-    return [parse(path) for path in paths if Path(path).exists()]
+    known = [DOCKER_SYSTEM]
+    if runtime := paths.users_runtime(environ):
+        known.append(f"{runtime}/docker.sock")
+    return [parse(path) for path in known if Path(path).exists()]
+
+
+def _docker(environ: Mapping[str, str]) -> Endpoint | None:
+    found = docker(environ)
+    if len(found) > 1:
+        return next(filter(answers, found), found[0])
+    return found[0] if found else None
 
 
 def podman(environ: Mapping[str, str] = os.environ) -> list[Endpoint]:
     """Addresses at which a Podman API service may listen."""
     if named := environ.get("CONTAINER_HOST"):
         return [parse(named, environ)]
-    paths = [PODMAN_SYSTEM]
-    runtime = environ.get("XDG_RUNTIME_DIR")
-    if runtime and os.geteuid() != 0:
-        # A user's own comes first: its containers run as the user, and need no permission.
-        paths.insert(0, f"{runtime}/podman/podman.sock")
-    return [parse(path) for path in paths if Path(path).exists()]
+    # A user's own comes first: its containers run as the user, and need no permission.
+    known = dict.fromkeys((own_podman(environ), PODMAN_SYSTEM))
+    return [parse(path) for path in known if Path(path).exists()]
+
+
+def own_podman(environ: Mapping[str, str] = os.environ) -> str:
+    """Where a service for this user's own containers listens, if the system runs one."""
+    if os.geteuid() == 0:
+        return PODMAN_SYSTEM
+    runtime = paths.users_runtime(environ) or Path(f"/run/user/{os.geteuid()}")
+    return f"{runtime}/podman/podman.sock"
+
+
+def _podman(environ: Mapping[str, str]) -> Endpoint | None:
+    """None is this user's own, whether its socket is there or we start a service for it."""
+    found = podman(environ)
+    if environ.get(VARIABLES["podman"]):
+        return found[0]
+    others = [each for each in found if each.path != own_podman(environ)]
+    if not others:
+        return None
+    answering = next(filter(answers, found), None)
+    if answering is None and podman_binary(environ):
+        return None
+    chosen = answering or found[0]
+    return chosen if chosen in others else None
 
 
 def podman_binary(environ: Mapping[str, str] = os.environ) -> str | None:
@@ -156,16 +295,17 @@ def answers(endpoint: Endpoint, patience: float = 2.0) -> bool:
 def silent(environ: Mapping[str, str] = os.environ) -> list[str]:
     """Why engines that seem to be there do not answer, a sentence each: refused, not running."""
     causes = []
-    for name, variable, found in (
-        ("podman", "CONTAINER_HOST", podman(environ)),
-        ("docker", "DOCKER_HOST", docker(environ)),
-    ):
+    for name in _preferred(environ):
+        variable, found = VARIABLES[name], podman(environ) if name == "podman" else docker(environ)
         for endpoint in found:
             path = endpoint.path
             if path is not None and Path(path).exists() and not os.access(path, os.W_OK):
                 causes.append(forbidden(path, name))
             elif environ.get(variable):
-                causes.append(f"Nothing answers at {endpoint.address}, which {variable} names.")
+                causes.append(
+                    f"Nothing answers at {endpoint.address}, which {variable} names: start it "
+                    f"there, or correct {variable}."
+                )
             else:
                 causes.append(f"Nothing answers at {endpoint.address}: start {name}.")
     if not docker(environ) and shutil.which("dockerd", path=environ.get("PATH")):

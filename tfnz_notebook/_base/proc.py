@@ -1,12 +1,15 @@
-"""Processes by pid *and* start time, so that a recycled pid is never taken for ours (Linux /proc).
+"""What Linux says of this machine and its processes in /proc.
 
-The start time is field 22 of ``/proc/PID/stat``, in clock ticks since boot. The second field, the
-command's name, may hold spaces and parentheses, so fields are counted after its last one.
+Processes go by pid *and* start time, so that a recycled pid is never taken for ours: field 22 of
+``/proc/PID/stat``, in clock ticks since boot. The second field, the command's name, may hold spaces
+and parentheses, so fields are counted after its last one. A zombie has ended, whether or not its
+parent cares.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import signal
 from pathlib import Path
@@ -27,9 +30,43 @@ def start_time(pid: int) -> int:
 
 
 def alive(pid: int, started: int) -> bool:
-    """The same process still runs; a zombie does not."""
+    """The same process still runs."""
     fields = _stat(pid)
     return len(fields) > 19 and int(fields[19]) == started and fields[0] not in "ZX"
+
+
+def environ(pid: int) -> dict[str, str] | None:
+    """The environment it was started with; None if that cannot be read."""
+    try:
+        said = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return None
+    pairs = (os.fsdecode(each).partition("=") for each in said if each)
+    return {name: value for name, _, value in pairs}
+
+
+def has_open(pid: int, path: Path) -> bool:
+    """It has that very file open."""
+    with contextlib.suppress(OSError):
+        wanted = path.stat()
+        for each in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                if os.path.samestat(each.stat(), wanted):
+                    return True
+    return False
+
+
+def here() -> str:
+    """A word for where a pid means the same: this boot of this machine, and who sees its pids.
+
+    Homes are shared by machines, and by containers of one machine.
+    """
+    boot, pids = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+    try:
+        words = f"{boot.read_text().strip()} {pids.stat().st_ino}"
+    except OSError:
+        return "here"
+    return hashlib.sha256(words.encode()).hexdigest()[:8]
 
 
 def descendants(pid: int) -> list[int]:
@@ -97,3 +134,23 @@ def most_processes() -> int:
         return int(Path("/proc/sys/kernel/pid_max").read_text())
     except (OSError, ValueError):
         return 32768
+
+
+def cpu_free(cpus: int) -> float:
+    """Cores that the last minute's load left idle; the load average counts waiting ones too."""
+    try:
+        load = os.getloadavg()[0]
+    except OSError:
+        return float(cpus)
+    return max(0.0, round(cpus - load, 2))
+
+
+def memory() -> tuple[int, int]:
+    """Total and available bytes, as /proc/meminfo has them; zeroes where there is none."""
+    found = {"MemTotal": 0, "MemAvailable": 0}
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            name, _, rest = line.partition(":")
+            if name in found:
+                found[name] = int(rest.split()[0]) * 1024
+    return found["MemTotal"], found["MemAvailable"]

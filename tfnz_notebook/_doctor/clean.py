@@ -17,14 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tfnz_notebook._base import proc
+from tfnz_notebook._base import paths, proc
 from tfnz_notebook._base.numbers import size
+from tfnz_notebook._base.running import Agent
 from tfnz_notebook._base.text import one_line
 from tfnz_notebook._doctor import agents, holdings
-from tfnz_notebook._doctor.agents import Agent
 from tfnz_notebook._doctor.holdings import Held
-from tfnz_notebook.agent.__main__ import default_runtime
-from tfnz_notebook.agent.service import state_directory
 from tfnz_notebook.engines.docker.podman import PodmanService
 from tfnz_notebook.engines.host import state as host_state
 
@@ -34,7 +32,7 @@ _AGENTS_FILE: Final = re.compile(
 )
 _CONTAINER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 #: Below the state directory; ``owner`` is looked at apart.
-_STATE: Final = ("spool", "secrets")
+_STATE: Final = ("spool", "secrets", "agents")
 
 
 @dataclass(slots=True)
@@ -73,12 +71,12 @@ class Found:
 
 def find() -> Found:
     """Everything of this user's."""
-    runtime, state = default_runtime(), state_directory()
+    runtime, state = paths.runtime(), paths.state()
     try:
-        owner = (state / "owner").read_text().strip()
+        owner = paths.owner(state).read_text().strip()
     except OSError:
         owner = ""  # no agent ever ran: nothing carries our label
-    found = Found(runtime, state, owner, list(agents.running(runtime)))
+    found = Found(runtime, state, owner, agents.there())
     if owner:
         found.held = asyncio.run(_ask(runtime, owner))
     found.guests = [
@@ -124,10 +122,9 @@ def _size(path: Path) -> int:
 def _nobody_starts(found: Found) -> Iterator[None]:
     """Kernels that miss their agent start another, once they have the lock: not meanwhile."""
     with contextlib.ExitStack() as stack:
-        # "auto" is the lock of those who take any engine.
-        for name in [agent.name for agent in found.agents] + ["auto"] * bool(found.agents):
+        for agent in found.agents:
             with contextlib.suppress(OSError):
-                lock = (found.runtime / f"{name}.lock").open("a")
+                lock = paths.turn(found.runtime, agent.name).open("a")
                 fcntl.flock(stack.enter_context(lock), fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
 
@@ -156,7 +153,7 @@ async def _remove(found: Found, *, volumes: bool) -> list[str]:
     # The owner's name is needed as long as somebody holds something under it.
     stay = not volumes and any(t.kind == "volume" for held in found.held for t in held.things)
     if not left and not stay and not found.problems:
-        _delete(found.state / "owner")
+        _delete(paths.owner(found.state))
     for folder in (found.runtime / "guests", found.runtime / "host", found.runtime, found.state):
         with contextlib.suppress(OSError):
             folder.rmdir()  # if it is empty, nobody else uses it

@@ -10,11 +10,9 @@ import shutil
 from pathlib import Path
 from typing import Any, Final
 
-from tfnz_notebook import engines
-from tfnz_notebook._base import endpoints
-from tfnz_notebook._base.endpoints import Endpoint, parse
+from tfnz_notebook._base import endpoints, system
+from tfnz_notebook._base.endpoints import LOOK_CLOSER, Endpoint, parse
 from tfnz_notebook._doctor.findings import Finding
-from tfnz_notebook.engines import LOOK_CLOSER, system
 from tfnz_notebook.engines.docker import answers, probe
 from tfnz_notebook.engines.docker.podman import SOCKET, hybrid_cgroups
 from tfnz_notebook.errors import NoEngine, TfnzError
@@ -51,10 +49,8 @@ async def examine(name: str, runtime: Path) -> Finding:
 
 def candidates(name: str, runtime: Path) -> list[Endpoint]:
     """Where it may listen; for Podman also where an agent of ours had it listen."""
-    if name == "docker":
-        return endpoints.docker()
-    found, own = endpoints.podman(), runtime / SOCKET
-    if not os.environ.get("CONTAINER_HOST") and own.exists():
+    found, own = endpoints.listening(name), runtime / SOCKET
+    if name == "podman" and not os.environ.get("CONTAINER_HOST") and own.exists():
         found.append(parse(str(own)))
     return found
 
@@ -186,7 +182,7 @@ def choice(found: list[Finding]) -> Finding:
         usual = named
     else:
         try:
-            usual = engines.usual()
+            usual = endpoints.usual()
         except NoEngine as error:
             cause, _, remedy = str(error).partition(": ")[2].partition(". ")
             remedy = remedy.removesuffix(LOOK_CLOSER).strip()  # this is the doctor

@@ -7,10 +7,9 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tfnz_notebook._base import paths
 from tfnz_notebook._doctor import agents, engine, packages
 from tfnz_notebook._doctor.findings import Finding
-from tfnz_notebook.agent.__main__ import default_runtime
-from tfnz_notebook.agent.service import state_directory
 
 #: Seconds for all that is asked of others.
 DEADLINE = 60.0
@@ -18,14 +17,14 @@ DEADLINE = 60.0
 
 def doctor() -> list[Finding]:
     """Look at everything. Takes a second or two, and at most about a minute. Never raises."""
-    runtime = default_runtime()
+    runtime = paths.runtime()
     return [
         *_safely("package", packages.python),
         *asyncio.run(_others(runtime)),
         *_safely("kernel", packages.kernel),
         *_safely("magics", packages.startup),
         *_safely("front-end", packages.front_ends),
-        *_safely("limits", lambda: packages.room(state_directory())),
+        *_safely("limits", lambda: packages.room(paths.state())),
         *_safely("sockets", lambda: private(runtime)),
     ]
 
@@ -39,7 +38,7 @@ def _safely(topic: str, check: Callable[[], Iterator[Finding]]) -> list[Finding]
 
 async def _others(runtime: Path) -> list[Finding]:
     """The engines and the agents, all at once."""
-    there = list(agents.running(runtime))
+    there = agents.there()
     checks = [
         *((name, engine.examine(name, runtime)) for name in engine.NAMES),
         *((f"agent {each.name}", agents.ask(each)) for each in there),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import re
 import shutil
 import sys
 import sysconfig
@@ -15,25 +14,26 @@ from pathlib import Path
 from typing import Any, Final
 
 from tfnz_notebook import __version__
+from tfnz_notebook._base import system
 from tfnz_notebook._base.numbers import size
+from tfnz_notebook._base.versions import older
 from tfnz_notebook._doctor.findings import Finding
-from tfnz_notebook.engines import system
 from tfnz_notebook.engines.launch import binary
 from tfnz_notebook.errors import NoEngine
 
 STARTUP: Final = "50-tfnz-notebook.py"
 #: Below these the package does not work; pip keeps to them, a hand-made environment may not.
 _NEEDED: Final = {
-    "ipykernel": (6, 29),
-    "ipython": (8, 18),
-    "ipywidgets": (8, 1),
-    "anywidget": (0, 9),
-    "pyzmq": (26,),
-    "msgpack": (1, 1),
-    "h11": (0, 14),
+    "ipykernel": "6.29",
+    "ipython": "8.18",
+    "ipywidgets": "8.1",
+    "anywidget": "0.9",
+    "pyzmq": "26",
+    "msgpack": "1.1",
+    "h11": "0.14",
 }
 #: Front-ends, and the oldest that show views.
-_FRONT_ENDS: Final = {"jupyterlab": (4,), "notebook": (7,)}
+_FRONT_ENDS: Final = {"jupyterlab": "4", "notebook": "7"}
 #: Free bytes for spools below which somebody should know.
 _ROOM: Final = 1 << 30
 
@@ -44,11 +44,6 @@ def version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return ""
-
-
-def _older(found: str, than: tuple[int, ...]) -> bool:
-    numbers = tuple(int(n) for n in re.findall(r"\d+", found)[: len(than)])
-    return numbers < than
 
 
 def python() -> Iterator[Finding]:
@@ -80,12 +75,12 @@ def _cut(message: str) -> tuple[str, str]:
 def kernel() -> Iterator[Finding]:
     """The kernel's packages."""
     found = {name: version(name) for name in _NEEDED}
-    bad = [name for name, least in _NEEDED.items() if _older(found[name], least)]
+    bad = [name for name, least in _NEEDED.items() if older(found[name], least)]
     said = ", ".join(f"{name} {number or 'missing'}" for name, number in found.items())
     if bad:
         remedy = f"pip install --upgrade {' '.join(bad)}"
         yield Finding("kernel", "bad", said, remedy, facts=dict(found))
-    elif _older(found["ipykernel"], (7,)):
+    elif older(found["ipykernel"], "7"):
         yield Finding(
             "kernel",
             "note",
@@ -103,7 +98,7 @@ def front_ends() -> Iterator[Finding]:
     found = {name: number for name in _FRONT_ENDS if (number := version(name))}
     facts: dict[str, Any] = {**found, "jupyter_server": version("jupyter_server")}
     said = ", ".join(f"{name} {number}" for name, number in found.items())
-    old = [name for name, number in found.items() if _older(number, _FRONT_ENDS[name])]
+    old = [name for name, number in found.items() if older(number, _FRONT_ENDS[name])]
     if old:
         remedy = f"pip install --upgrade {' '.join(old)}"
         said += ": too old to show live views. The text of outputs is there"

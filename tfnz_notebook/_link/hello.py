@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 from tfnz_notebook import __version__
+from tfnz_notebook._base import proc
 from tfnz_notebook._wire import link as wire
 
 
 def of_kernel(client: str, session: str | None, durable: bool, ttl: float | None) -> dict[str, Any]:
     """For what this process's kernel may do: everything in its session."""
     said = {"session": session, "durable": durable, "ttl": ttl}
-    return {**_of_all(client), **said, "pid": os.getpid(), "pid_start": _start_ticks()}
+    pid = os.getpid()
+    return {**_of_all(client), **said, "pid": pid, "pid_start": proc.start_time(pid) or None}
 
 
 def of_viewer(client: str, process: str, ticket: str) -> dict[str, Any]:
@@ -24,12 +25,3 @@ def of_viewer(client: str, process: str, ticket: str) -> dict[str, Any]:
 def _of_all(client: str) -> dict[str, Any]:
     versions = {"version": wire.VERSION, "version_min": wire.VERSION_MIN}
     return {**versions, "package": __version__, "client": client}
-
-
-def _start_ticks() -> int | None:
-    """When this process started, as /proc says it; with the pid it names a process for good."""
-    try:
-        # The second field is a name in parentheses and may contain anything.
-        return int(Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()[19])
-    except (OSError, ValueError, IndexError):
-        return None

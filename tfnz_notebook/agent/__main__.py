@@ -9,34 +9,14 @@ import logging
 import os
 import signal
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
 from tfnz_notebook import __version__
+from tfnz_notebook._base import paths, running
+from tfnz_notebook._base.running import Agent, Running
 from tfnz_notebook.agent.door import keys
-from tfnz_notebook.agent.service import DRAIN, Options, Running, run
-from tfnz_notebook.agent.sessions import start_of
+from tfnz_notebook.agent.service import DRAIN, Options, run
 from tfnz_notebook.errors import TfnzError, harmless, to_wire
-
-
-def default_runtime() -> Path:
-    """Where agents of this user listen; the kernel side has the same rule."""
-    configured = os.environ.get("TFNZ_RUNTIME")
-    if configured:
-        return Path(configured)
-    base = os.environ.get("XDG_RUNTIME_DIR")
-    return Path(base) / "tfnz" if base else Path(f"/tmp/tfnz-{os.getuid()}")
-
-
-def _private(path: Path) -> Path:
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = path.lstat()
-    if status.st_uid != os.getuid() or status.st_mode & 0o077 or path.is_symlink():
-        raise SystemExit(
-            f"Cannot use {path}: it is open to others or not yours. Remove it, or set TFNZ_RUNTIME."
-        )
-    return path
 
 
 class _OneLine(logging.Formatter):
@@ -51,28 +31,28 @@ def _serve(args: argparse.Namespace) -> int:
     to_stderr.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=args.log_level.upper(), handlers=[to_stderr])
     where = None if args.where == "auto" else args.where
-    runtime = _private(Path(args.runtime) if args.runtime else default_runtime())
-    options = Options(where, runtime, args.bind, stay=bool(args.bind) or args.stay)
 
-    def announce(about: dict[str, Any]) -> None:
+    def announce(agent: Agent) -> None:
         if args.announce:
-            print(json.dumps(about), flush=True)
+            told = {"where": agent.where, "socket": agent.socket, "pid": agent.pid}
+            print(json.dumps(told), flush=True)
             # The pipe belongs to whoever started us and will be closed; nothing else goes there.
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, sys.stdout.fileno())
             os.close(null)
         else:
-            print(f"serving {about['where']} on {about['socket']} (pid {about['pid']})", flush=True)
+            print(f"serving {agent.where} on {agent.socket} (pid {agent.pid})", flush=True)
 
     try:
+        runtime = paths.private(_runtime(args))
+        options = Options(where, runtime, args.bind, stay=bool(args.bind) or args.stay)
         asyncio.run(run(options, announce))
-    except Running as running:
-        announce(running.about)
+    except Running as other:
+        announce(other.agent)
     except TfnzError as error:
-        if args.announce:
-            print(json.dumps({"error": to_wire(error)}, default=repr), flush=True)
-        else:
-            print(error, file=sys.stderr)
+        if not args.announce:
+            raise
+        print(json.dumps({"error": to_wire(error)}, default=repr), flush=True)
         return 1
     return 0
 
@@ -88,48 +68,44 @@ def _keygen(args: argparse.Namespace) -> int:
 
 
 def _authorize(args: argparse.Namespace) -> int:
-    try:
-        print(keys.authorize(Path(args.key), args.name))
-    except TfnzError as error:
-        print(error, file=sys.stderr)
-        return 1
+    print(keys.authorize(Path(args.key), args.name))
     return 0
 
 
-def _agents(runtime: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    if not runtime.exists():
-        return found
-    # Somebody else's files could name any process of ours.
-    for path in sorted(_private(runtime).glob("*.pid")):
-        try:
-            about = json.loads(path.read_text())
-            os.kill(about["pid"], 0)
-        except (OSError, ValueError, KeyError):
-            continue
-        found.append(about)
-    return found
+def _runtime(args: argparse.Namespace) -> Path:
+    return Path(args.runtime).absolute() if args.runtime else paths.runtime()
+
+
+def _agents(args: argparse.Namespace) -> list[Agent]:
+    """Those of this user; with ``--runtime``, of that directory alone."""
+    runtime = _runtime(args)
+    if runtime.exists():
+        paths.private(runtime)  # somebody else's files could name any process of ours
+    found = running.agents(runtime, paths.state())
+    inside = f"ipc://{runtime}/"
+    return [agent for agent in found if not args.runtime or agent.socket.startswith(inside)]
 
 
 def _status(args: argparse.Namespace) -> int:
-    agents = _agents(Path(args.runtime) if args.runtime else default_runtime())
-    for about in agents:
-        print(f"{about['where']}: pid {about['pid']} on {about['socket']}")
+    agents = _agents(args)
+    for agent in agents:
+        doing = f"on {agent.socket}" if agent.socket else "about to start or to end"
+        print(f"{agent.name}: pid {agent.pid}, version {agent.version}, {doing}")
     if not agents:
         print("no agent runs")
     return 0
 
 
 def _stop(args: argparse.Namespace) -> int:
-    for about in _agents(Path(args.runtime) if args.runtime else default_runtime()):
-        if args.where in (None, about["where"]):
-            pid, born = about["pid"], start_of(about["pid"])
-            os.kill(pid, signal.SIGTERM)
-            deadline = time.monotonic() + DRAIN + 10
-            while start_of(pid) == born and time.monotonic() < deadline:
-                time.sleep(0.02)
-            print(f"stopped the agent for {about['where']} (pid {pid}); containers go on")
-    return 0
+    code = 0
+    for agent in _agents(args):
+        if args.where in (None, agent.name, agent.where):
+            if agent.end((signal.SIGTERM, DRAIN + 10)):
+                print(f"stopped the agent {agent.name} (pid {agent.pid}); containers go on")
+            else:
+                print(f"Cannot stop the agent {agent.name}: it does not end. Run kill {agent.pid}.")
+                code = 1
+    return code
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -163,11 +139,15 @@ def main(arguments: list[str] | None = None) -> int:
         command = commands.add_parser(name, help=text)
         command.add_argument("--runtime")
         if action is _stop:
-            command.add_argument("where", nargs="?")
+            command.add_argument("where", nargs="?", help="one agent, or all of one engine")
         command.set_defaults(run=action)
 
     args = parser.parse_args(arguments)
-    return int(args.run(args))
+    try:
+        return int(args.run(args))
+    except TfnzError as error:
+        print(error, file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

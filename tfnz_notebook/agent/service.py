@@ -1,14 +1,11 @@
-"""One agent's life: claim the name, open the engine, adopt, serve, collect, end when idle."""
+"""One agent's life: claim what it owns, open the engine, adopt, serve, collect, end when idle."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
-import json
 import logging
 import os
-import re
 import signal
 import time
 import uuid
@@ -20,12 +17,16 @@ from urllib.parse import urlsplit
 
 import zmq
 
-from tfnz_notebook import __version__, engines
+from tfnz_notebook import engines
+from tfnz_notebook._base import endpoints, paths, running
+from tfnz_notebook._base.endpoints import Target
+from tfnz_notebook._base.running import Agent, Claim
 from tfnz_notebook._wire.link import SESSION_GRACE
 from tfnz_notebook.agent.door import keys
 from tfnz_notebook.agent.door.admission import Door
 from tfnz_notebook.agent.door.router import Router
 from tfnz_notebook.agent.door.tickets import Tickets, kept_secret
+from tfnz_notebook.agent.former import Former
 from tfnz_notebook.agent.operations import ANSWERS
 from tfnz_notebook.agent.server import Server
 from tfnz_notebook.agent.sessions import Sessions
@@ -42,38 +43,28 @@ DRAIN: Final = 20.0
 GRACE: Final = float(os.environ.get("TFNZ_SESSION_GRACE", str(SESSION_GRACE)))
 
 
-def state_directory() -> Path:
-    """Where spools and the owner's name are: ``$TFNZ_STATE`` or ``~/.local/state/tfnz``."""
-    configured = os.environ.get("TFNZ_STATE")
-    base = os.environ.get("XDG_STATE_HOME")
-    return (
-        Path(configured)
-        if configured
-        else (Path(base) if base else Path.home() / ".local" / "state") / "tfnz"
-    )
-
-
-def owner() -> str:
+def owner(state: Path) -> str:
     """The name under which engines hold things for this user: made once, kept in a file.
 
     A random one, not the uid: two machines may share one engine, and tests must not adopt what
-    belongs to the user who runs them.
+    belongs to the user who runs them. Raises AgentError if nothing can be kept there.
     """
-    path = state_directory() / "owner"
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with contextlib.suppress(OSError):
-        if known := path.read_text().strip():
-            return known
-    fresh = path.with_suffix(f".{os.getpid()}")
-    fresh.write_text(uuid.uuid4().hex + "\n")
-    try:
-        # link() fails if another agent was quicker; then its name counts.
-        os.link(fresh, path)
-    except FileExistsError:
-        pass
-    finally:
-        fresh.unlink()
-    return path.read_text().strip()
+    path = paths.owner(state)
+    with paths.usable("state directory", state, "TFNZ_STATE"):
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            if known := path.read_text().strip():
+                return known
+        fresh = path.with_suffix(f".{os.getpid()}")
+        fresh.write_text(uuid.uuid4().hex + "\n")
+        try:
+            # link() fails if another agent was quicker; then its name counts.
+            os.link(fresh, path)
+        except FileExistsError:
+            pass
+        finally:
+            fresh.unlink()
+        return path.read_text().strip()
 
 
 @dataclass(slots=True)
@@ -86,62 +77,26 @@ class Options:
     stay: bool = False
 
 
-class Running(Exception):
-    """Another agent serves this engine already; ``about`` is its announcement."""
-
-    def __init__(self, about: dict[str, Any]) -> None:
-        super().__init__(about)
-        self.about = about
-
-
-class Claim:
-    """The lock that makes an agent the only one for its engine; held until the process ends."""
-
-    def __init__(self, runtime: Path, name: str) -> None:
-        self.path = runtime / f"{name}.pid"
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._file = os.open(self.path, flags, 0o600)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Running(self._told()) from None
-
-    def _told(self) -> dict[str, Any]:
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            # The other one writes its announcement once it listens.
-            with contextlib.suppress(ValueError):
-                told = json.loads(os.pread(self._file, 4096, 0))
-                if isinstance(told, dict):
-                    return told
-            time.sleep(0.02)
-        raise AgentError("Cannot join the agent that is starting: it does not come up.")
-
-    def tell(self, about: dict[str, Any]) -> None:
-        """Say where this agent listens."""
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, json.dumps(about).encode(), 0)
-
-    def release(self) -> None:
-        """Take the announcement back."""
-        os.ftruncate(self._file, 0)
-
-
 class Service:
-    """One agent. ``name`` is the stem of its files in the runtime directory."""
+    """One agent, at ``target``; ``owner`` is this user's name on what the engine holds."""
 
-    def __init__(self, options: Options, engine: Engine, name: str, owned_by: str) -> None:
+    def __init__(self, options: Options, engine: Engine, target: Target, owner: str) -> None:
         self.options = options
         self.engine = engine
-        self.where = options.where or engine.name
-        self._socket = options.runtime / f"{name}.sock"
-        spool = state_directory() / "spool" / name
-        self.sessions = Sessions(engine, owned_by, spool, grace=GRACE)
+        self._socket = paths.socket(options.runtime, target.name)
+        state, key = paths.state(), target.key
+        former = (
+            Former(label(owner, target.former), state, target.former) if target.former else None
+        )
+        spool = paths.spool(state, key)
+        self.sessions = Sessions(engine, label(owner, key), spool, former, grace=GRACE)
+        with paths.usable("state directory", state, "TFNZ_STATE"):
+            secret = kept_secret(paths.secret(state, key), former.secret if former else None)
         self.server = Server(
             self.sessions,
             ANSWERS,
-            name=name if options.bind is None else "",
-            tickets=Tickets(kept_secret(state_directory() / "secrets" / name)),
+            name=target.name if options.bind is None else "",
+            tickets=Tickets(secret),
             about=dict(engine.about()),
         )
         self._context: zmq.Context[Any] = zmq.Context(1)
@@ -171,13 +126,13 @@ class Service:
         """Arm CURVE. Raises AgentError: without keys nothing is bound."""
         if urlsplit(address).scheme != "tcp":
             raise AgentError(f"Cannot listen on {address!r}: give tcp://host:port.")
-        folder = keys.directory() / "authorized"
+        folder = paths.configuration() / "authorized"
         if not any(folder.glob("*.key")):
             raise AgentError(
                 f"Cannot listen on {address}: nobody is authorized, and without keys anybody could "
                 "connect. Run 'tfnz-agent authorize KEY' with the public key of a client."
             )
-        public, secret = keys.load(keys.directory() / "server.key_secret")
+        public, secret = keys.load(paths.configuration() / "server.key_secret")
         if secret is None:
             raise AgentError("Cannot listen: server.key_secret has no secret key.")
         self._door = Door(self._context, router.socket, folder)
@@ -224,35 +179,47 @@ class Service:
             self._socket.unlink(missing_ok=True)
 
 
-async def run(options: Options, announce: Callable[[dict[str, Any]], None]) -> None:
-    """Run an agent to its end; ``announce(dict)`` is called once it listens.
+def label(owner: str, key: str) -> str:
+    """What is on the things of an agent: each adopts and reaps what carries its own."""
+    return f"{owner}-{key}"
 
-    Raises :class:`Running` when another agent serves that engine already, NoEngine, AgentError.
+
+async def run(options: Options, announce: Callable[[Agent], None]) -> None:
+    """Run an agent to its end; ``announce`` is called once it listens.
+
+    Raises :class:`.Running` when another agent serves that already, NoEngine, AgentError.
     """
-    where = options.where or os.environ.get("TFNZ_LOCATION") or engines.usual()
-    # As the kernel side names the files; an agent for the network is another than the local one.
-    name = re.sub(r"[^a-z0-9._-]", "_", where.lower()) + ("-tcp" if options.bind else "")
-    # Each agent adopts and reaps what carries its own owner's label, so two that share an engine
-    # must not share that.
-    owned_by = f"{owner()}-{name}"
-    engine = engines.create(where, runtime=options.runtime, guest=locate(), owner=owned_by)
-    claim = Claim(options.runtime, name)  # before opening, which may start the engine's service
+    where = options.where or os.environ.get("TFNZ_LOCATION") or endpoints.usual()
+    target = endpoints.resolve(where)
+    if options.bind is not None:
+        target = target.on_network()
+    state = paths.state()
+    named = owner(state)
+    engine = engines.create(
+        where,
+        runtime=options.runtime,
+        guest=locate(),
+        owner=label(named, target.key),
+        former=label(named, target.former) if target.former else "",
+        environ=target.environment(os.environ),
+    )
+    address = options.bind or f"ipc://{paths.socket(options.runtime, target.name)}"
+    # Before the engine is opened, which may start its service.
+    claim = running.claim(target, address, options.runtime, state)
     try:
         await engine.open()
-        service = Service(options, engine, name, owned_by)
-        await _live(service, claim, announce)
+        await _live(Service(options, engine, target, named), claim, announce)
     finally:
-        claim.release()
+        claim.listening(listens=False)
         await engine.close()
+        claim.release()
 
 
-async def _live(service: Service, claim: Claim, announce: Callable[[dict[str, Any]], None]) -> None:
+async def _live(service: Service, claim: Claim, announce: Callable[[Agent], None]) -> None:
     try:
-        address = await service.start()
-        about = {"where": service.where, "socket": address, "pid": os.getpid()}
-        about["version"] = __version__
-        claim.tell(about)
-        announce(about)
+        await service.start()
+        claim.listening()
+        announce(claim.about)
         await service.serve()
     finally:
         await service.close()

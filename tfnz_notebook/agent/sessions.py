@@ -16,10 +16,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tfnz_notebook._base import proc
 from tfnz_notebook._wire.link import SESSION_GRACE
 from tfnz_notebook.agent.container import labels
 from tfnz_notebook.agent.container.container import Container
 from tfnz_notebook.agent.container.neighbours import Neighbours
+from tfnz_notebook.agent.former import Former
 from tfnz_notebook.agent.process.process import Process
 from tfnz_notebook.engines.base import LABEL_OWNER, Engine
 from tfnz_notebook.errors import ContainerGone, Misuse, ProcessGone, TfnzError
@@ -40,7 +42,7 @@ class Member:
         """Whether it pinged lately or, on this machine, still runs (a busy kernel cannot ping)."""
         if now - self.seen < grace:
             return True
-        return self.pid is not None and start_of(self.pid[0]) == self.pid[1]
+        return self.pid is not None and proc.alive(*self.pid)
 
 
 @dataclass(slots=True)
@@ -70,28 +72,22 @@ class Session:
         return self.ttl is not None and now - self.idle_since >= self.ttl
 
 
-def start_of(pid: int) -> int | None:
-    """When a process of this machine started, in clock ticks since boot; None if it has ended.
-
-    Source: proc(5), /proc/PID/stat, fields 3 and 22. The command in field 2 may hold spaces. A
-    zombie has ended, whether or not its parent cares.
-    """
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-        return None if fields[0] in (b"Z", b"X") else int(fields[19])
-    except (OSError, ValueError, IndexError):
-        return None
-
-
 class Sessions:
     """Every session of this agent, and the one place that knows where a container is."""
 
     def __init__(
-        self, engine: Engine, owner: str, spool: Path, *, grace: float = SESSION_GRACE
+        self,
+        engine: Engine,
+        owner: str,
+        spool: Path,
+        former: Former | None = None,
+        *,
+        grace: float = SESSION_GRACE,
     ) -> None:
         self.engine = engine
         self.owner = owner
         self.spool = spool
+        self.former = former
         self.grace = grace
         self.neighbours = Neighbours(engine, spool)
         self._sessions: dict[str, Session] = {}
@@ -208,6 +204,8 @@ class Sessions:
         found = await self.engine.find({LABEL_OWNER: self.owner})
         tasks = []
         for each in found:
+            if self.former is not None and not self.former.ours(each, self.spool):
+                continue
             known = labels.known(each)
             if known is None or each.state.status == "created":
                 # Ours by its owner, but it never ran: an agent died between creating and starting.

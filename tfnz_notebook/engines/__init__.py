@@ -7,18 +7,17 @@ engine is imported when that engine is asked for.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import parse_qs
 
+from tfnz_notebook._base import endpoints
 from tfnz_notebook.engines.base import Engine
-from tfnz_notebook.errors import Misuse, NoEngine
+from tfnz_notebook.errors import Misuse
 
-__all__ = ["Engine", "create", "usual"]
+__all__ = ["Engine", "create"]
 
-
-#: The end of a message about what is not there.
-LOOK_CLOSER: Final = "'python -m tfnz_notebook doctor' looks closer."
 _TRANSPORTS: Final[dict[str, Literal["socket", "exec"] | None]] = {
     "": None,
     "socket": "socket",
@@ -26,7 +25,15 @@ _TRANSPORTS: Final[dict[str, Literal["socket", "exec"] | None]] = {
 }
 
 
-def create(where: str | None, *, runtime: Path, guest: Path, owner: str) -> Engine:
+def create(
+    where: str | None,
+    *,
+    runtime: Path,
+    guest: Path,
+    owner: str,
+    former: str = "",
+    environ: Mapping[str, str] = os.environ,
+) -> Engine:
     """The engine that ``where`` names, not yet open.
 
     ``'podman'``, ``'docker'``, ``'host'`` (no container), ``'fake'`` (in memory, for tests), or
@@ -35,10 +42,12 @@ def create(where: str | None, *, runtime: Path, guest: Path, owner: str) -> Engi
     or ``exec``); by default the engine's probing does.
 
     ``runtime`` is a directory of this agent that no other user can enter, ``guest`` the compiled
-    guest, ``owner`` the value of the owner label. Raises NoEngine when nothing answers, Misuse
-    for a name that is no engine's.
+    guest, ``owner`` the value of the owner label, ``former`` another under which agents before this
+    one held what is ours. Raises NoEngine when nothing answers, Misuse for a name that is no
+    engine's.
     """
-    name, transport = _parse(where or os.environ.get("TFNZ_LOCATION") or usual())
+    where = where or environ.get("TFNZ_LOCATION") or endpoints.usual(environ)
+    name, transport = endpoints.kind(where), _transport(where)
     if name in ("podman", "docker"):
         from tfnz_notebook.engines.docker.engine import DockerEngine
 
@@ -48,7 +57,9 @@ def create(where: str | None, *, runtime: Path, guest: Path, owner: str) -> Engi
                 runtime=runtime,
                 guest=guest,
                 owner=owner,
+                former=former,
                 transport=_TRANSPORTS[transport],
+                environ=environ,
             )
     elif name == "host" and not transport:
         from tfnz_notebook.engines.host.engine import HostEngine
@@ -64,25 +75,7 @@ def create(where: str | None, *, runtime: Path, guest: Path, owner: str) -> Engi
     )
 
 
-def usual() -> str:
-    """The first of Podman and Docker that is there: 'podman', 'docker', or NoEngine."""
-    from tfnz_notebook._base import endpoints
-    from tfnz_notebook.engines import system
-
-    if any(map(endpoints.answers, endpoints.podman())) or endpoints.podman_binary():
-        return "podman"
-    if any(map(endpoints.answers, endpoints.docker())):
-        return "docker"
-    causes = endpoints.silent()
-    raise NoEngine(
-        "Cannot find a container engine: neither Podman nor Docker answers, and there is no podman "
-        f"command. {' '.join([*causes, system.look().advice()])} "
-        f"{LOOK_CLOSER}"
-    )
-
-
-def _parse(where: str) -> tuple[str, str]:
-    """'docker+exec' and 'docker?transport=exec' as ('docker', 'exec')."""
+def _transport(where: str) -> str:
+    """'exec' of 'docker+exec' and 'docker?transport=exec'."""
     name, _, query = where.partition("?")
-    name, _, transport = name.partition("+")
-    return name, transport or parse_qs(query).get("transport", [""])[0]
+    return name.partition("+")[2] or parse_qs(query).get("transport", [""])[0]

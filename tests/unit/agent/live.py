@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 
+from tfnz_notebook._base import endpoints, paths, running
 from tfnz_notebook._link.link import Link
 from tfnz_notebook._link.views.viewer import LivePlace, viewer
-from tfnz_notebook.agent.service import Options, Service
+from tfnz_notebook.agent.service import Options, Service, label
 from tfnz_notebook.testing import FakeEngine, Program
 
 NAME = "fake"
+OWNER = "somebody"
 
 
 async def count(p: Program) -> int:
@@ -42,18 +44,22 @@ class LiveAgent:
 
     def __init__(self, runtime: Path) -> None:
         self.runtime = runtime
-        self.engine = FakeEngine(programs={"count": count})
+        self.engine = FakeEngine(programs={"count": count}, owner=label(OWNER, NAME))
         self.links: list[Link] = []
 
     async def start(self) -> None:
         """Listen; again after :meth:`stop` as another agent of that name."""
-        options = Options(NAME, self.runtime)
-        self.service = Service(options, self.engine, NAME, self.engine.owner)
+        options, target = Options(NAME, self.runtime), endpoints.resolve(NAME)
+        address = f"ipc://{paths.socket(self.runtime, NAME)}"
+        self.claim = running.claim(target, address, self.runtime, paths.state())
+        self.service = Service(options, self.engine, target, OWNER)
         await self.service.start()
+        self.claim.listening()
 
     async def stop(self) -> None:
         """End, and leave what runs to the next."""
         await self.service.close()
+        self.claim.release()
 
     async def kernel(self) -> Link:
         """A link with a session."""

@@ -4,39 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tfnz_notebook._base import proc
 from tfnz_notebook._wire.link import request
 from tfnz_notebook.agent.container.labels import known, labelled
 from tfnz_notebook.agent.operations.container import spawn as container_spawn
-from tfnz_notebook.agent.service import Claim, Running, owner
-from tfnz_notebook.agent.sessions import Member, Session, Sessions, session_name, start_of
+from tfnz_notebook.agent.service import owner
+from tfnz_notebook.agent.sessions import Member, Session, Sessions, session_name
 from tfnz_notebook.engines.base import ContainerSpec, Found, State
-from tfnz_notebook.errors import ContainerGone, Misuse, ProcessGone
+from tfnz_notebook.errors import AgentError, ContainerGone, Misuse, ProcessGone
 from tfnz_notebook.testing import FakeEngine
 
 SPEC = ContainerSpec(id="0" * 32, image="debian", env={"SECRET": "hunter2"}, name="box")
 
 
 def test_a_member_lives_while_it_pings_or_its_process_runs():
-    mine = (os.getpid(), start_of(os.getpid()))
+    mine = (os.getpid(), proc.start_time(os.getpid()))
     assert Member("c", 100.0).alive(109.0, 10)
     assert not Member("c", 100.0).alive(111.0, 10)
     assert Member("c", 100.0, mine).alive(1000.0, 10), "busy, not gone"
     assert not Member("c", 100.0, (mine[0], mine[1] + 1)).alive(1000.0, 10), "another's pid now"
-
-
-def test_a_process_that_has_ended_has_no_start():
-    child = subprocess.Popen(["true"])
-    deadline = time.monotonic() + 10
-    while start_of(child.pid) is not None:  # a zombie until we wait for it
-        assert time.monotonic() < deadline
-    child.wait()
-    assert start_of(child.pid) is None
 
 
 def test_a_vanished_client_is_waited_for_once():
@@ -169,17 +161,14 @@ async def test_destroying_one_that_is_coming_up_leaves_nothing(tmp_path, engine)
         await container.running()
 
 
-def test_one_agent_claims_a_name(tmp_path):
-    first = Claim(tmp_path, "podman")
-    first.tell({"where": "podman", "socket": "ipc://x", "pid": 1})
-    with pytest.raises(Running) as running:
-        Claim(tmp_path, "podman")
-    assert running.value.about["socket"] == "ipc://x"
-    Claim(tmp_path, "docker")
-
-
-def test_the_owner_is_made_once(tmp_path, monkeypatch):
-    monkeypatch.setenv("TFNZ_STATE", str(tmp_path / "state"))
-    assert owner() == owner()
+def test_the_owner_is_made_once(tmp_path):
+    assert owner(tmp_path / "state") == owner(tmp_path / "state")
     assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
     assert [path.name for path in (tmp_path / "state").iterdir()] == ["owner"]
+
+
+def test_a_state_directory_of_no_use_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    for path in ("/proc/nowhere/state", tmp_path / "file", "/sys/kernel"):
+        with pytest.raises(AgentError, match="^Cannot use the state directory .* Set TFNZ_STATE"):
+            owner(Path(path))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 
+from tfnz_notebook.agent.disk import File, RealDisk
 from tfnz_notebook.agent.process import writes
 from tfnz_notebook.agent.process.writes import Write, Writes
 
@@ -106,12 +108,14 @@ def test_whoever_repeats_after_any_death_writes_each_byte_once(tmp_path, seed):
     assert bytes(arrived) == b"".join(wanted)
 
 
-def test_a_full_disk_does_not_keep_anybody_from_writing(tmp_path, monkeypatch):
-    found = Writes(tmp_path)
+class Full(RealDisk):
+    """No room for anything."""
 
-    def full(descriptor: int, data: bytes) -> int:
+    def extend(self, path: Path) -> File:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(writes.os, "write", full)
+
+def test_a_full_disk_does_not_keep_anybody_from_writing(tmp_path):
+    found = Writes(tmp_path, Full())
     found.note("p", "k", Write(0, 5))
     assert found.find("p", "k") == Write(0, 5)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+import shutil
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tfnz_notebook import engines
-from tfnz_notebook._base import endpoints
+from tfnz_notebook._base import endpoints, paths
 from tfnz_notebook.engines.launch import binary as guest_binary
 from tfnz_notebook.errors import Misuse, NoEngine
 
@@ -67,16 +74,169 @@ def test_docker_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_podman_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoints, "PODMAN_SYSTEM", str(tmp_path / "system"))
     monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr(paths, "users_runtime", lambda environ: tmp_path)
     (tmp_path / "podman").mkdir()
     (tmp_path / "podman" / "podman.sock").touch()
     (tmp_path / "system").touch()
-    found = endpoints.podman({"XDG_RUNTIME_DIR": str(tmp_path)})
+    found = endpoints.podman({})
     assert [e.path for e in found] == [
         str(tmp_path / "podman" / "podman.sock"),
         str(tmp_path / "system"),
     ]
     assert endpoints.podman_binary({"CONTAINER_HOST": "unix:///x", "PATH": "/usr/bin"}) is None
     assert endpoints.podman_binary({"PATH": str(tmp_path)}) is None
+
+
+# --- which of them a name means ------------------------------------------------------------------
+
+
+class Listener:
+    """Answers pings on a socket, as an engine does; ``silent`` closes instead."""
+
+    def __init__(self, path: Path, *, silent: bool = False) -> None:
+        self.answer = b"" if silent else b"HTTP/1.0 200 OK\r\n\r\nOK"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.bind(str(path))
+        self.socket.listen()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client = self.socket.accept()[0]
+                client.recv(4096)
+                client.sendall(self.answer)
+                client.close()
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A machine without any engine, of a user who is not root, and short enough for sockets."""
+    path = Path(tempfile.mkdtemp(prefix="tfnz-"))
+    (path / "own").mkdir()
+    for name in ("docker", "podman"):
+        monkeypatch.setattr(endpoints, f"{name.upper()}_SYSTEM", str(path / f"{name}.sock"))
+    monkeypatch.setattr(paths, "users_runtime", lambda environ: path / "own")
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    yield path
+    shutil.rmtree(path)
+
+
+def test_the_usual_endpoint_is_called_as_the_engine_is(here: Path) -> None:
+    (here / "link").symlink_to(here)
+    usual = [{}, {"DOCKER_HOST": f"unix://{here}/docker.sock"}]
+    usual.append({"DOCKER_HOST": f"unix://{here}/link/docker.sock"})
+    for running in (False, True):
+        if running:
+            Listener(here / "docker.sock")
+        found = [endpoints.resolve("docker", environ) for environ in usual]
+        assert {(each.name, each.key, each.former) for each in found} == {
+            ("docker", "docker-default", "docker")
+        }
+    for where in ("host", "fake"):
+        target = endpoints.resolve(where, {"DOCKER_HOST": "tcp://box"})
+        assert (target.name, target.key, target.former) == (where, where, "")
+
+
+def test_any_other_has_an_agent_of_its_own(here: Path) -> None:
+    def name(address: str, where: str = "docker") -> str:
+        return endpoints.resolve(where, {"DOCKER_HOST": address, "CONTAINER_HOST": address}).name
+
+    (here / "link").symlink_to(here / "x.sock")
+    assert name(f"unix://{here}/x.sock") == name(f"{here}/x.sock") == name(f"unix://{here}/link")
+    assert name("tcp://Box") == name("http://box:2375") == name("tcp://box:2375")
+    names = [name("tcp://box"), name("tcp://box:1"), name("tcp://other"), name(f"{here}/x.sock")]
+    assert len(set(names)) == 4
+    assert name("tcp://box", "podman").removeprefix("podman") == names[0].removeprefix("docker")
+    assert re.fullmatch("docker-[0-9a-f]{8}", names[0])
+    target = endpoints.resolve("docker", {"DOCKER_HOST": "tcp://box"})
+    assert (target.key, target.former) == (target.name, "docker")
+    network = target.on_network()
+    assert (network.name, network.former) == (f"{target.name}-tcp", "docker-tcp")
+    assert endpoints.resolve("docker+exec", {"DOCKER_HOST": "tcp://box"}).name == names[0].replace(
+        "docker", "docker_exec"
+    )
+
+
+def test_a_name_is_one_part_of_a_path() -> None:
+    name = endpoints.resolve("kubernetes://ctx/name space/..", {}).name
+    assert name == "kubernetes___ctx_name_space_.."
+
+
+def test_a_malformed_variable_is_told(here: Path) -> None:
+    with pytest.raises(NoEngine, match="DOCKER_HOST"):
+        endpoints.resolve("docker", {"DOCKER_HOST": "what"})
+
+
+def test_a_users_docker_is_another_than_the_systems(here: Path) -> None:
+    rootless = Listener(here / "own" / "docker.sock")
+    only = endpoints.resolve("docker", {})
+    assert only.endpoint is not None
+    assert only.endpoint.path == str(here / "own" / "docker.sock")
+    assert only.name != "docker"
+    system = Listener(here / "docker.sock", silent=True)
+    assert endpoints.resolve("docker", {}) == only, "the system's does not answer"
+    system.answer = rootless.answer
+    assert endpoints.resolve("docker", {}).name == "docker"
+
+
+def test_podman_is_this_users_own_whoever_serves_it(here: Path) -> None:
+    (here / "podman").touch(mode=0o755)
+    command = {"PATH": str(here)}
+    assert endpoints.resolve("podman", {}).name == "podman", "there is none"
+    own = endpoints.resolve("podman", command)
+    assert (own.name, own.endpoint) == ("podman", None)
+    Listener(here / "podman.sock", silent=True)
+    assert endpoints.resolve("podman", command).name == "podman", "the system's does not answer"
+    assert endpoints.listening("podman", command) == []
+    (here / "podman.sock").unlink()
+    Listener(here / "podman.sock")
+    systems = endpoints.resolve("podman", command)
+    assert systems.endpoint is not None
+    assert systems.endpoint.path == str(here / "podman.sock")
+    assert re.fullmatch("podman-[0-9a-f]{8}", systems.name)
+    Listener(here / "own" / "podman" / "podman.sock")
+    for environ in (command, {"CONTAINER_HOST": endpoints.own_podman()}):
+        assert endpoints.resolve("podman", environ).name == "podman"
+        (found,) = endpoints.listening("podman", environ)
+        assert found.path == endpoints.own_podman()
+
+
+def test_the_agent_that_is_started_understands_the_same(here: Path) -> None:
+    Listener(here / "own" / "docker.sock")
+    Listener(here / "podman.sock")
+    for environ in (
+        {"A": "b"},
+        {"A": "b", "DOCKER_HOST": "tcp://box", "CONTAINER_HOST": "tcp://other"},
+    ):
+        for where in ("docker", "podman", "host"):
+            target = endpoints.resolve(where, environ)
+            handed = target.environment({**environ, "DOCKER_HOST": "tcp://changed"})
+            assert handed["A"] == "b"
+            if where != "podman":
+                (here / "docker.sock").touch()  # started meanwhile
+            assert endpoints.resolve(where, handed).name == target.name
+            (here / "docker.sock").unlink(missing_ok=True)
+
+
+def test_what_variables_name_is_meant_where_nothing_is(here: Path) -> None:
+    def meant(**environ: str) -> list[str]:
+        return [target.where for target in endpoints.targets(None, environ)]
+
+    assert meant() == ["podman", "docker"]
+    assert meant(DOCKER_HOST="tcp://box") == ["docker"]
+    assert meant(CONTAINER_HOST="tcp://box") == ["podman"]
+    assert meant(DOCKER_HOST="tcp://box", CONTAINER_HOST="tcp://box") == ["podman", "docker"]
+    assert meant(DOCKER_HOST=f"unix://{endpoints.own_podman()}") == ["podman"], "Docker's tools"
+    assert [target.where for target in endpoints.targets("host", {"DOCKER_HOST": "x"})] == ["host"]
+
+
+def test_what_a_variable_names_is_not_replaced_by_another(here: Path) -> None:
+    Listener(here / "podman.sock")
+    assert endpoints.usual({}) == "podman"
+    with pytest.raises(NoEngine, match=r"Nothing answers at unix:///x, which DOCKER_HOST names"):
+        endpoints.usual({"DOCKER_HOST": "unix:///x"})
 
 
 def test_nothing_there_says_what_to_install(
@@ -86,7 +246,7 @@ def test_nothing_there_says_what_to_install(
         monkeypatch.setattr(endpoints, name, str(tmp_path / name))
     for name in ("DOCKER_HOST", "CONTAINER_HOST", "XDG_RUNTIME_DIR", "TFNZ_LOCATION"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(endpoints, "podman_binary", lambda: None)
+    monkeypatch.setattr(endpoints, "podman_binary", lambda environ: None)
     with pytest.raises(NoEngine, match=r"[Ii]nstall .*Location\('host'\)"):
         engines.create(None, runtime=tmp_path, guest=tmp_path, owner="x")
 
@@ -103,7 +263,7 @@ def test_nothing_there_says_what_to_install(
 )
 def test_create(where: str, name: str, transport: str | None, tmp_path: Path) -> None:
     engine = engines.create(where, runtime=tmp_path, guest=tmp_path, owner="x")
-    assert engine.name == name
+    assert engine.name == name == endpoints.kind(where)
     if name in ("docker", "podman"):
         assert engine._asked == transport  # type: ignore[attr-defined]
 

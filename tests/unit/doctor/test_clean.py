@@ -132,6 +132,7 @@ def files(home: Path) -> tuple[list[Path], list[Path]]:
     ours += [run / "docker_exec.log", run / "podman-tcp.pid"]
     ours += [run / "guests" / f"{OWNER}-docker" / "x" / "guest.sock", run / "host" / "ab12" / "log"]
     ours += [state / "spool" / "podman" / "1" / "out", state / "secrets" / "podman"]
+    ours += [state / "agents" / "podman-default@0ld"]
     others = [run / "notes.log", run / "my.sock", run / "guests" / ".keep", state / "thesis.tex"]
     for path in (*ours, *others):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -206,7 +207,7 @@ def test_volumes_stay_with_the_name_they_are_known_by(
 
 def test_agents_are_found_by_their_lock(home: Path, agent: int) -> None:
     run = home / "run"
-    (found,) = agents.running(run)
+    (found,) = agents.there()
     assert (found.name, found.where, found.pid) == ("podman", "podman", agent)
     # One that was killed leaves its file behind, whose pid may be anybody's by now.
     (run / "docker.pid").write_text(json.dumps({"where": "docker", "pid": 1, "socket": "x"}))
@@ -215,19 +216,19 @@ def test_agents_are_found_by_their_lock(home: Path, agent: int) -> None:
         fcntl.flock(held, fcntl.LOCK_EX)
         held.write(json.dumps({"where": "fake", "pid": os.getppid(), "socket": "x"}))
         held.flush()
-        assert [each.name for each in agents.running(run)] == ["podman"]
+        assert [each.name for each in agents.there()] == ["podman"]
 
 
 def test_an_agent_is_ended(home: Path, agent: int) -> None:
     assert main(["clean", "--yes"]) == 0
-    assert not list(agents.running(home / "run"))
+    assert not agents.there()
 
 
 async def test_an_agent_that_does_not_answer_is_told(
     home: Path, agent: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(agents, "PATIENCE", 0.3)
-    (found,) = agents.running(home / "run")
+    (found,) = agents.there()
     told = await agents.ask(found)
     assert told.state == "note" and "tfnz-agent stop" in told.remedy
 

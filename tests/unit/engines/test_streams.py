@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from tfnz_notebook._base import proc as pids
 from tfnz_notebook.engines.launch import socket as guest_socket
 from tfnz_notebook.engines.launch.stream import ExecStream, TransportStream
 from tfnz_notebook.errors import ContainerGone, EngineGone
@@ -240,19 +239,3 @@ def test_long_paths_are_no_matter(short: Path) -> None:
             os.chdir(here)
         listener.listen()
         guest_socket.dial(directory).close()
-
-
-# --- processes -----------------------------------------------------------------------------------
-
-
-def test_pid_and_start_time() -> None:
-    me = os.getpid()
-    started = pids.start_time(me)
-    assert pids.alive(me, started)
-    assert not pids.alive(me, started + 1)
-    assert pids.start_time(2**22 + 1) == 0
-    limits = pids.hard_limits(me)
-    assert limits is not None
-    assert all(limit > 0 for limit in limits)
-    assert pids.capable(me, 0) in (True, False)
-    assert pids.capable(2**22 + 1, 0) is None

@@ -1,14 +1,15 @@
 """An agent that does what a test says: a ROUTER on a thread, logs in memory, no engine.
 
-It listens as ``podman.sock`` in a runtime directory, where ``Location('podman')`` finds it by
-itself. A test may answer any operation itself (``agent.answers[name] = function``), write to a
-process's output, end it, cut the connection, and look at all that was said. Public methods may be
-called from any thread; everything else happens on the agent's own.
+It listens as ``podman`` in a runtime directory, where ``Location('podman')`` finds it by itself. A
+test may answer any operation itself (``agent.answers[name] = function``), write to a process's
+output, end it, cut the connection, and look at all that was said. Public methods may be called from
+any thread; everything else happens on the agent's own.
 """
 
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +21,9 @@ from typing import Any
 
 import zmq
 
+from tfnz_notebook import __version__
+from tfnz_notebook._base import paths, proc
+from tfnz_notebook._base.running import Agent, Claim
 from tfnz_notebook._wire import link as wire
 from tfnz_notebook._wire.link import Kind, Message
 from tfnz_notebook.errors import ContainerGone, ProcessGone, TfnzError, to_wire
@@ -87,7 +91,11 @@ class ScriptedAgent:
         self, runtime: Path, name: str = "podman", *, after: ScriptedAgent | None = None
     ) -> None:
         """``after``: an agent that has ended, whose containers and processes this one adopts."""
-        self.path = runtime / f"{name}.sock"
+        self.path = paths.socket(runtime, name)
+        record, pid, socket = paths.record(runtime, name), os.getpid(), f"ipc://{self.path}"
+        started = proc.start_time(pid)
+        self._claim = Claim(Agent(name, "podman", pid, started, __version__, socket, record))
+        assert self._claim.take(record)
         #: Of the protocol.
         self.version = wire.VERSION
         self.requests: list[Message] = []
@@ -117,6 +125,7 @@ class ScriptedAgent:
         self._listening = threading.Event()
         self._thread.start()
         assert self._listening.wait(10)
+        self._claim.listening()
 
     # -- what tests use
 
@@ -192,6 +201,7 @@ class ScriptedAgent:
             self._thread.join(10)
             self._context.destroy(linger=0)
             self.path.unlink(missing_ok=True)
+            self._claim.release()
 
     # -- on the agent's thread
 

@@ -8,7 +8,6 @@ import pytest
 import zmq
 import zmq.auth
 
-from tfnz_notebook._link.agents import remote as keys
 from tfnz_notebook._link.agents.starter import place
 from tfnz_notebook._wire import link as wire
 from tfnz_notebook.errors import AgentError, LinkClosed, Misuse
@@ -144,8 +143,3 @@ def test_the_wrong_server_key(curve_agent: CurveAgent, monkeypatch: pytest.Monke
 def test_nobody_listens() -> None:
     with pytest.raises(LinkClosed, match="nothing listens there"):
         Location("tcp://127.0.0.1:1", server_key=public_key())
-
-
-def test_the_configuration_is_in_the_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TFNZ_CONFIG", raising=False)
-    assert keys.config_directory() == Path.home() / ".config" / "tfnz"

@@ -3,33 +3,42 @@
 import json
 import os
 import resource
+import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from tfnz_notebook import __version__
+from tfnz_notebook._base import endpoints, paths, running
 from tfnz_notebook._link.agents import starter
 from tfnz_notebook.errors import AgentError, LinkClosed, Misuse, NoEngine
 
 # An agent that listens, says so, and ends when told by a file. It notes that it was started.
 STAND_IN = """
 import json, os, socket, sys, time
+from pathlib import Path
+from tfnz_notebook._base import endpoints, paths, running
 options = dict(zip(sys.argv[2::2], sys.argv[3::2]))
-runtime, where = options["--runtime"], options["--where"]
-where = "docker" if where == "auto" else where
-with open(os.path.join(runtime, "started"), "a") as notes:
+runtime, where = Path(options["--runtime"]), options["--where"]
+with open(runtime / "started", "a") as notes:
     notes.write(f"{os.getpid()} {where} {sys.argv[1]} {os.getcwd()} {os.getsid(0)}\\n")
 time.sleep(0.2)
-path = os.path.join(runtime, f"{where}.sock")
+target = endpoints.resolve(where)
+path = paths.socket(runtime, target.name)
+claim = running.claim(target, f"ipc://{path}", runtime, paths.state())
+path.unlink(missing_ok=True)
 listener = socket.socket(socket.AF_UNIX)
-listener.bind(path)
+listener.bind(str(path))
 listener.listen()
+claim.listening()
 print(json.dumps({"where": where, "socket": f"ipc://{path}", "pid": os.getpid()}), flush=True)
-while os.path.exists(path) and not os.path.exists(os.path.join(runtime, "stop")):
+while path.exists() and not os.path.exists(runtime / "stop"):
     time.sleep(0.02)
 """
 
@@ -64,15 +73,72 @@ def test_one_is_started_and_found_again(runtime: Path) -> None:
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_where_none_takes_what_the_agent_chose(runtime: Path) -> None:
+def test_where_none_takes_the_usual_engine(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoints, "usual", lambda: "docker")
     place = starter.place(None)
     assert place.where == "auto"
     place.find()
     assert place.where == "docker"
+    monkeypatch.setattr(endpoints, "usual", lambda: "podman")
     again = starter.place(None)
     again.find()
-    assert again.where == "docker"
+    assert again.where == "docker", "its agent runs already"
     assert len(started(runtime)) == 1
+
+
+def test_where_none_and_nothing_there_says_what_to_install(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("DOCKER_SYSTEM", "PODMAN_SYSTEM"):
+        monkeypatch.setattr(endpoints, name, str(runtime / name))
+    monkeypatch.setattr(endpoints, "podman_binary", lambda environ: None)
+    with pytest.raises(NoEngine, match=r"[Ii]nstall .*Location\('host'\)"):
+        starter.place(None).find()
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_another_endpoint_is_another_agent(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = starter.place("docker")
+    usual = first.find()
+    monkeypatch.setenv("DOCKER_HOST", "tcp://box:1")
+    second = starter.place("docker")
+    other = second.find()
+    assert other != usual
+    monkeypatch.setenv("DOCKER_HOST", "tcp://box:2")
+    assert (first.find(), second.find()) == (usual, other), "a place stays where it is"
+    assert starter.place("docker").find() not in (usual, other)
+    assert [note[1] for note in started(runtime)] == ["docker"] * 3
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_the_agent_is_told_the_endpoint_that_was_meant(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when it is started again, after the kernel's environment has changed."""
+    monkeypatch.setenv("DOCKER_HOST", "tcp://box:1")
+    place = starter.place("docker")
+    first = place.find()
+    monkeypatch.delenv("DOCKER_HOST")
+    (runtime / "stop").touch()
+    (agent,) = running.agents(runtime, paths.state())
+    while agent.runs:
+        time.sleep(0.01)
+    (runtime / "stop").unlink()
+    assert place.find() == first
+    assert len(started(runtime)) == 2
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_one_of_an_earlier_version_is_replaced(runtime: Path) -> None:
+    source = f"import sys, tfnz_notebook\ntfnz_notebook.__version__ = '0.0.9'\n{STAND_IN}"
+    command = [sys.executable, "-c", source, "serve", "--where", "host", "--runtime", str(runtime)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as earlier:
+        assert earlier.stdout is not None
+        assert earlier.stdout.readline()
+        starter.place("host").find()
+        assert earlier.wait(10) == -signal.SIGTERM
+    (agent,) = running.agents(runtime, paths.state())
+    assert agent.version == __version__
 
 
 @pytest.mark.usefixtures("stand_in")
@@ -89,8 +155,7 @@ def test_a_socket_that_nobody_serves_is_no_agent(runtime: Path) -> None:
     stale = socket.socket(socket.AF_UNIX)
     stale.bind(str(runtime / "podman.sock"))
     stale.close()
-    assert not starter.accepts(runtime / "podman.sock")
-    (runtime / "podman.sock").unlink()
+    assert not running.accepts(runtime / "podman.sock")
     starter.place("podman").find()
     assert len(started(runtime)) == 1
 
@@ -162,52 +227,12 @@ def test_the_real_agents_module_is_what_is_started() -> None:
     assert starter.AGENT == ("-P", "-m", "tfnz_notebook.agent")
 
 
-# -- the runtime directory
-
-
-def test_it_is_made_for_us_alone(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TFNZ_RUNTIME", str(runtime / "a" / "b"))
-    assert starter.runtime_directory().stat().st_mode & 0o777 == 0o700
-
-
-def test_the_users_own_directory_comes_second(
+def test_a_runtime_directory_of_no_use_is_told(
     runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("TFNZ_RUNTIME")
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
-    assert starter.runtime_directory() == runtime / "tfnz"
-
-
-def test_one_that_others_may_enter_is_refused(runtime: Path) -> None:
     runtime.chmod(0o755)
-    with pytest.raises(AgentError, match=r"others may enter it \(mode 755\).*chmod 700"):
+    with pytest.raises(AgentError, match="^Cannot use the runtime directory .* others may enter"):
         starter.place("podman")
-
-
-def test_a_link_is_refused(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (runtime / "real").mkdir(mode=0o700)
-    (runtime / "link").symlink_to(runtime / "real")
-    monkeypatch.setenv("TFNZ_RUNTIME", str(runtime / "link"))
-    with pytest.raises(AgentError, match="not a directory"):
-        starter.place("podman")
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
-def test_another_users_is_refused(runtime: Path) -> None:
-    os.chown(runtime, 65534, 65534)
-    with pytest.raises(AgentError, match="belongs to uid 65534"):
-        starter.place("podman")
-    os.chown(runtime, os.geteuid(), os.getegid())
-
-
-def test_a_file_in_its_place(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (runtime / "file").touch()
-    monkeypatch.setenv("TFNZ_RUNTIME", str(runtime / "file"))
-    with pytest.raises(AgentError, match="Set TFNZ_RUNTIME"):
-        starter.place("podman")
-
-
-def test_one_too_long_for_a_socket(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TFNZ_RUNTIME", str(runtime / ("x" * 120)))
     with pytest.raises(AgentError, match="too long for a socket"):
         starter.place("podman").find()
@@ -219,11 +244,6 @@ def test_places_that_are_none(where: str, runtime: Path, monkeypatch: pytest.Mon
     if where:
         with pytest.raises(Misuse, match="no such kind of place"):
             starter.place(where)
-
-
-def test_file_names_stay_in_the_directory() -> None:
-    assert starter.file_name("kubernetes://ctx/name space/..") == "kubernetes___ctx_name_space_.."
-    assert "/" not in starter.file_name("a/../b")
 
 
 def test_one_that_is_killed_while_it_starts_is_no_reason_to_give_up(

@@ -1,1 +1,1 @@
-"""Finding the agent of a place, starting it, replacing an older one."""
+"""Finding the agent of a place, or starting it."""

@@ -1,20 +1,19 @@
 """Agents on other machines: ``tcp://host:port`` and the CURVE keys that both sides must have.
 
-In the configuration directory (``$TFNZ_CONFIG``, else ``~/.config/tfnz``) are
-``client.key_secret``, our own pair, and ``known/<host>_<port>.key``, the public key of each agent;
-both in ZeroMQ's certificate format, as ``tfnz-agent keygen`` writes them. A public key has 40
-characters of Z85.
+In the configuration directory (see ``_base/paths.py``) are ``client.key_secret``, our own pair, and
+``known/<host>_<port>.key``, the public key of each agent; both in ZeroMQ's certificate format, as
+``tfnz-agent keygen`` writes them. A public key has 40 characters of Z85.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import stat
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from tfnz_notebook._base import paths
 from tfnz_notebook._link.ends import Address
 from tfnz_notebook.errors import AgentError, Misuse
 
@@ -23,12 +22,6 @@ PORT: Final = 2020
 # Z85 avoids quotes and backslashes, so the certificate format needs no escapes.
 _KEY: Final = re.compile(r"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
 _LINE: Final = re.compile(r'^\s*(public|secret)-key\s*=\s*"([^"]*)"\s*$', re.MULTILINE)
-
-
-def config_directory() -> Path:
-    """Where keys are."""
-    named = os.environ.get("TFNZ_CONFIG")
-    return Path(named).absolute() if named else Path.home() / ".config" / "tfnz"
 
 
 class RemotePlace:
@@ -55,7 +48,7 @@ class RemotePlace:
 
     def find(self) -> Address:
         """Its address, and the keys as they are in the files now."""
-        directory = config_directory()
+        directory = paths.configuration()
         secret_path = directory / "client.key_secret"
         own = _certificate(secret_path)
         if "secret" not in own or "public" not in own:

@@ -1,12 +1,12 @@
 """Finding the agent of an engine, or starting one.
 
-In the runtime directory (``$TFNZ_RUNTIME``, else ``$XDG_RUNTIME_DIR/tfnz``, else
-``/tmp/tfnz-<uid>``; 0700 and ours, or we refuse) each engine has ``<name>.sock``, ``<name>.lock``
-and ``<name>.log``. A socket that accepts a connection is a live agent. Otherwise whoever gets the
-lock starts one, as ``python -m tfnz_notebook.agent serve --where W --runtime DIR --announce``, in
-a session of its own so that an interrupt meant for a cell does not reach it. It announces itself
-with one line of JSON on stdout: ``{"where", "socket", "pid"}``, the socket as ZeroMQ writes it, or
-``{"error": ...}`` as ``errors.to_wire`` makes it.
+Which agent that is, ``_base`` knows: :mod:`endpoints` resolves the name, :mod:`running` tells who
+runs. One that is not there, or is of an earlier version, is started by whoever gets the lock on
+``<name>.lock``, as ``python -m tfnz_notebook.agent serve --where W --runtime DIR --announce``, in
+a session of its own so that an interrupt meant for a cell does not reach it, and with a variable
+that names the endpoint we mean. It announces itself with one line of JSON on stdout: ``{"where",
+"socket", "pid"}``, the socket as ZeroMQ writes it, or ``{"error": ...}`` as ``errors.to_wire``
+makes it; or it announces another, if there was one after all.
 
 Everything here blocks; the link calls it in a worker thread.
 """
@@ -17,9 +17,6 @@ import atexit
 import fcntl
 import json
 import os
-import re
-import socket
-import stat
 import subprocess
 import sys
 import sysconfig
@@ -29,20 +26,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from tfnz_notebook._base import endpoints, paths, running
 from tfnz_notebook._base.descriptors import readable
+from tfnz_notebook._base.endpoints import Target
+from tfnz_notebook._base.running import Agent
 from tfnz_notebook._link import patience
 from tfnz_notebook._link.agents.remote import RemotePlace
-from tfnz_notebook._link.agents.upgrade import make_room, outdated
 from tfnz_notebook._link.ends import Address, Place
 from tfnz_notebook.errors import AgentError, LinkClosed, Misuse, from_wire
 
-#: Seconds for an agent to listen. It has to find its engine, and may have to start a service.
-START_TIMEOUT: Final = 60.0
-#: Where no place is named, agents of these are joined if they live already, in this order.
-PREFERRED: Final = ("podman", "docker")
+#: Seconds for an agent to listen. Another may have to end, it has to find its engine, and may have
+#: to start a service.
+START_TIMEOUT: Final = 90.0
 KNOWN: Final = ("podman", "docker", "host", "fake")  # the last for tests: see testing.py
-#: sun_path of Linux has 108 bytes with the closing zero; macOS 104.
-MAX_SOCKET_PATH: Final = 103
 
 #: -P: what lies in the current directory must not be taken for a module.
 AGENT: Final = ("-P", "-m", "tfnz_notebook.agent")
@@ -73,47 +69,7 @@ def place(where: str | None, server_key: str | None = None) -> Place:
             f"Cannot open location {where!r}: no such kind of place. Give 'podman', 'docker', "
             "'host', 'kubernetes://context/namespace' or 'tcp://host:2020'."
         )
-    return LocalPlace(where, runtime_directory())
-
-
-def runtime_directory() -> Path:
-    """The directory of sockets, made if need be. Raises AgentError if others could use it."""
-    uid = os.geteuid()
-    named = os.environ.get("TFNZ_RUNTIME")
-    xdg = os.environ.get("XDG_RUNTIME_DIR")
-    if named:
-        path = Path(named).absolute()
-    elif xdg and os.access(xdg, os.W_OK):
-        path = Path(xdg, "tfnz")
-    else:
-        path = Path(f"/tmp/tfnz-{uid}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.mkdir(mode=0o700, exist_ok=True)
-        status = path.lstat()
-    except OSError as error:
-        raise AgentError(
-            f"Cannot use the runtime directory {path}: {error.strerror}. "
-            "Set TFNZ_RUNTIME to a directory of yours."
-        ) from None
-    cause = ""
-    if not stat.S_ISDIR(status.st_mode):
-        cause = "it is not a directory"
-    elif status.st_uid != uid:
-        cause = f"it belongs to uid {status.st_uid}"
-    elif status.st_mode & 0o077:
-        cause = f"others may enter it (mode {stat.S_IMODE(status.st_mode):o})"
-    if cause:
-        raise AgentError(
-            f"Cannot use the runtime directory {path}: {cause}, and whoever enters it controls "
-            "your containers. Make it yours alone (chmod 700), or set TFNZ_RUNTIME to another one."
-        )
-    return path
-
-
-def file_name(where: str) -> str:
-    """The stem of an engine's files in the runtime directory."""
-    return re.sub(r"[^a-z0-9._-]", "_", where.lower())
+    return LocalPlace(where, paths.private(paths.runtime()))
 
 
 class LocalPlace:
@@ -122,34 +78,46 @@ class LocalPlace:
     def __init__(self, where: str | None, runtime: Path) -> None:
         self._where = where
         self._runtime = runtime
+        #: What the name meant when it was first looked for: a place stays where it is.
+        self._target: Target | None = None
 
     @property
     def where(self) -> str:
         """The engine's name, once one is chosen."""
-        return self._where or "auto"
+        return self._target.where if self._target is not None else self._where or "auto"
 
     def find(self) -> Address:
         """The address of a live agent of this version or a later one, started if none lives."""
         for child in _started:
             child.poll()
-        address = self._live()
-        if address is not None and outdated(self._runtime, file_name(self.where)) is None:
-            return address
-        with self._lock():
-            make_room(self._runtime, file_name(self.where))
-            return self._live() or self._start()
+        target = self._target = self._target or self._resolved()
+        agent = self._live(target)
+        if agent is not None:
+            return Address(agent.socket)
+        with self._turn(target):
+            agent = self._live(target)
+            return Address(agent.socket) if agent is not None else self._start(target)
 
-    def _live(self) -> Address | None:
-        for where in (self._where,) if self._where else PREFERRED:
-            path = self._runtime / f"{file_name(where)}.sock"
-            if accepts(path):
-                self._where = where
-                return Address(f"ipc://{path}")
-        return None
+    def _resolved(self) -> Target:
+        """Which engine is meant: where several may be, the one whose agent runs already."""
+        possible = endpoints.targets(self._where)
+        if len(possible) == 1:
+            return possible[0]
+        for target in possible:
+            names = dict.fromkeys((target.name, target.former))
+            if any(running.look_up(name, self._runtime, paths.state()) for name in names if name):
+                return target
+        chosen = endpoints.usual()
+        return next(target for target in possible if target.where == chosen)
+
+    def _live(self, target: Target) -> Agent | None:
+        agent = running.look_up(target.name, self._runtime, paths.state())
+        return agent if agent and agent.listens and not agent.outdated else None
 
     @contextmanager
-    def _lock(self) -> Iterator[None]:
-        path = self._runtime / f"{file_name(self.where)}.lock"
+    def _turn(self, target: Target) -> Iterator[None]:
+        """One starts it at a time."""
+        path = paths.turn(self._runtime, target.name)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             deadline = time.monotonic() + START_TIMEOUT
@@ -168,8 +136,9 @@ class LocalPlace:
         finally:
             os.close(descriptor)
 
-    def _start(self) -> Address:
-        log_path = self._runtime / f"{file_name(self.where)}.log"
+    def _start(self, target: Target) -> Address:
+        paths.socket(self._runtime, target.name)
+        log_path = paths.log(self._runtime, target.name)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         log = os.open(log_path, flags, 0o600)
         command = [sys.executable, *AGENT, "serve"]
@@ -180,7 +149,7 @@ class LocalPlace:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=_environment(),
+                env=target.environment(_environment()),
                 start_new_session=True,
             )
         except OSError as error:
@@ -191,7 +160,7 @@ class LocalPlace:
             os.close(log)
         _started.append(child)
         try:
-            with patience.told(f"starting the agent for {self._where or 'the usual engine'} …"):
+            with patience.told(f"starting the agent for {self.where} …"):
                 line = _first_line(child, START_TIMEOUT)
         except TimeoutError:
             child.kill()
@@ -205,13 +174,13 @@ class LocalPlace:
     def _announced(self, line: bytes, child: subprocess.Popen[bytes], log_path: Path) -> Address:
         try:
             told = json.loads(line)
-            error, path, where = told.get("error"), told.get("socket"), told.get("where")
+            error, address = told.get("error"), told.get("socket")
         except (ValueError, AttributeError):
-            error = path = where = None
+            error = address = None
         if error:
             child.wait()
             raise from_wire(error)
-        if not isinstance(path, str):
+        if not isinstance(address, str):
             if (number := _killed_by(child)) is not None:
                 raise LinkClosed(
                     f"Cannot start the agent of {self.where!r}: signal {number} ended it while it "
@@ -223,9 +192,7 @@ class LocalPlace:
                 f"listens. The end of its log, {log_path}:\n{tail}",
                 log=tail,
             )
-        if self._where is None and isinstance(where, str):
-            self._where = where
-        return Address(path)
+        return Address(address)
 
 
 def _environment() -> dict[str, str]:
@@ -236,22 +203,6 @@ def _environment() -> dict[str, str]:
         paths = [home, *filter(None, [environment.get("PYTHONPATH")])]
         environment["PYTHONPATH"] = os.pathsep.join(paths)
     return environment
-
-
-def accepts(path: Path) -> bool:
-    """Whether somebody listens on that socket."""
-    if len(os.fsencode(path)) > MAX_SOCKET_PATH:
-        raise AgentError(
-            f"Cannot use the runtime directory {path.parent}: its path is too long for a socket. "
-            "Set TFNZ_RUNTIME to a shorter one."
-        )
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(5.0)
-        try:
-            probe.connect(os.fspath(path))
-        except OSError:
-            return False
-    return True
 
 
 def _first_line(child: subprocess.Popen[bytes], timeout: float) -> bytes:

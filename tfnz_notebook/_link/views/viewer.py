@@ -6,15 +6,14 @@ A viewer starts no agent: it has no session to start one for, and a page in a br
 from __future__ import annotations
 
 import re
-import stat
 from typing import Final
 
-from tfnz_notebook._link.agents.starter import accepts, runtime_directory
+from tfnz_notebook._base import paths, running
 from tfnz_notebook._link.ends import Address
 from tfnz_notebook._link.link import Link
 from tfnz_notebook.errors import LinkClosed, Misuse
 
-#: The stems of sockets, as ``starter.file_name`` makes them: one part of a path, no '.' first.
+#: Names as ``endpoints.resolve`` makes them.
 _NAME: Final = re.compile(r"[a-z0-9_-][a-z0-9._-]{0,63}")
 
 
@@ -32,17 +31,15 @@ class LivePlace:
 
     def find(self) -> Address:
         """Its address. Raises LinkClosed if it does not listen here, AgentError."""
-        path = runtime_directory() / f"{self._agent}.sock"
-        try:
-            there = stat.S_ISSOCK(path.lstat().st_mode)
-        except OSError:
-            there = False
-        if not there or not accepts(path):
+        runtime = paths.private(paths.runtime())
+        agent = running.look_up(self._agent, runtime, paths.state())
+        # One for other machines wants keys, which a page has none of.
+        if agent is None or not agent.socket.startswith("ipc:") or not agent.listens:
             raise LinkClosed(
                 f"Cannot reach the agent {self._agent!r}: it does not run here. "
                 "Views start none; run a cell that uses it."
             )
-        return Address(f"ipc://{path}")
+        return Address(agent.socket)
 
 
 def viewer(agent: str, process: str, ticket: str) -> Link:

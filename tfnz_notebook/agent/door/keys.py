@@ -1,6 +1,6 @@
 """CURVE keys: who an agent on another machine is, and whom it lets in.
 
-Files, in ZeroMQ's certificate format, in ``$TFNZ_CONFIG`` or ``~/.config/tfnz`` (0700)::
+Files, in ZeroMQ's certificate format, in the configuration directory (0700)::
 
     client.key_secret  client.key      this user's, for Location('tcp://...')
     server.key_secret  server.key      this machine's, for ``tfnz-agent serve --bind``
@@ -17,18 +17,13 @@ from pathlib import Path
 
 import zmq.auth
 
+from tfnz_notebook._base import paths
 from tfnz_notebook.errors import AgentError
-
-
-def directory() -> Path:
-    """Where the keys are."""
-    configured = os.environ.get("TFNZ_CONFIG")
-    return Path(configured) if configured else Path.home() / ".config" / "tfnz"
 
 
 def generate(kind: str) -> Path:
     """Make the ``client`` or ``server`` pair if there is none; the public key's file."""
-    where = directory()
+    where = paths.configuration()
     where.mkdir(mode=0o700, parents=True, exist_ok=True)
     public = where / f"{kind}.key"
     if not (where / f"{kind}.key_secret").exists():
@@ -59,7 +54,7 @@ def authorize(source: Path, name: str | None = None) -> Path:
     name = name or source.stem
     if not re.fullmatch(r"[\w.-]{1,64}", name):
         raise AgentError(f"Cannot authorize {name!r}: use letters, digits, '-', '_' and '.'.")
-    folder = directory() / "authorized"
+    folder = paths.configuration() / "authorized"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     target = folder / f"{name}.key"
     shutil.copyfile(source, target)

@@ -38,16 +38,20 @@ class Tickets:
         return hmac.compare_digest(self.issue(process).encode(), given)
 
 
-def kept_secret(path: Path) -> bytes:
-    """The secret in that file, made if there is none. Raises AgentError if others can read it."""
+def kept_secret(path: Path, former: Path | None = None) -> bytes:
+    """The secret in that file, made if there is none. Raises AgentError if others can read it.
+
+    ``former``: a file of before, with tickets that are still about.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if (known := _read(path)) is not None:
         return known
+    secret = (_read(former) if former is not None else None) or secrets.token_bytes(_SIZE)
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
     fresh.unlink(missing_ok=True)  # of an agent that had this pid and died here
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        os.write(descriptor, secrets.token_bytes(_SIZE))
+        os.write(descriptor, secret)
     finally:
         os.close(descriptor)
     # Only ever whole under its name; the agent's claim on its name keeps others from being here.

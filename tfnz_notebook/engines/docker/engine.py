@@ -18,9 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from tfnz_notebook._base import endpoints, names, proc
+from tfnz_notebook._base import endpoints, names, proc, system
 from tfnz_notebook._base.endpoints import Endpoint
-from tfnz_notebook.engines import system
 from tfnz_notebook.engines.base import (
     LABEL_CONTAINER,
     LABEL_OWNER,
@@ -75,8 +74,8 @@ class DockerEngine(Engine):
     """One Docker daemon or Podman service. ``name`` is 'docker' or 'podman'.
 
     ``runtime`` is the agent's private directory (0700) on this machine; ``owner`` the value of
-    the owner label, without which nothing is listed or touched. ``endpoints`` replaces the search
-    of :mod:`endpoints`, for tests.
+    the owner label, without which nothing is listed or touched, ``former`` another that is on what
+    was made before and is ours. ``endpoints`` replaces the search of :mod:`endpoints`, for tests.
     """
 
     def __init__(
@@ -86,12 +85,14 @@ class DockerEngine(Engine):
         runtime: Path,
         guest: Path,
         owner: str,
+        former: str = "",
         transport: Transport | None = None,
         endpoints: list[Endpoint] | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self.name = name
         self.owner = owner
+        self._owners = (owner, former) if former else (owner,)
         self._asked = transport
         self._endpoints = endpoints
         self._environ = environ
@@ -125,7 +126,7 @@ class DockerEngine(Engine):
             return
         found = self._endpoints
         if found is None:
-            found = (endpoints.podman if self.name == "podman" else endpoints.docker)(self._environ)
+            found = endpoints.listening(self.name, self._environ)
         client, why = await probe.reach(self.name, found)
         service = None
         if client is None and self.name == "podman" and self._endpoints is None:
@@ -292,7 +293,7 @@ class DockerEngine(Engine):
             said = await self._inspect(ref)
             if said is None:
                 return
-            if answers.labels(said).get(LABEL_OWNER) != self.owner:
+            if answers.labels(said).get(LABEL_OWNER) not in self._owners:
                 raise Misuse(
                     f"Cannot remove the container {ref!r}: it is not ours. Leave it alone."
                 )
@@ -336,15 +337,10 @@ class DockerEngine(Engine):
         return answers.unframed(answer.body)
 
     async def find(self, labels: Mapping[str, str]) -> list[Found]:
-        wanted = {**labels, LABEL_OWNER: self.owner}
-        filters = json.dumps({"label": [f"{k}={v}" for k, v in wanted.items()]})
-        answer = await self._ok(
-            "GET", "/containers/json", "list the containers", {"all": "1", "filters": filters}
-        )
         known = {real: ref for ref, real in self._renamed.items()}
         turns = asyncio.Semaphore(_AT_ONCE)
 
-        async def look(entry: Mapping[str, Any]) -> Found | None:
+        async def look(entry: Mapping[str, Any], wanted: Mapping[str, str]) -> Found | None:
             carried = {str(k): str(v) for k, v in (entry.get("Labels") or {}).items()}
             # Engines have matched loosely before; a look-alike must not be adopted or reaped.
             if any(carried.get(key) != value for key, value in wanted.items()):
@@ -354,7 +350,15 @@ class DockerEngine(Engine):
                 state = await self.inspect(ref)  # the list has no exit codes
             return None if state.status == "gone" else Found(known.get(ref, ref), carried, state)
 
-        seen = await asyncio.gather(*(look(entry) for entry in answer.json() or ()))
+        listed: list[tuple[Mapping[str, Any], Mapping[str, str]]] = []
+        for owner in self._owners:
+            wanted = {**labels, LABEL_OWNER: owner}
+            filters = json.dumps({"label": [f"{k}={v}" for k, v in wanted.items()]})
+            answer = await self._ok(
+                "GET", "/containers/json", "list the containers", {"all": "1", "filters": filters}
+            )
+            listed += [(entry, wanted) for entry in answer.json() or ()]
+        seen = await asyncio.gather(*(look(*each) for each in listed))
         return [found for found in seen if found is not None]
 
     # -- the stream ---------------------------------------------------------------------------
@@ -381,13 +385,14 @@ class DockerEngine(Engine):
     # -- volumes ------------------------------------------------------------------------------
 
     async def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
-        await docker_volumes.create(self.client, name, {**labels, LABEL_OWNER: self.owner})
+        labels = {**labels, LABEL_OWNER: self.owner}
+        await docker_volumes.create(self.client, name, labels, self._owners)
 
     async def volumes(self, labels: Mapping[str, str]) -> list[str]:
-        return await docker_volumes.listed(self.client, {**labels, LABEL_OWNER: self.owner})
+        return await docker_volumes.listed(self.client, labels, self._owners)
 
     async def remove_volume(self, name: str) -> None:
-        await docker_volumes.remove(self.client, name, self.owner)
+        await docker_volumes.remove(self.client, name, self._owners)
 
     # -- answers ------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 
-from tfnz_notebook.engines import machine
+from tfnz_notebook._base import proc
 from tfnz_notebook.engines.base import NodeInfo
 from tfnz_notebook.engines.docker import answers, calls
 from tfnz_notebook.engines.http.client import Client
@@ -24,6 +24,6 @@ async def nodes(client: Client, *, podman: bool) -> list[NodeInfo]:
         return [NodeInfo(name, cpus, float(cpus), memory, memory, int(running or 0), labels)]
     answer = await client.request("GET", "/containers/json")
     calls.check(answer, "list the containers")
-    cpus, (memory, free) = os.cpu_count() or 1, machine.memory()
+    cpus, (memory, free) = os.cpu_count() or 1, proc.memory()
     name, running = platform.node() or client.name, len(answer.json())
-    return [NodeInfo(name, cpus, machine.cpu_free(cpus), memory, free, running, labels)]
+    return [NodeInfo(name, cpus, proc.cpu_free(cpus), memory, free, running, labels)]

@@ -1,10 +1,10 @@
-"""Volumes of a Docker-like engine. Only those with our owner label are listed or removed."""
+"""Volumes of a Docker-like engine. Only those with an owner label of ours are listed or removed."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from tfnz_notebook.engines.base import LABEL_OWNER
@@ -15,8 +15,10 @@ from tfnz_notebook.errors import EngineError, VolumeError
 _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}", re.ASCII)
 
 
-async def create(client: Client, name: str, labels: Mapping[str, str]) -> None:
-    """Make it, or find it made by the same owner."""
+async def create(
+    client: Client, name: str, labels: Mapping[str, str], owners: Collection[str]
+) -> None:
+    """Make it, or find it made by one of these owners."""
     held = await _labels(client, name)
     if held is None:
         answer = await client.request(
@@ -29,16 +31,17 @@ async def create(client: Client, name: str, labels: Mapping[str, str]) -> None:
             )
         # Docker answers 201 for one that exists, whoever's it is: so look again.
         held = await _labels(client, name)
-    if held is None or held.get(LABEL_OWNER) != labels[LABEL_OWNER]:
+    if held is None or held.get(LABEL_OWNER) not in owners:
         raise VolumeError(
             f"Cannot make the volume {name!r}: one of that name exists and is not ours. "
             "Choose another name."
         )
 
 
-async def listed(client: Client, labels: Mapping[str, str]) -> list[str]:
-    """Names of the volumes that carry all these labels."""
-    filters = json.dumps({"label": [f"{k}={v}" for k, v in labels.items()]})
+async def listed(client: Client, labels: Mapping[str, str], owners: Collection[str]) -> list[str]:
+    """Names of the volumes of these owners that carry all the other labels."""
+    wanted = {key: value for key, value in labels.items() if key != LABEL_OWNER}
+    filters = json.dumps({"label": [LABEL_OWNER, *(f"{k}={v}" for k, v in wanted.items())]})
     answer = await client.request("GET", "/volumes", query={"filters": filters})
     if answer.status != 200:
         raise EngineError(
@@ -48,14 +51,15 @@ async def listed(client: Client, labels: Mapping[str, str]) -> list[str]:
     return sorted(
         str(entry["Name"])
         for entry in answers.mapping(answer.json()).get("Volumes") or ()
-        if all((entry.get("Labels") or {}).get(k) == v for k, v in labels.items())
+        if (held := entry.get("Labels") or {}).get(LABEL_OWNER) in owners
+        and all(held.get(key) == value for key, value in wanted.items())
     )
 
 
-async def remove(client: Client, name: str, owner: str) -> None:
-    """Remove it, if it is the owner's and not in use."""
+async def remove(client: Client, name: str, owners: Collection[str]) -> None:
+    """Remove it, if it is one of these owners' and not in use."""
     held = await _labels(client, name)
-    if held is None or held.get(LABEL_OWNER) != owner:
+    if held is None or held.get(LABEL_OWNER) not in owners:
         why = "there is none of that name" if held is None else "it is not ours"
         raise VolumeError(f"Cannot remove the volume {name!r}: {why}. List the volumes.")
     answer = await client.request("DELETE", f"/volumes/{name}")

@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Final
 
 from tfnz_notebook._base import proc
-from tfnz_notebook.engines import machine
 from tfnz_notebook.engines.base import (
     LABEL_CONTAINER,
     LABEL_OWNER,
@@ -112,13 +111,13 @@ class HostEngine(Engine):
 
     async def nodes(self) -> list[NodeInfo]:
         cpus = len(os.sched_getaffinity(0))
-        total, free = machine.memory()
+        total, free = proc.memory()
         running = [r for r in state.records(self._home) if self._state(r).status == "running"]
         return [
             NodeInfo(
                 name=platform.node() or "host",
                 cpus=cpus,
-                cpu_free=machine.cpu_free(cpus),
+                cpu_free=proc.cpu_free(cpus),
                 memory=total,
                 memory_free=free,
                 containers=len(running),
@@ -150,7 +149,7 @@ class HostEngine(Engine):
         if len(os.fsencode(socket_path)) > _SOCKET_PATH:
             raise Misuse(
                 f"Cannot put a socket at {str(socket_path)!r}: it is too long for the kernel. "
-                "Set XDG_RUNTIME_DIR to a shorter one."
+                "Set TFNZ_RUNTIME to a shorter one."
             )
         files = {shape.absolute(path, "a file's path"): data for path, data in spec.files.items()}
         shape.tar(spec.files)  # for its checks: what no engine takes, this one refuses too

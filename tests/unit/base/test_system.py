@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tfnz_notebook import engines
-from tfnz_notebook._base import endpoints
-from tfnz_notebook.engines import system
+from tfnz_notebook._base import endpoints, system
 from tfnz_notebook.errors import NoEngine
 
 DEBIAN = 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nNAME="Debian GNU/Linux"\nID=debian\n'
@@ -142,11 +140,11 @@ def test_no_engine_names_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(endpoints, name, str(tmp_path / name))
     for name in ("DOCKER_HOST", "CONTAINER_HOST", "XDG_RUNTIME_DIR"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(endpoints, "podman_binary", lambda: None)
+    monkeypatch.setattr(endpoints, "podman_binary", lambda environ: None)
     here = look(machine(tmp_path, FEDORA))
     monkeypatch.setattr(system, "look", lambda: here)
     with pytest.raises(NoEngine) as caught:
-        engines.usual()
+        endpoints.usual()
     said = str(caught.value)
     assert said.startswith("Cannot find a container engine: ")
     for part in ("On Fedora", "dnf install podman", "Location('host')", "tfnz_notebook doctor"):

@@ -1,0 +1,142 @@
+"""Where files lie: one rule, and directories that nobody else can use."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tfnz_notebook._base import paths
+from tfnz_notebook.errors import AgentError
+
+NOBODY = 65534
+only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+
+
+@contextmanager
+def somebody_else() -> Iterator[None]:
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def xdg(tmp_path: Path) -> Path:
+    """A user's own runtime directory."""
+    path = tmp_path / "xdg"
+    path.mkdir(mode=0o700)
+    return path
+
+
+def test_what_is_named_counts(tmp_path: Path, xdg: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    named = {f"TFNZ_{each}": each.lower() for each in ("RUNTIME", "STATE", "CONFIG")}
+    environ = {**named, "XDG_RUNTIME_DIR": str(xdg), "XDG_STATE_HOME": "/x", "HOME": "/users/me"}
+    assert paths.runtime(environ) == tmp_path / "runtime"
+    assert paths.state(environ) == tmp_path / "state"
+    assert paths.configuration(environ) == tmp_path / "config"
+
+
+def test_the_users_own_come_second(xdg: Path) -> None:
+    environ = {"XDG_RUNTIME_DIR": str(xdg), "XDG_STATE_HOME": "/x", "HOME": "/users/me"}
+    assert paths.runtime(environ) == xdg / "tfnz"
+    assert paths.state(environ) == Path("/x/tfnz")
+    assert paths.state({"HOME": "/users/me"}) == Path("/users/me/.local/state/tfnz")
+    assert paths.configuration(environ) == Path("/users/me/.config/tfnz")
+
+
+@pytest.mark.parametrize("named", ["", "/nowhere/at/all", "relative", "/dev/null"])
+def test_without_a_runtime_directory_of_the_users(named: str) -> None:
+    fallback = Path(f"/tmp/tfnz-{os.geteuid()}")
+    assert paths.runtime({}) == paths.runtime({"XDG_RUNTIME_DIR": named}) == fallback
+
+
+@only_root
+def test_one_that_is_another_users_is_nobodys(xdg: Path) -> None:
+    """As root has it after su, and a user whose server a hub started."""
+    os.chown(xdg, NOBODY, NOBODY)
+    assert paths.users_runtime({"XDG_RUNTIME_DIR": str(xdg)}) is None
+    assert paths.runtime({"XDG_RUNTIME_DIR": str(xdg)}) == Path("/tmp/tfnz-0")
+    with somebody_else():
+        assert paths.runtime({"XDG_RUNTIME_DIR": "/"}) == Path(f"/tmp/tfnz-{NOBODY}")
+
+
+@only_root
+def test_one_that_cannot_be_written_is_none() -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's own directories are closed to others
+        own = Path(name)
+        os.chown(own, NOBODY, NOBODY)
+        environ = {"XDG_RUNTIME_DIR": name}
+        with somebody_else():
+            assert paths.runtime(environ) == own / "tfnz"
+            own.chmod(0o500)
+            assert paths.runtime(environ) == Path(f"/tmp/tfnz-{NOBODY}")
+            assert paths.users_runtime(environ) == own, "engines may listen in it"
+
+
+def test_who_has_no_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nowhere)
+    for place, variable in ((paths.state, "TFNZ_STATE"), (paths.configuration, "TFNZ_CONFIG")):
+        with pytest.raises(AgentError, match=f"Cannot find the home .* Set {variable} to"):
+            place({})
+
+
+def test_what_cannot_be_used_is_one_sentence() -> None:
+    with (
+        pytest.raises(AgentError) as caught,
+        paths.usable("state directory", Path("/proc/x"), "TFNZ_STATE"),
+    ):
+        Path("/proc/x").mkdir()
+    assert str(caught.value) == (
+        "Cannot use the state directory /proc/x: No such file or directory. "
+        "Set TFNZ_STATE to a directory of yours."
+    )
+
+
+# --- the directory of sockets
+
+
+def test_it_is_made_for_us_alone(tmp_path: Path) -> None:
+    made = paths.private(tmp_path / "a" / "b")
+    assert made.stat().st_mode & 0o777 == 0o700
+    assert paths.private(made) == made
+
+
+def test_one_that_others_may_enter_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    with pytest.raises(AgentError, match=r"others may enter it \(mode 755\).*chmod 700"):
+        paths.private(tmp_path)
+
+
+def test_a_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with pytest.raises(AgentError, match="not a directory"):
+        paths.private(tmp_path / "link")
+
+
+@only_root
+def test_another_users_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir(mode=0o700)
+    os.chown(tmp_path / "run", NOBODY, NOBODY)
+    with pytest.raises(AgentError, match=f"belongs to uid {NOBODY}"):
+        paths.private(tmp_path / "run")
+
+
+def test_a_file_in_its_place(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(AgentError, match="Set TFNZ_RUNTIME"):
+            paths.private(path)
+
+
+def test_one_too_long_for_a_socket(tmp_path: Path) -> None:
+    with pytest.raises(AgentError, match="too long for a socket"):
+        paths.socket(tmp_path / ("x" * 120), "podman")
