@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +17,7 @@ from tfnz_notebook.agent.process.process import Process
 from tfnz_notebook.agent.process.reader import Flow, Reader
 from tfnz_notebook.agent.sessions import Session
 from tfnz_notebook.agent.snapshot import pages
+from tfnz_notebook.agent.world import now
 from tfnz_notebook.errors import AgentError, ProcessGone
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ class Viewer(Client):
         self._process = process.ident
         self._container = container.ident
         self._place = container.spec.name or container.ident[:12]
-        self._heard = time.monotonic()
+        self._heard = now()
 
     def may(self, message: Message) -> None:
         """Raise AgentError unless it is about the process that its ticket was for."""
@@ -191,11 +191,11 @@ class Viewer(Client):
         return {"container": self._place}
 
     def seen(self) -> None:
-        self._heard = time.monotonic()
+        self._heard = now()
 
     def silent(self) -> bool:
         """Whether it vanished without a word; a reader of its might hold the process back."""
-        return time.monotonic() - self._heard > link.SILENCE * link.HEARTBEAT
+        return now() - self._heard > link.SILENCE * link.HEARTBEAT
 
     def process(self, message: Message) -> Process:
         """The process the message names, in whichever session. Raises ProcessGone."""

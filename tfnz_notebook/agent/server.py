@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -19,6 +18,7 @@ from tfnz_notebook.agent.door.tickets import Tickets
 from tfnz_notebook.agent.process.process import Process
 from tfnz_notebook.agent.sessions import Member, Sessions, session_name
 from tfnz_notebook.agent.sparse import Sparse
+from tfnz_notebook.agent.world import now
 from tfnz_notebook.errors import AgentError, ProtocolError, TfnzError, to_wire
 
 log = logging.getLogger(__name__)
@@ -143,7 +143,7 @@ class Server:
         pid, start = body.get("pid"), body.get("pid_start")
         member = Member(
             body["client"],
-            time.monotonic(),
+            now(),
             (pid, start) if self.name and pid and start else None,
         )
         session = self.sessions.join(name, member, bool(body.get("durable")), body.get("ttl"))

@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import signal
-import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from tfnz_notebook.agent.former import Former
 from tfnz_notebook.agent.operations import ANSWERS
 from tfnz_notebook.agent.server import Server
 from tfnz_notebook.agent.sessions import Sessions
+from tfnz_notebook.agent.world import now
 from tfnz_notebook.engines.base import Engine
 from tfnz_notebook.engines.launch.binary import locate
 from tfnz_notebook.errors import AgentError
@@ -145,7 +145,7 @@ class Service:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        idle_since = time.monotonic()
+        idle_since = now()
         period = max(0.2, min(2.0, GRACE / 10, IDLE / 10))
         while not self._stop.is_set():
             with contextlib.suppress(TimeoutError):
@@ -154,17 +154,17 @@ class Service:
             await self.sessions.collect()
             self.server.collect()
             if len(self.sessions) or self.options.stay:
-                idle_since = time.monotonic()
-            elif time.monotonic() - idle_since > IDLE:
+                idle_since = now()
+            elif now() - idle_since > IDLE:
                 log.info("idle for %.0f s, ending", IDLE)
                 return
         await self._drain()
 
     async def _drain(self) -> None:
         """Finish what is half done: a container that is being made would be lost."""
-        deadline = time.monotonic() + DRAIN
+        deadline = now() + DRAIN
         while self.sessions.busy or self.server.busy:
-            if time.monotonic() > deadline:
+            if now() > deadline:
                 return
             await asyncio.sleep(0.01)
 

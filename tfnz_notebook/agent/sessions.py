@@ -10,19 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tfnz_notebook._base import proc
 from tfnz_notebook._wire.link import SESSION_GRACE
 from tfnz_notebook.agent.container import labels
 from tfnz_notebook.agent.container.container import Container
 from tfnz_notebook.agent.container.neighbours import Neighbours
 from tfnz_notebook.agent.former import Former
 from tfnz_notebook.agent.process.process import Process
+from tfnz_notebook.agent.world import REAL, World, now
 from tfnz_notebook.engines.base import LABEL_OWNER, Engine
 from tfnz_notebook.errors import ContainerGone, Misuse, ProcessGone, TfnzError
 
@@ -38,11 +36,11 @@ class Member:
     #: Process id and start time (clock ticks since boot) of a kernel on this machine, else None.
     pid: tuple[int, int] | None = None
 
-    def alive(self, now: float, grace: float) -> bool:
+    def alive(self, at: float, grace: float, world: World) -> bool:
         """Whether it pinged lately or, on this machine, still runs (a busy kernel cannot ping)."""
-        if now - self.seen < grace:
+        if at - self.seen < grace:
             return True
-        return self.pid is not None and proc.alive(*self.pid)
+        return self.pid is not None and world.alive(*self.pid)
 
 
 @dataclass(slots=True)
@@ -54,22 +52,22 @@ class Session:
     #: Seconds without any client after which a durable session ends; None is never.
     ttl: float | None = None
     members: dict[str, Member] = field(default_factory=dict)
-    idle_since: float = field(default_factory=time.monotonic)
+    idle_since: float = field(default_factory=now)
     containers: dict[str, Container] = field(default_factory=dict)
     ending: bool = False
 
-    def expired(self, now: float, grace: float) -> bool:
+    def expired(self, at: float, grace: float, world: World) -> bool:
         """Whether nobody is there any more, for long enough."""
         for client, member in list(self.members.items()):
-            if not member.alive(now, grace):
+            if not member.alive(at, grace, world):
                 del self.members[client]
                 self.idle_since = max(self.idle_since, member.seen)
         if self.members:
             return False
         if not self.durable:
             # Counted from the last sign of life, so that a vanished kernel is waited for once.
-            return now - self.idle_since >= grace or self.ending
-        return self.ttl is not None and now - self.idle_since >= self.ttl
+            return at - self.idle_since >= grace or self.ending
+        return self.ttl is not None and at - self.idle_since >= self.ttl
 
 
 class Sessions:
@@ -83,13 +81,15 @@ class Sessions:
         former: Former | None = None,
         *,
         grace: float = SESSION_GRACE,
+        world: World = REAL,
     ) -> None:
         self.engine = engine
         self.owner = owner
         self.spool = spool
+        self.world = world
         self.former = former
         self.grace = grace
-        self.neighbours = Neighbours(engine, spool)
+        self.neighbours = Neighbours(engine, spool, world.disk)
         self._sessions: dict[str, Session] = {}
 
     # -- finding
@@ -124,7 +124,7 @@ class Sessions:
         """A client said something, so it lives."""
         member = session.members.get(client)
         if member is not None:
-            member.seen = time.monotonic()
+            member.seen = now()
 
     def container(self, session: Session, ident: str) -> Container:
         """A container of the session. Raises ContainerGone."""
@@ -160,7 +160,7 @@ class Sessions:
         """A client said good-bye. The last one of a session that is not durable ends it."""
         session.members.pop(client, None)
         if not session.members:
-            session.idle_since = time.monotonic()
+            session.idle_since = now()
             if not session.durable:
                 await self.end(session)
 
@@ -184,9 +184,9 @@ class Sessions:
 
     async def collect(self) -> None:
         """End the sessions whose time has come; run now and then."""
-        now = time.monotonic()
+        at = now()
         for session in list(self._sessions.values()):
-            if session.expired(now, self.grace):
+            if session.expired(at, self.grace, self.world):
                 log.info("session %s: nobody is left, its containers go", session.name)
                 await self.end(session)
 
@@ -226,6 +226,7 @@ class Sessions:
                 tag=known.tag,
                 ref=each.ref,
                 created=known.created,
+                world=self.world,
             )
             session.containers[container.ident] = container
             if each.state.status == "running" and known.spec.network is None:
@@ -240,9 +241,10 @@ class Sessions:
         """Delete spools and sockets of containers that went while no agent was there."""
         known = {ident for session in self for ident in session.containers}
         await self.engine.sweep(known)
-        for folder in self.spool.glob("*"):
-            if folder.name not in known:
-                shutil.rmtree(folder, ignore_errors=True)
+        disk = self.world.disk
+        for name, _ in disk.list(self.spool):
+            if name not in known:
+                disk.remove_all(self.spool / name)
 
     async def _remove(self, ref: str) -> None:
         try:

@@ -16,6 +16,7 @@ from tfnz_notebook.agent.container.labels import known, labelled
 from tfnz_notebook.agent.operations.container import spawn as container_spawn
 from tfnz_notebook.agent.service import owner
 from tfnz_notebook.agent.sessions import Member, Session, Sessions, session_name
+from tfnz_notebook.agent.world import REAL
 from tfnz_notebook.engines.base import ContainerSpec, Found, State
 from tfnz_notebook.errors import AgentError, ContainerGone, Misuse, ProcessGone
 from tfnz_notebook.testing import FakeEngine
@@ -25,24 +26,26 @@ SPEC = ContainerSpec(id="0" * 32, image="debian", env={"SECRET": "hunter2"}, nam
 
 def test_a_member_lives_while_it_pings_or_its_process_runs():
     mine = (os.getpid(), proc.start_time(os.getpid()))
-    assert Member("c", 100.0).alive(109.0, 10)
-    assert not Member("c", 100.0).alive(111.0, 10)
-    assert Member("c", 100.0, mine).alive(1000.0, 10), "busy, not gone"
-    assert not Member("c", 100.0, (mine[0], mine[1] + 1)).alive(1000.0, 10), "another's pid now"
+    assert Member("c", 100.0).alive(109.0, 10, REAL)
+    assert not Member("c", 100.0).alive(111.0, 10, REAL)
+    assert Member("c", 100.0, mine).alive(1000.0, 10, REAL), "busy, not gone"
+    assert not Member("c", 100.0, (mine[0], mine[1] + 1)).alive(1000.0, 10, REAL), (
+        "another's pid now"
+    )
 
 
 def test_a_vanished_client_is_waited_for_once():
     session = Session("s", members={"c": Member("c", 100.0)}, idle_since=90.0)
-    assert not session.expired(105.0, 10)
-    assert session.expired(110.5, 10)
+    assert not session.expired(105.0, 10, REAL)
+    assert session.expired(110.5, 10, REAL)
 
 
 def test_durable_sessions_end_by_their_ttl_or_never():
     forever = Session("s", durable=True, idle_since=0.0)
-    assert not forever.expired(1e9, 10)
+    assert not forever.expired(1e9, 10, REAL)
     mortal = Session("s", durable=True, ttl=60, idle_since=0.0)
-    assert not mortal.expired(59, 10)
-    assert mortal.expired(60, 10)
+    assert not mortal.expired(59, 10, REAL)
+    assert mortal.expired(60, 10, REAL)
 
 
 @pytest.mark.parametrize("wrong", ["", "a/b", "a b", "../x", "x" * 65, "a\n"])
@@ -52,7 +55,7 @@ def test_names_that_would_be_trouble(wrong):
 
 
 def test_labels_tell_what_adoption_needs_and_no_secret():
-    spec = labelled(SPEC, owner="me", session="s", durable=True, ttl=5.0, tag="t")
+    spec = labelled(SPEC, owner="me", session="s", durable=True, ttl=5.0, tag="t", created=1.0)
     assert "hunter2" not in str(spec.labels)
     told = known(Found("ref", spec.labels, State("running")))
     assert told is not None
@@ -72,7 +75,7 @@ def test_labels_tell_what_adoption_needs_and_no_secret():
     ],
 )
 def test_labels_of_somebody_else_are_not_known(change):
-    spec = labelled(SPEC, owner="me", session="s", durable=False, ttl=None, tag="")
+    spec = labelled(SPEC, owner="me", session="s", durable=False, ttl=None, tag="", created=1.0)
     assert known(Found("ref", {**spec.labels, **change}, State("running"))) is None
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -26,6 +25,7 @@ from tfnz_notebook.agent.container.refusals import exited_early, out_of_memory, 
 from tfnz_notebook.agent.process.command import Command, remembered
 from tfnz_notebook.agent.process.process import MAIN_QUOTA, Process, recalled
 from tfnz_notebook.agent.process.records import Records
+from tfnz_notebook.agent.world import REAL, World, now
 from tfnz_notebook.engines.base import ContainerSpec, Engine, Image, Progress, PullPolicy, State
 from tfnz_notebook.errors import (
     ContainerFailed,
@@ -59,13 +59,14 @@ class Container:
         pull: PullPolicy = "missing",
         ref: str = "",
         created: float | None = None,
+        world: World = REAL,
     ) -> None:
         self.ident = spec.id
         self.session = session
         self.spec = spec
         self.tag = tag
         self.pull = pull
-        self.created = time.time() if created is None else created
+        self.created = world.wall() if created is None else created
         self.state = "creating"
         self.progress = Progress("")
         self.returncode: int | None = None
@@ -77,7 +78,7 @@ class Container:
         self.guest: Guest | None = None
         self.processes: dict[str, Process] = {}
         self._engine = engine
-        self._records = Records(spool / spec.id)
+        self._records = Records(spool / spec.id, world)
         self._changed = changed
         self._process_changed = partial(process_changed, self)
         self._neighbours = neighbours
@@ -113,8 +114,8 @@ class Container:
 
     def _pulled(self, progress: Progress) -> None:
         self.progress = progress
-        if self.state != "pulling" or time.monotonic() - self._told >= PROGRESS_EVERY:
-            self._told = time.monotonic()
+        if self.state != "pulling" or now() - self._told >= PROGRESS_EVERY:
+            self._told = now()
             self._set("pulling")
 
     async def _start(self) -> None:
@@ -270,11 +271,11 @@ class Container:
     # -- the end
 
     async def _wait_for_exit(self) -> State:
-        deadline = time.monotonic() + EXIT_NOTICE
+        deadline = now() + EXIT_NOTICE
         delay = 0.005
         while True:
             state = await self._engine.inspect(self.ref)
-            if state.status != "running" or time.monotonic() > deadline:
+            if state.status != "running" or now() > deadline:
                 return state
             await asyncio.sleep(delay)
             delay = min(delay * 2, 0.25)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
 
 from tfnz_notebook.agent.process.command import IDENT
 from tfnz_notebook.engines.base import (
@@ -20,13 +19,19 @@ from tfnz_notebook.engines.base import (
 
 
 def labelled(
-    spec: ContainerSpec, *, owner: str, session: str, durable: bool, ttl: float | None, tag: str
+    spec: ContainerSpec,
+    *,
+    owner: str,
+    session: str,
+    durable: bool,
+    ttl: float | None,
+    tag: str,
+    created: float,
 ) -> ContainerSpec:
     """The spec with our labels; they win over the user's.
 
     LABEL_SPEC tells what adoption needs, without environment, files or other secrets.
     """
-    now = time.time()
     told = {
         "image": spec.image,
         "name": spec.name,
@@ -34,14 +39,14 @@ def labelled(
         "memory": spec.memory,
         "network": spec.network,
         "tag": tag,
-        "created": now,
+        "created": created,
     }
     labels = {
         **spec.labels,
         LABEL_OWNER: owner,
         LABEL_SESSION: session,
         LABEL_CONTAINER: spec.id,
-        LABEL_CREATED: f"{now:.3f}",
+        LABEL_CREATED: f"{created:.3f}",
         LABEL_SPEC: json.dumps({k: v for k, v in told.items() if v not in (None, "", False)}),
     }
     if durable:

@@ -13,6 +13,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from tfnz_notebook.agent.disk import REAL, Disk
 from tfnz_notebook.engines.base import Engine
 from tfnz_notebook.errors import ContainerGone, Misuse, TfnzError
 
@@ -27,9 +28,10 @@ _FILE: Final = "allowed"
 class Neighbours:
     """The running containers of one agent, and what they allow each other."""
 
-    def __init__(self, engine: Engine, spool: Path) -> None:
+    def __init__(self, engine: Engine, spool: Path, disk: Disk = REAL) -> None:
         self._engine = engine
         self._spool = spool
+        self._disk = disk
         self._there: dict[str, Container] = {}
         #: Id of a container to those that may connect to it.
         self._allowed: dict[str, set[str]] = {}
@@ -45,7 +47,7 @@ class Neighbours:
         self._there[container.ident] = container
         path = self._spool / container.ident / _FILE
         try:
-            told = json.loads(path.read_bytes())
+            told = json.loads(self._disk.read(path))
         except FileNotFoundError:
             return
         except (OSError, ValueError) as error:
@@ -166,17 +168,13 @@ class Neighbours:
             return
         path = self._spool / ident / _FILE
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fresh = path.with_suffix(".new")
-            fresh.touch(mode=0o600)
-            fresh.write_text(json.dumps(sorted(allowed)))
-            fresh.replace(path)
+            self._disk.replace(path, json.dumps(sorted(allowed)).encode())
         except OSError as error:
             log.warning("container %s: who may connect to it is not kept: %s", ident, error)
 
     def _forget(self, ident: str) -> None:
         self._allowed.pop(ident, None)
         try:
-            (self._spool / ident / _FILE).unlink(missing_ok=True)
+            self._disk.remove(self._spool / ident / _FILE)
         except OSError as error:
             log.warning("container %s: %s", ident, error)

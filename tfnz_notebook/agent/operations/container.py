@@ -29,7 +29,8 @@ async def spawn(client: Client, message: Message) -> Answer:
     told = message.body["spec"]
     spec = _spec(ident, told, message.payload)
     tag = str(told.get("tag") or "")
-    session, server = client.session, client.server
+    session, server, world = client.session, client.server, client.sessions.world
+    created = world.wall()
     spec = labelled(
         spec,
         owner=client.sessions.owner,
@@ -37,6 +38,7 @@ async def spawn(client: Client, message: Message) -> Answer:
         durable=session.durable,
         ttl=session.ttl,
         tag=tag,
+        created=created,
     )
     container = Container(
         client.sessions.engine,
@@ -48,6 +50,8 @@ async def spawn(client: Client, message: Message) -> Answer:
         client.sessions.neighbours,
         tag=tag,
         pull=told.get("pull") or "missing",
+        created=created,
+        world=world,
     )
     session.containers[ident] = container
     container.node = str(told.get("node") or "")

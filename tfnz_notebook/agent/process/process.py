@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final
@@ -26,6 +25,7 @@ from tfnz_notebook.agent.process.output import RETRY, Order, Output
 from tfnz_notebook.agent.process.records import Records
 from tfnz_notebook.agent.process.stdin import Stdin
 from tfnz_notebook.agent.process.stop import destroy
+from tfnz_notebook.agent.world import now
 from tfnz_notebook.errors import ContainerGone, ProcessGone, WaitTimeout
 
 #: Seconds between TERM and KILL when a timeout ends a process.
@@ -82,6 +82,7 @@ class Process:
         self.order = Order()
         self.guest = guest
         self._records = records
+        self._wall = records.world.wall
         self.writes = records.writes
         self._changed = changed
         self.channel = 0
@@ -114,7 +115,7 @@ class Process:
 
     def _set_timer(self) -> None:
         if self.command.timeout is not None and self.returncode is None:
-            left = max(0.0, self._began + self.command.timeout - time.monotonic())
+            left = max(0.0, self._began + self.command.timeout - now())
             self._timer = asyncio.get_running_loop().call_later(left, self._timeout_reached)
 
     def _say_spawn(self) -> None:
@@ -132,7 +133,7 @@ class Process:
         self.started = inventory.integer(Tag.STARTED) / 1e9
         # A guest from before AGE was added says only what the wall clock showed.
         age = inventory.integer(Tag.AGE, -1) / 1e9
-        self._began = time.monotonic() - (age if age >= 0 else max(0.0, time.time() - self.started))
+        self._began = now() - (age if age >= 0 else max(0.0, self._wall() - self.started))
         self.command.rows = inventory.integer(Tag.ROWS) or self.command.rows
         self.command.columns = inventory.integer(Tag.COLUMNS) or self.command.columns
         self.late = any(tag is Tag.STATUS for tag, _ in inventory.fields)
@@ -191,8 +192,8 @@ class Process:
 
     def _is_spawned(self, pid: int) -> None:
         self.pid = pid
-        self.started = self.started or time.time()
-        self._began = self._began or time.monotonic()
+        self.started = self.started or self._wall()
+        self._began = self._began or now()
         if self._spawned is not None and not self._spawned.done():
             self._spawned.set_result(None)
 
@@ -210,7 +211,7 @@ class Process:
             return
         self.returncode = returncode
         if self.started and not self.late:
-            self.ran = time.monotonic() - self._began
+            self.ran = now() - self._began
         if self._timer is not None:
             self._timer.cancel()
         self.input.release()

@@ -12,17 +12,18 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from tfnz_notebook.agent.disk import REAL, Disk, File
+from tfnz_notebook.agent.disk import File
 from tfnz_notebook.agent.process.writes import Writes
+from tfnz_notebook.agent.world import REAL, World
 
 
 class Records:
     """The ends of one container's processes, in ``folder``; and what was written to them."""
 
-    def __init__(self, folder: Path, disk: Disk = REAL) -> None:
+    def __init__(self, folder: Path, world: World = REAL) -> None:
         self.folder = folder
-        self.disk = disk
-        self.writes = Writes(folder, disk)
+        self.world, self.disk = world, world.disk
+        self.writes = Writes(folder, world.disk)
         self._file: File | None = None
 
     def write(self, told: dict[str, Any]) -> bool:
