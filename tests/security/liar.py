@@ -82,7 +82,9 @@ class Liar(FakeEngine):
 
     async def find(self, labels: Mapping[str, str]) -> list[Found]:
         spec = ContainerSpec(id=self.ident, image="debian", sleep=True)
-        told = labelled(spec, owner=self.owner, session="s", durable=True, ttl=None, tag="", created=1.0)
+        told = labelled(
+            spec, owner=self.owner, session="s", durable=True, ttl=None, tag="", created=1.0
+        )
         return [Found("r" * 64, told.labels, State("running"))]
 
     async def connect(self, ref: str, received: Any, closed: Any) -> Stream:

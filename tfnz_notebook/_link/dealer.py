@@ -19,7 +19,7 @@ from typing import Any, Final
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from tfnz_notebook._link.ends import Address
+from tfnz_notebook._link.ends import Address, Place
 
 #: Messages taken at once before other work of the loop gets its turn.
 BATCH: Final = 64
@@ -47,6 +47,14 @@ def _zmq() -> zmq.Context[Any]:
         _context = zmq.Context()
         _context.set(zmq.BLOCKY, False)
     return _context
+
+
+async def connect(
+    place: Place, received: Callable[[list[bytes]], None], ended: Callable[[str], None]
+) -> Dealer:
+    """A line to the agent of a place, which is looked for, and started, beside the loop."""
+    address = await asyncio.get_running_loop().run_in_executor(None, place.find)
+    return Dealer(address, received, ended)
 
 
 class Dealer:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from tfnz_notebook.errors import TfnzError
 
@@ -27,6 +28,26 @@ class Place(Protocol):
 
     def find(self) -> Address:
         """Where an agent listens; it is started if need be. Blocks. AgentError, NoEngine."""
+
+
+class Line(Protocol):
+    """One connection to an agent, of whole messages."""
+
+    def send(self, parts: list[bytes]) -> None:
+        """Queue a message; never blocks."""
+
+    def look(self) -> None:
+        """Notice now if it has ended."""
+
+    def close(self, linger: float = 0.0) -> None:
+        """Let go; what was sent may still leave for ``linger`` seconds. Idempotent."""
+
+
+#: How a line is made: to the agent of a place, with who gets the messages, and the reason why it
+#: ended, once. Raises what the place does. Tests hand in lines of their own.
+Connect = Callable[
+    [Place, Callable[[list[bytes]], None], Callable[[str], None]], Coroutine[Any, Any, Line]
+]
 
 
 class Sink(Protocol):

@@ -21,10 +21,10 @@ import math
 import os
 import uuid
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 from tfnz_notebook._link import hello
-from tfnz_notebook._link.ends import Place, Sink
+from tfnz_notebook._link.ends import Connect, Line, Place, Sink
 from tfnz_notebook._link.faults import DISCONNECTED, FORKED, again
 from tfnz_notebook._link.known import Known, Listener
 from tfnz_notebook._wire import link as wire
@@ -39,9 +39,6 @@ from tfnz_notebook.errors import (
     TfnzError,
     from_wire,
 )
-
-if TYPE_CHECKING:
-    from tfnz_notebook._link.dealer import Dealer
 
 #: Seconds for an agent's answer to ``hello``: it may be adopting what an earlier one left.
 HELLO_TIMEOUT: Final = 30.0
@@ -68,14 +65,18 @@ class Link:
         session: str | None = None,
         ttl: float | None = None,
         viewer: tuple[str, str] | None = None,
+        connect: Connect | None = None,
+        client: str = "",
     ) -> None:
         """``viewer``: (process, ticket), for a link that may use that process and has no session.
 
         The process's listeners are then all there can be; they hear of its container's end, too.
+        ``connect`` makes its connections, else ZeroMQ; ``client`` is its id, else a random one.
         """
         self.place = place
         self.viewer = viewer
-        self.client = uuid.uuid4().hex
+        self.client = client or uuid.uuid4().hex
+        self._connect_to = connect
         self.session = session
         self.durable = session is not None
         self.ttl = ttl
@@ -88,7 +89,7 @@ class Link:
         self._pending: dict[int, tuple[Message, asyncio.Future[Message]]] = {}
         self._idents = itertools.count(1)
         self._readers = itertools.count(1)
-        self._dealer: Dealer | None = None
+        self._line: Line | None = None
         self._open, self._over = False, cast("TfnzError | None", None)
         self._up = asyncio.Event()
         self._whole = asyncio.Event()  # the snapshot of this connection has come
@@ -124,8 +125,8 @@ class Link:
         again = OPERATIONS[name].again
         if again is Again.NAMED:  # known by this name if it has to be said again
             body = {"write": f"{self.client}-{ident}", **body}
-        elif self._dealer is not None and again is Again.NEVER:
-            self._dealer.look()  # nothing may be lost with a connection that is dead already
+        elif self._line is not None and again is Again.NEVER:
+            self._line.look()  # nothing may be lost with a connection that is dead already
         if not self._open or self._queued or self.pid != os.getpid():
             await self._wait_open(name)
         return await self._ask(wire.request(ident, name, body, payload))
@@ -158,8 +159,8 @@ class Link:
 
     def note(self, name: str, body: dict[str, Any], payload: bytes | None = None) -> None:
         """Tell the agent; lost if the link is broken, as is what notes are about."""
-        if self._open and self._dealer is not None:
-            self._dealer.send(wire.encode(wire.note(name, body, payload)))
+        if self._open and self._line is not None:
+            self._line.send(wire.encode(wire.note(name, body, payload)))
 
     def reader(self, sink: Sink) -> int:
         """A new reader's number; its events go to ``sink``."""
@@ -216,29 +217,29 @@ class Link:
     # -- connecting
 
     async def _connect(self) -> None:
-        # ZeroMQ takes as long to import as everything else here; a script that never opens a
-        # location pays nothing for it.
-        from tfnz_notebook._link.dealer import Dealer
-
-        loop = asyncio.get_running_loop()
-        address = await loop.run_in_executor(None, self.place.find)
-        lost: asyncio.Future[Message] = loop.create_future()
+        lost: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
 
         def ended(reason: str) -> None:
             if not lost.done():
                 lost.set_exception(LinkClosed(self._out_of_reach(reason)))
                 lost.exception()  # retrieved: asyncio need not report it
-            if self._dealer is dealer and self._open:
+            if self._line is line and self._open:
                 self._broke(reason)
 
-        dealer = Dealer(address, self._received, ended)
-        self._dealer = dealer
+        if self._connect_to is None:
+            # ZeroMQ takes as long to import as everything else here; a script that never opens a
+            # location pays nothing for it.
+            from tfnz_notebook._link.dealer import connect
+
+            self._connect_to = connect
+        line: Line | None = None
+        line = self._line = await self._connect_to(self.place, self._received, ended)
         words = wire.request(next(self._idents), "hello", self._hello())
         try:
             async with asyncio.timeout(HELLO_TIMEOUT):
                 await self._ask(words, lost)
         except BaseException as error:
-            dealer.close()
+            line.close()
             if isinstance(error, TimeoutError):
                 raise LinkClosed(self._out_of_reach("it does not answer")) from None
             raise
@@ -282,8 +283,8 @@ class Link:
         reply = lost if lost is not None else asyncio.get_running_loop().create_future()
         self._pending[message.ident] = (message, reply)
         try:
-            assert self._dealer is not None
-            self._dealer.send(wire.encode(message))
+            assert self._line is not None
+            self._line.send(wire.encode(message))
             return await reply
         finally:
             self._pending.pop(message.ident, None)
@@ -378,8 +379,8 @@ class Link:
     # -- a break, and its mending
 
     def _broke(self, reason: str, undone: int = 0) -> None:
-        if self._dealer is not None:
-            self._dealer.close()
+        if self._line is not None:
+            self._line.close()
         if self._over is not None:
             return
         if not self._open:  # it is our hello that failed; pending requests wait for the next one
@@ -418,20 +419,20 @@ class Link:
             except TfnzError as error:
                 self._end(error)
                 return
-        if self._over is not None or self._dealer is None:
+        if self._over is not None or self._line is None:
             return
         for _, (message, reply) in sorted(self._pending.items()):
             if not reply.done():
-                self._dealer.send(wire.encode(message))  # in the order in which they were said
-        dealer, sinks = self._dealer, list(self._sinks.values())
+                self._line.send(wire.encode(message))  # in the order in which they were said
+        line, sinks = self._line, list(self._sinks.values())
         await self._whole.wait()
-        if self._dealer is dealer and self._open:
+        if self._line is line and self._open:
             for sink in sinks:
                 sink.mended()
 
     async def _settle(self) -> None:
         """The snapshot is here: what it does not name has ended, or is gone."""
-        dealer = self._dealer
+        line = self._line
         containers, processes = self.known.missing()
         asked = {name: self._asked_for(name) for name in ("container", "process")}
         for ident in containers:
@@ -445,7 +446,7 @@ class Link:
                     self.known.process_is(found[ident])
                 else:
                     self.known.gone("process", ident)
-        if self._dealer is dealer:
+        if self._line is line:
             self._whole.set()
 
     def _asked_for(self, name: str) -> set[str]:
@@ -464,8 +465,8 @@ class Link:
         self._open = False
         self._up.set()
         self._whole.set()
-        if self._dealer is not None:
-            self._dealer.close(linger=1.0)
+        if self._line is not None:
+            self._line.close(linger=1.0)
         for message, reply in list(self._pending.values()):
             if not reply.done():
                 reply.set_exception(again(error, message.name))

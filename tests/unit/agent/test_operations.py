@@ -63,10 +63,10 @@ async def test_what_is_malformed_ends_nobody_else(agent: LiveAgent, row: Operati
     wrong += [{key: right[key] for key in right if key != missing} for missing in right]
     for body in wrong:
         greeted = kernel.client
-        assert kernel._dealer is not None
-        before = kernel._dealer
+        assert kernel._line is not None
+        before = kernel._line
         before.send(wire.encode(Message(Kind.REQUEST, 7, row.name, body)))
-        await until(lambda old=before: kernel.up and kernel._dealer is not old)
+        await until(lambda old=before: kernel.up and kernel._line is not old)
         assert kernel.client == greeted
         kernel._refused = 0  # it is not this kernel's fault
     await witness.caught_up()

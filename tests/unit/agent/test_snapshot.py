@@ -78,10 +78,10 @@ async def test_a_short_process_takes_three_messages(agent: LiveAgent, monkeypatc
     await until(lambda: link.known.containers[where]["state"] == "running")
     said: list[str] = []
     take = link._received
-    assert link._dealer is not None
-    send = link._dealer.send
-    monkeypatch.setattr(link._dealer, "_received", lambda parts: (said.append("in"), take(parts)))
-    monkeypatch.setattr(link._dealer, "send", lambda parts: (said.append("out"), send(parts)))
+    assert link._line is not None
+    send = link._line.send
+    monkeypatch.setattr(link._line, "_received", lambda parts: (said.append("in"), take(parts)))
+    monkeypatch.setattr(link._line, "send", lambda parts: (said.append("out"), send(parts)))
     told: list[dict] = []
     ident = uuid.uuid4().hex
     link.listen("process", ident, lambda info: told.append(info or {}))

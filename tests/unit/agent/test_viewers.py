@@ -181,7 +181,7 @@ async def test_a_viewer_outlives_the_agent_and_its_kernel(agent: LiveAgent):
     kernel = await agent.kernel()
     ident, ticket = await process(kernel, await container(kernel), "cat")
     view = await agent.viewer(ident, ticket)
-    kernel._dealer.close()  # the kernel is killed: it says nothing
+    kernel._line.close()  # the kernel is killed: it says nothing
     kernel._end(LinkClosed("It is dead."))
     await agent.stop()
     await agent.start()
