@@ -19,7 +19,7 @@ from pathlib import Path
 
 TERM_SECONDS = 15
 # The package need not be installed, nor what it depends on: this one module stands alone.
-PIDS = runpy.run_path(str(Path(__file__).parents[1] / "tfnz_notebook" / "engines" / "pids.py"))
+PIDS = runpy.run_path(str(Path(__file__).parents[1] / "tfnz_notebook" / "_base" / "proc.py"))
 
 
 def locked(file: int) -> bool:
