@@ -394,3 +394,27 @@ def test_dark_and_light_are_followed_live(page: Page) -> None:
     until(lambda: page.evaluate(ground) != light)
     page.evaluate("document.body.setAttribute('data-jp-theme-light', 'true')")
     until(lambda: page.evaluate(ground) == light)
+
+
+def test_hidden_for_a_moment_it_has_the_focus_again_and_takes_it_from_nobody(page: Page) -> None:
+    show(page, "word")
+    wait_rows(page, "word")
+    screen = page.locator("#one .xterm-screen")
+    screen.click()
+    # As Lab does when its theme changes, with a frame that is late.
+    hide = """how => new Promise(done => {
+      const cell = document.getElementById('one').parentElement;
+      cell.style.display = 'none';
+      setTimeout(() => { cell.style.display = ''; done(); }, 100);
+      if (how) document.addEventListener('focusout', () => document.getElementById(how).focus());
+    })"""
+    page.evaluate(hide, "")
+    until(lambda: page.evaluate("document.activeElement.tagName") == "TEXTAREA")
+    page.keyboard.type("typed")
+    until(lambda: stdin(page) == "typed")
+    page.evaluate("document.body.insertAdjacentHTML('beforeend', '<input id=other>')")
+    page.evaluate(hide, "other")
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    page.keyboard.type("elsewhere")
+    assert page.locator("#other").input_value() == "elsewhere"
+    assert stdin(page) == "typed"

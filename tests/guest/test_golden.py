@@ -25,7 +25,7 @@ VECTORS: list[dict[str, Any]] = json.loads(
 def codec(tmp_path_factory: pytest.TempPathFactory) -> Callable[[list[str]], list[str]]:
     """Lines of hex to golden.c's answers."""
     program = tmp_path_factory.mktemp("golden") / "golden"
-    sources = [str(SOURCES / "wire.c"), str(Path(__file__).with_name("golden.c"))]
+    sources = [str(SOURCES / "connection" / "wire.c"), str(Path(__file__).with_name("golden.c"))]
     flags = [
         "-std=c11",
         "-D_GNU_SOURCE",

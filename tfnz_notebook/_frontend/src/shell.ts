@@ -5,6 +5,7 @@
 // them in without answering the questions in them (guard.ts), and from a line's beginning (replay.ts).
 import xtermCss from "@xterm/xterm/css/xterm.css";
 import { type Channel, type HubModel, type StreamStart, type Ticket, connect, newView } from "./hub.js";
+import { keepFocus } from "./shell/focus.js";
 import { grip } from "./shell/grip.js";
 import { FOCUS_IN, FOCUS_OUT } from "./shell/guard.js";
 import { LEAVE, keys, leave } from "./shell/keys.js";
@@ -141,6 +142,7 @@ class Shell {
     terminal.onBinary((data) => this.#input(Uint8Array.from(data, (each) => each.charCodeAt(0))));
     this.#box.addEventListener("focusin", () => this.#focused(true), { signal: this.signal });
     this.#box.addEventListener("focusout", () => this.#focused(false), { signal: this.signal });
+    keepFocus(this.#box, () => terminal.focus(), this.signal);
     watch(() => screen.restyle() && this.#fit(), this.signal);
     this.#fit();
     const offered = (): void => this.#offered();
