@@ -39,7 +39,9 @@ class Reader:
         ended: Callable[[TfnzError | None], None],
         *,
         window: int = WINDOW,
+        keep: int | None = None,
     ) -> None:
+        """``keep``: of what is there at first only the newest; and again, having fallen behind."""
         self.process = process
         self.stream = stream
         self.elided = 0
@@ -48,6 +50,7 @@ class Reader:
         self._received = received
         self._ended = ended
         self._window = Receiver(offset, window)
+        self._keep = keep
         self._lost = False
         self.opened = False
         self.number = link.reader(self)
@@ -71,9 +74,13 @@ class Reader:
             "offset": self.offset,
             "credit": self.credit,
         }
+        if self._keep is not None:
+            window = self.credit - self.offset
+            body |= {"tail": self._keep, "keep": self._keep, "window": window}
         self.opened = True
         try:
-            await self._link.request("reader.open", body)
+            reply = await self._link.request("reader.open", body)
+            self.elided += self._window.skip(int(reply.body.get("offset") or 0))
         except LinkClosed:
             # Not repeated by the link, but by mended(), which knows the offset.
             if self._link.over:

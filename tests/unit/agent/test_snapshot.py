@@ -10,6 +10,7 @@ from unit.agent.live import NAME, LiveAgent, container, live_agent, process, unt
 from tfnz_notebook._link.link import Link
 from tfnz_notebook._link.views.viewer import LivePlace
 from tfnz_notebook.agent import snapshot
+from tfnz_notebook.widgets.explorer.tail import BYTES, Tail
 
 
 @pytest.fixture
@@ -110,3 +111,18 @@ async def test_a_listing_comes_in_pages(agent: LiveAgent, monkeypatch):
             break
     assert found == made
     assert pages > 3
+
+
+async def test_the_end_of_a_log_is_followed_without_asking_again(agent: LiveAgent):
+    """What a card shows of a container that has said much already."""
+    link = await kernel(agent)
+    where = uuid.uuid4().hex
+    spec = {"image": "debian", "command": ["count", "20000"]}
+    await link.request("container.spawn", {"container": where, "spec": spec})
+    await until(lambda: (link.known.process(where) or {}).get("ended"))
+    told: list[dict] = []
+    tail = Tail(link, where, lambda: told.append(tail.said))
+    await until(lambda: told and told[-1]["out"].endswith("line 19999"))
+    assert told[-1]["out"].splitlines()[0] == "line 19800"
+    assert all(len(said["out"]) <= BYTES for said in told)
+    tail.close()

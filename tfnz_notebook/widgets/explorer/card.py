@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from tfnz_notebook._base.text import last_words
-from tfnz_notebook.errors import ProcessGone, TfnzError
 from tfnz_notebook.widgets.explorer import facts
 from tfnz_notebook.widgets.explorer.control import Control
 from tfnz_notebook.widgets.explorer.ledger import Interest
+from tfnz_notebook.widgets.explorer.tail import Tail
 from tfnz_notebook.widgets.explorer.watched import Action, Info, Watched
 
 if TYPE_CHECKING:
     from tfnz_notebook._link.views.desk import View
     from tfnz_notebook.container import Container
-
-#: Bytes at the end of the main process's output that a card shows, and seconds between two looks.
-TAIL: Final = 16 << 10
-LOOK: Final = 1.0
 
 
 class ContainerCard(Watched):
@@ -32,8 +26,7 @@ class ContainerCard(Watched):
         self.container = container
         self._control = Control(self.ledger, container.id)
         self._reading: set[str] = set()  # the views that show the log
-        self._reader: asyncio.Task[None] | None = None
-        self._log: Info | None = None
+        self._tail: Tail | None = None
 
     def interest(self) -> Interest:
         """Itself, and what it uses."""
@@ -68,7 +61,8 @@ class ContainerCard(Watched):
 
     def extras(self, view: View) -> Info:
         """The end of the log for views that show it."""
-        return {"tail": self._log} if view.id in self._reading else {}
+        tail = self._tail
+        return {"tail": tail.said} if tail is not None and view.id in self._reading else {}
 
     def closed(self, view: View) -> None:
         """It looks no more, at the log neither."""
@@ -80,32 +74,8 @@ class ContainerCard(Watched):
 
     def _show_log(self, view: View, on: bool) -> None:
         (self._reading.add if on else self._reading.discard)(view.id)
-        if self._reading and self._reader is None:
-            self._reader = asyncio.get_running_loop().create_task(self._read_on())
-        elif not self._reading and self._reader is not None:
-            self._reader.cancel()
-            self._reader = self._log = None
-
-    async def _read_on(self) -> None:
-        while True:
-            try:
-                log = {"out": await self._read(1), "err": await self._read(2)}
-            except ProcessGone:  # it sleeps: there is none yet
-                log = {"out": "", "err": ""}
-            except TfnzError:
-                log = self._log or {"out": "", "err": ""}
-            if log != self._log:
-                self._log = log
-                self.changed()
-            await asyncio.sleep(LOOK)
-
-    async def _read(self, stream: int) -> str:
-        """The last lines of a stream."""
-        link, ident = self.ledger.link, self.container.id
-        body = {"process": ident, "stream": stream, "offset": 0, "limit": 0}
-        head = int((await link.request("log.read", body)).body["head"])
-        body |= {"offset": max(0, head - TAIL), "limit": TAIL}
-        said = (await link.request("log.read", body)).payload or b""
-        if head > TAIL:  # it begins within a line, perhaps within a character
-            said = said.partition(b"\n")[2] or said
-        return last_words(said, lines=200, most=TAIL)
+        if self._reading and self._tail is None:
+            self._tail = Tail(self.ledger.link, self.container.id, self.changed)
+        elif not self._reading and self._tail is not None:
+            self._tail.close()
+            self._tail = None

@@ -296,17 +296,17 @@ def test_the_log_is_read_only_for_views_that_show_it(
     page.open(picture, "f" * 16)
     agent.write(container.id, b"\x1b[31mhello\x1b[0m\n")
     agent.write(container.id, b"<b>trouble\n", stream=2)
-    assert not agent.named("log.read")
+    assert not agent.named("reader.open")
     page.do("logs", on=True)
     page.until(lambda: page.info().get("tail") == {"out": "hello", "err": "<b>trouble"})
     assert "tail" not in page.info("f" * 16)
     page.do("logs", on=False)
     page.until(lambda: "tail" not in page.info())
-    assert picture._reader is None  # type: ignore[attr-defined]  # it is a container's card
+    assert picture._tail is None  # type: ignore[attr-defined]  # it is a container's card
     page.do("logs", on=True)
-    page.until(lambda: picture._reader is not None)  # type: ignore[attr-defined]
+    page.until(lambda: picture._tail is not None)  # type: ignore[attr-defined]
     page.say("close")
-    assert picture._reader is None  # type: ignore[attr-defined]
+    assert picture._tail is None  # type: ignore[attr-defined]
 
 
 # -- what is done
