@@ -253,6 +253,7 @@ async def test_a_process_from_spawn_to_end(tmp_path):
     spawn = setting.script.of(Type.SPAWN)[0]
     assert spawn.raw(Tag.ENV) == b"A=1"
     assert (spawn.raw(Tag.CWD), spawn.raw(Tag.USER)) == (b"/tmp", b"www")
+    await until(lambda: setting.script.of(Type.FORGET))
     # Everything is released: both streams acknowledged to their end, and the record.
     assert {(f.stream, f.values[0]) for f in setting.script.of(Type.ACK)} == {(1, 3), (2, 3)}
     assert len(setting.script.of(Type.FORGET)) == 1

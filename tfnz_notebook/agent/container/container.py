@@ -180,7 +180,8 @@ class Container:
 
     async def running(self) -> Guest:
         """The guest, once the container runs. Raises what kept it from that, or ContainerGone."""
-        await asyncio.shield(self._up)
+        if not self._up.done() or self._up.exception() is not None:
+            await asyncio.shield(self._up)
         if self.guest is None or self.state in ("exited", "destroyed"):
             raise over(self.state, self.returncode)
         return self.guest

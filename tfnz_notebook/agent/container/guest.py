@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire.guest import Frame, Tag, Type
@@ -28,6 +28,9 @@ from tfnz_notebook.errors import (
 
 log = logging.getLogger(__name__)
 
+#: Bytes of frames that wait for the end of a turn; seconds that nobody's news waits for company.
+TOGETHER: Final = 32 << 10
+MENTION: Final = 0.005
 #: Seconds a guest has to say hello and list its processes.
 HELLO_TIMEOUT = 20.0
 #: Bytes that the guest's list may take of one process: its META, and some numbers.
@@ -69,6 +72,10 @@ class Guest:
         self._ended = ended
         self._was_restarted = restarted
         self._stream: Stream | None = None
+        #: Frames of this turn of the loop: they go as one write, and wake the guest once.
+        self._frames: list[bytes] = []
+        self._queued = 0
+        self._flushing: asyncio.Handle | None = None
         self._decoder = wire.Decoder()
         self._channels: dict[int, Channel] = {}
         self._next_channel = wire.FIRST_CHANNEL
@@ -113,6 +120,7 @@ class Guest:
             raise
 
     def _drop(self) -> None:
+        self.flush()
         stream, self._stream = self._stream, None
         self._ready = None
         if stream is not None:
@@ -146,6 +154,8 @@ class Guest:
             self._reconnecting = asyncio.create_task(self._reconnect())
 
     def _broke(self) -> None:
+        self._flush_by(None)
+        self._frames, self._queued = [], 0
         self._up.clear()
         self._barriers.clear()
         self._held.clear()
@@ -289,8 +299,34 @@ class Guest:
 
         Control frames go whatever is queued; who has bulk looks at :attr:`writable` before each.
         """
+        if self._stream is None:
+            return
+        self._frames.append(frame)
+        self._queued += len(frame)
+        if self._queued > TOGETHER:
+            self.flush()
+        elif self._flushing is None or isinstance(self._flushing, asyncio.TimerHandle):
+            self._flush_by(asyncio.get_running_loop().call_soon(self.flush))
+
+    def mention(self, frame: bytes) -> None:
+        """Queue a frame that nobody waits for: it goes along with the next, or soon."""
         if self._stream is not None:
-            self._stream.write(frame)
+            self._frames.append(frame)
+            self._queued += len(frame)
+            if self._flushing is None:
+                self._flush_by(asyncio.get_running_loop().call_later(MENTION, self.flush))
+
+    def _flush_by(self, handle: asyncio.Handle | None) -> None:
+        if self._flushing is not None:
+            self._flushing.cancel()
+        self._flushing = handle
+
+    def flush(self) -> None:
+        """Send now what was queued in this turn."""
+        self._flush_by(None)
+        frames, self._frames, self._queued = self._frames, [], 0
+        if self._stream is not None and frames:
+            self._stream.write(frames[0] if len(frames) == 1 else b"".join(frames))
 
     @property
     def writable(self) -> bool:

@@ -109,6 +109,8 @@ class Process:
         self._say_spawn()
         if closed:
             self.input.close()
+        self.guest.flush()
+        if closed:
             self.writes.close(self.ident)
         await self._spawned
         self._set_timer()
@@ -251,7 +253,7 @@ class Process:
         if spooled and not self._recorded:
             self._recorded = self._records.write(self.info())
         if spooled and self._recorded:
-            self.guest.send(wire.fixed(Type.FORGET, self.channel))
+            self.guest.mention(wire.fixed(Type.FORGET, self.channel))
         else:
             self._timer = asyncio.get_running_loop().call_later(RETRY, self._record)
 
@@ -275,7 +277,7 @@ class Process:
             output.resume(base, head, kept=self._recorded)
         self.input.resumed(inventory.integer(Tag.IN_OFFSET))
         if self._recorded:
-            self.guest.send(wire.fixed(Type.FORGET, self.channel))
+            self.guest.mention(wire.fixed(Type.FORGET, self.channel))
 
     def gone(self, returncode: int = -signal.SIGKILL) -> None:
         """Its container ended: whatever it was doing is over."""
