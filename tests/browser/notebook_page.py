@@ -273,3 +273,7 @@ class NotebookPage:
         """Close the page's sockets to our server extension, and let none be opened again."""
         cut = self.page.evaluate(CUT)
         assert cut, "no view went directly"
+
+    def cut_direct_in(self, milliseconds: int) -> None:
+        """The same, while the page is doing something else."""
+        self.page.evaluate(f"void setTimeout(() => {{ {CUT} }}, {milliseconds})")

@@ -67,6 +67,22 @@ def test_what_the_server_forgets_the_kernel_goes_on_with(notebook: Open) -> None
     page.picture("changed-over")
 
 
+@pytest.mark.places("lab-new-direct")
+def test_what_is_typed_while_the_websocket_dies_arrives_once(notebook: Open) -> None:
+    """The keys that have no answer are said again over the comm, and known again by their names."""
+    page = notebook(BOX, "%tf_shell box")
+    page.run(0)
+    page.run(1)
+    terminal = Shell(page, 1).prompt()
+    typed = "".join(f"{number}," for number in range(22))
+    terminal.enter("echo ready", "^ready$")
+    page.cut_direct_in(40)
+    terminal.enter(f"echo {typed}", f"^{typed}$")
+    assert "Cannot tell" not in page.page.content()
+    assert page.page.evaluate("window.tfnzCut"), "it died meanwhile"
+    page.picture("typed-over")
+
+
 @pytest.mark.places("lab-new-comm", "lab-new-direct")
 def test_views_go_the_way_that_is_there(notebook: Open) -> None:
     page = notebook(BOX, "p = box.spawn_process('echo hello; sleep 300'); p")

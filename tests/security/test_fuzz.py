@@ -85,7 +85,9 @@ class Frames:
         else:
             shape = FIXED[kind]
             whole = wire.HEADER.pack(shape.size, kind, dice.randrange(3), 0, channel)
-            whole += dice.randbytes(shape.size) if dice.random() < 0.5 else bytes(shape.size)
+            # An ACK of what was never sent is harsh.
+            odd = dice.random() < 0.5 and (harsh or kind is not Type.ACK)
+            whole += dice.randbytes(shape.size) if odd else bytes(shape.size)
         return self._broken(whole) if harsh and dice.random() < 0.1 else whole
 
     def _value(self, tag: Tag) -> int | bytes:
