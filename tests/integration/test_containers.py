@@ -307,5 +307,5 @@ def test_objects_say_what_they_are(node: Node, spawn: Spawn) -> None:
     process = container.spawn_process("sleep 1000")
     assert re.fullmatch(r"<Container 'shown': running>", repr(container))
     assert re.fullmatch(r"<Process 'sleep 1000': pid \d+, in shown>", repr(process))
-    assert re.match(r"<Node '.*': \d\.\d of \d+ cores", repr(node))
+    assert re.match(r"<Node '.*': [\d.]+ of \d+ cores", repr(node))
     container.destroy_process(process)

@@ -108,8 +108,7 @@ async def test_downloads_and_connections_are_held_back_too(tmp_path: Path) -> No
             channel = Dial(container.guest, Page(), 1, "localhost", 80, 0)._channel
         else:
             task = asyncio.ensure_future(transfers.get(container.guest, "/f", Page(), 2, 0))
-            await asyncio.sleep(0)
-            channel = liar.line.heard[-1].channel
+            channel = (await liar.asked()).channel
             liar.line.say(wire.fielded(Type.STAT, channel, [(Tag.SIZE, 1 << 62)]))
             await task
         for number in range(5):
@@ -148,8 +147,7 @@ async def test_a_listing_has_an_end(tmp_path: Path) -> None:
     container = await liar.meet()
     assert container.guest is not None
     listing = asyncio.ensure_future(transfers.listing(container.guest, "/many"))
-    await asyncio.sleep(0)
-    channel = liar.line.heard[-1].channel
+    channel = (await liar.asked()).channel
     entry = wire.fielded(Type.STAT, channel, [(Tag.NAME, b"n" * 200), (Tag.LINK, b"l" * 200)])
     for _ in range(100):
         liar.line.say(entry * 1000)
@@ -233,9 +231,9 @@ async def test_names_and_reasons_it_gives_are_text(tmp_path: Path) -> None:
     asked = asyncio.ensure_future(
         transfers.make_directory(container.guest, "/d\x1b]0;t\x07", None, None, Flag(0))
     )
-    await asyncio.sleep(0)
+    channel = (await liar.asked()).channel
     failed = [(Tag.ERRNO, 13), (Tag.TEXT, b"\x1b]52;c;cHduZWQ=\x07\n\xff\xe2\x80\xae")]
-    liar.line.say(wire.fielded(Type.FAILED, liar.line.heard[-1].channel, failed))
+    liar.line.say(wire.fielded(Type.FAILED, channel, failed))
     with pytest.raises(FileError) as caught:
         await asked
     assert "\x1b" not in str(caught.value) and "\u202e" not in str(caught.value)

@@ -36,7 +36,8 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("TFNZ_RUNTIME", str(path))
     monkeypatch.setenv("TFNZ_STATE", str(path / "state"))
     monkeypatch.setenv("TFNZ_CONFIG", str(path / "config"))
-    monkeypatch.delenv("TFNZ_LOCATION", raising=False)
+    for name in ("DOCKER_HOST", "CONTAINER_HOST", "TFNZ_LOCATION"):
+        monkeypatch.delenv(name, raising=False)  # the scripted one is where engines usually are
     # A link that looks for its agent while the scripted one is away must not start a real one.
     monkeypatch.setattr(starter, "AGENT", ("-c", NO_AGENT))
     yield path
