@@ -121,7 +121,7 @@ class World:
                 told = json.loads(path.read_text())
             except (ValueError, FileNotFoundError):
                 continue  # one that starts, or has just ended
-            if _alive(told["pid"]):
+            if alive(told["pid"]):
                 found[told["where"]] = told
         return found
 
@@ -129,7 +129,7 @@ class World:
         """SIGKILL it, wait until it is gone; its former process id."""
         pid = self.agents()[where]
         os.kill(pid, signal.SIGKILL)
-        until(lambda: not _alive(pid), 10, f"agent {pid} is gone")
+        until(lambda: not alive(pid), 10, f"agent {pid} is gone")
         return pid
 
     # -- the end
@@ -178,7 +178,7 @@ class World:
         return left
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
     """Whether it runs; a zombie, whose parent is yet to look, does not."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()

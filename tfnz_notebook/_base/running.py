@@ -279,6 +279,7 @@ def _replace_former(made: Claim, target: Target, runtime: Path, state: Path) -> 
             return
         else:
             _make_room(holder)
+    paths.socket(runtime, target.former).unlink(missing_ok=True)  # of one that was killed
     made.tell(path, listens=True)  # a kernel that is sent to us can wait until we do
 
 

@@ -3,11 +3,15 @@
 Only what a container is labelled with says where it is, and only its engine tells that. So an agent
 looks at its own endpoint for containers of the former label, too, and takes the outputs of those
 that it finds; what is elsewhere stays for the agent that will find it there.
+
+A link stays where the outputs were. A kernel of 0.1 may still be there, and start an agent of its
+own once ours is killed: that one goes on in the same files, and cannot sweep them away.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 
 from tfnz_notebook._base import paths
@@ -33,17 +37,24 @@ class Former:
         if found.labels.get(LABEL_OWNER) != self._label or not IDENT.fullmatch(ident):
             return True
         mine, left = spool / ident, self._outputs / ident
-        if mine.exists():
-            return True
-        if any(
-            path.parent not in (spool, self._outputs) for path in spool.parent.glob(f"*/{ident}")
-        ):
-            return False
-        spool.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            left.rename(mine)
-        except FileNotFoundError:
-            mine.mkdir(mode=0o700)  # nothing was kept; it is known as ours from now on
-        with contextlib.suppress(OSError):
-            self._outputs.rmdir()  # that was the last of them
+        if not mine.exists():
+            known = {path.parent for path in spool.parent.glob(f"*/{ident}")}
+            if known - {self._outputs}:
+                return False
+            spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                left.rename(mine)
+            except FileNotFoundError:
+                mine.mkdir(mode=0o700)  # nothing was kept; it is known as ours from now on
+        if not os.path.lexists(left):
+            self._outputs.mkdir(mode=0o700, parents=True, exist_ok=True)
+            left.symlink_to(Path("..", spool.name, ident))
         return True
+
+    def sweep(self) -> None:
+        """Drop the links to what has gone with its container."""
+        for path in self._outputs.glob("*"):
+            if path.is_symlink() and not path.exists():
+                path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._outputs.rmdir()

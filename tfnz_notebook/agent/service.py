@@ -84,14 +84,13 @@ class Service:
         self.options = options
         self.engine = engine
         self._socket = paths.socket(options.runtime, target.name)
-        state, key = paths.state(), target.key
-        former = (
-            Former(label(owner, target.former), state, target.former) if target.former else None
-        )
+        state, key, former = paths.state(), target.key, target.former
+        self._former = Former(label(owner, former), state, former) if former else None
         spool = paths.spool(state, key)
-        self.sessions = Sessions(engine, label(owner, key), spool, former, grace=GRACE)
+        self.sessions = Sessions(engine, label(owner, key), spool, self._former, grace=GRACE)
+        before = self._former.secret if self._former is not None else None
         with paths.usable("state directory", state, "TFNZ_STATE"):
-            secret = kept_secret(paths.secret(state, key), former.secret if former else None)
+            secret = kept_secret(paths.secret(state, key), before)
         self.server = Server(
             self.sessions,
             ANSWERS,
@@ -174,6 +173,8 @@ class Service:
             self._door.close()
         await self.server.close()
         self.sessions.close()
+        if self._former is not None:
+            self._former.sweep()
         self._context.destroy(linger=500)
         if self.options.bind is None:
             self._socket.unlink(missing_ok=True)

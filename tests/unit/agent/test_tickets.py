@@ -30,6 +30,16 @@ def test_what_is_no_ticket(wrong):
     assert not tickets.good(wrong, tickets.issue(ONE))
 
 
+def test_tickets_of_before_stay_good(tmp_path):
+    before, now = tmp_path / "docker", tmp_path / "docker-1a2b3c4d"
+    secret = kept_secret(before)
+    assert kept_secret(now, before) == secret
+    before.unlink()
+    assert kept_secret(now, before) == secret
+    assert now.stat().st_mode & 0o777 == 0o600
+    assert kept_secret(tmp_path / "other", before) != secret, "there is none to go on with"
+
+
 def test_the_secret_is_made_once_and_is_nobody_elses(tmp_path):
     path = tmp_path / "state" / "secrets" / "podman"
     secret = kept_secret(path)

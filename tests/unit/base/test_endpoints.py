@@ -187,6 +187,7 @@ def test_podman_is_this_users_own_whoever_serves_it(here: Path) -> None:
     assert endpoints.resolve("podman", {}).name == "podman", "there is none"
     own = endpoints.resolve("podman", command)
     assert (own.name, own.endpoint) == ("podman", None)
+    assert own.environment({"A": "b", "CONTAINER_HOST": "tcp://changed"}) == {"A": "b"}
     Listener(here / "podman.sock", silent=True)
     assert endpoints.resolve("podman", command).name == "podman", "the system's does not answer"
     assert endpoints.listening("podman", command) == []
@@ -212,7 +213,8 @@ def test_the_agent_that_is_started_understands_the_same(here: Path) -> None:
     ):
         for where in ("docker", "podman", "host"):
             target = endpoints.resolve(where, environ)
-            handed = target.environment({**environ, "DOCKER_HOST": "tcp://changed"})
+            changed = dict.fromkeys(("DOCKER_HOST", "CONTAINER_HOST"), "tcp://changed")
+            handed = target.environment({**environ, **changed})
             assert handed["A"] == "b"
             if where != "podman":
                 (here / "docker.sock").touch()  # started meanwhile

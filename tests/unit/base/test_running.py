@@ -217,6 +217,28 @@ def test_one_that_never_comes_up_is_not_waited_for_for_ever(
         place.claim()
 
 
+def test_a_lock_on_a_file_that_was_removed_meanwhile_is_none(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last holder removes it; whoever has opened it by then would be alone with that file."""
+    real, path = fcntl.flock, place.runtime / "host.pid"
+    removed: list[Path] = []
+
+    def flock(descriptor: int, how: int) -> None:
+        if not removed:
+            removed.append(path)
+            path.unlink()
+        real(descriptor, how)
+
+    claim = Claim(Agent("host", "host", os.getpid(), 1, __version__, "ipc:///x", path))
+    with monkeypatch.context() as patch:
+        patch.setattr(running.fcntl, "flock", flock)
+        assert claim.take(path)
+    assert not Claim(claim.about).take(path)
+    claim.release()
+    assert not path.exists()
+
+
 def test_what_a_killed_one_left_is_nobodys(place: Place) -> None:
     child = place.start()
     child.kill()
@@ -337,6 +359,23 @@ def test_whoever_has_its_pid_by_now_is_nobody(
         assert agent.end((signal.SIGKILL, 5.0)), "it does not run"
     place.claim().release()
     assert sleeper.poll() is None
+
+
+def test_a_record_counts_by_pid_start_and_lock(place: Place) -> None:
+    """A process that has the file open, and is another one, or holds nothing."""
+    child = place.start()
+    for path in (place.runtime / "host.pid", place.owns("host")):
+        told = json.loads(path.read_text())
+        path.write_text(json.dumps({**told, "started": told["started"] - 1}))
+    assert place.agents() == {}
+    assert child.poll() is None
+    me = {"pid": os.getpid(), "started": proc.start_time(os.getpid())}
+    path = place.runtime / "fake.pid"
+    record(path, **me)
+    with path.open() as file:
+        assert place.agents() == {}
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert place.agents() == {"host": os.getpid()}
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "7", '{"pid": "x"}', '{"version": "1"}'])
