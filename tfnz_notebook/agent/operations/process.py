@@ -58,6 +58,8 @@ async def spawn(client: Client, container: Container, message: Message) -> Answe
     except BaseException:
         client.wants.pop(body["process"], None)
         raise
+    if process.ended:  # it was asked for again, or its end has brought all there was
+        client.wants.pop(process.ident, None)
     client.server.process_changed(container, process, but=client)
     return {"info": process.info()}, None
 
