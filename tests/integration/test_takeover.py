@@ -296,6 +296,30 @@ def test_an_agent_of_0_1_that_comes_back_in_between_loses_nothing(
     ended(world, where)
 
 
+@pytest.fixture
+def without_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Podman where no API service runs: agents start one of their own."""
+    monkeypatch.delenv("CONTAINER_HOST", raising=False)
+
+
+@pytest.mark.engines("podman")
+@pytest.mark.usefixtures("without_service")
+def test_at_the_usual_endpoint_as_well(
+    before: Earlier, where: str, record_property: Callable[[str, object], None]
+) -> None:
+    """There the agent has the same name, and its service has to change hands."""
+    world = before.world
+    with Location(where, session=SESSION) as location:
+        assert world.agent(where) == where
+        stopped = before.said(1)
+        checked, _ = check(before, where, location, stopped["typed"])
+        record_property("bytes checked", checked)
+        for container in location.containers():
+            container.destroy()
+    ended(world, where)
+    assert not list(world.runtime.glob("podman-service.*"))
+
+
 def kept(world: World) -> int:
     """Bytes of outputs in files."""
     return sum(path.stat().st_size for path in world.state.glob("spool/*/*/*.out.*"))

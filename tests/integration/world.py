@@ -127,7 +127,7 @@ class World:
 
     def kill_agent(self, where: str) -> int:
         """SIGKILL it, wait until it is gone; its former process id."""
-        pid = self.agents()[where]
+        pid = until(lambda: self.agents().get(where), 20, f"an agent of {where} runs")
         os.kill(pid, signal.SIGKILL)
         until(lambda: not alive(pid), 10, f"agent {pid} is gone")
         return pid

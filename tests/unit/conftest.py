@@ -12,6 +12,8 @@ from tfnz_notebook._link.agents import starter
 from tfnz_notebook.container import Container
 from tfnz_notebook.location import Location
 
+#: What says which engine is meant.
+NAMED = ("DOCKER_HOST", "CONTAINER_HOST", "TFNZ_LOCATION")
 NO_AGENT = """
 import json
 error = {"class": "NoEngine", "message": "Unit tests start no agent.", "details": {}}
@@ -23,7 +25,7 @@ print(json.dumps({"error": error}))
 def _nothing_of_the_users() -> Iterator[None]:
     """No engine is named, and no agent of the user's is found."""
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as state:
-        for name in ("DOCKER_HOST", "CONTAINER_HOST", "TFNZ_LOCATION"):
+        for name in NAMED:
             patch.delenv(name, raising=False)
         patch.setenv("TFNZ_STATE", state)
         yield
@@ -36,8 +38,8 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("TFNZ_RUNTIME", str(path))
     monkeypatch.setenv("TFNZ_STATE", str(path / "state"))
     monkeypatch.setenv("TFNZ_CONFIG", str(path / "config"))
-    for name in ("DOCKER_HOST", "CONTAINER_HOST", "TFNZ_LOCATION"):
-        monkeypatch.delenv(name, raising=False)  # the scripted one is where engines usually are
+    for name in NAMED:
+        monkeypatch.delenv(name, raising=False)
     # A link that looks for its agent while the scripted one is away must not start a real one.
     monkeypatch.setattr(starter, "AGENT", ("-c", NO_AGENT))
     yield path

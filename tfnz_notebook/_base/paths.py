@@ -81,19 +81,32 @@ def _home(variable: str, environ: Mapping[str, str]) -> Path:
         ) from None
 
 
+def ours(path: Path) -> bool:
+    """It is a directory (no link) of this user that no other user can enter."""
+    try:
+        return not _objection(path)
+    except OSError:
+        return False
+
+
+def _objection(path: Path) -> str:
+    """What speaks against that; OSError if it is not there."""
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode):
+        return "it is not a directory"
+    if status.st_uid != os.geteuid():
+        return f"it belongs to uid {status.st_uid}"
+    if status.st_mode & 0o077:
+        return f"others may enter it (mode {stat.S_IMODE(status.st_mode):o})"
+    return ""
+
+
 def private(path: Path) -> Path:
     """The directory of sockets, made if need be. Raises AgentError if others could use it."""
     with usable("runtime directory", path, "TFNZ_RUNTIME"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir(mode=0o700, exist_ok=True)
-        status = path.lstat()
-    cause = ""
-    if not stat.S_ISDIR(status.st_mode):
-        cause = "it is not a directory"
-    elif status.st_uid != os.geteuid():
-        cause = f"it belongs to uid {status.st_uid}"
-    elif status.st_mode & 0o077:
-        cause = f"others may enter it (mode {stat.S_IMODE(status.st_mode):o})"
+        cause = _objection(path)
     if cause:
         raise AgentError(
             f"Cannot use the runtime directory {path}: {cause}, and whoever enters it controls "

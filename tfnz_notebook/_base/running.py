@@ -8,9 +8,10 @@ An agent holds the lock (flock) on two files for its life, and in both is its re
 Either alone would be enough where nobody removes files. Runtime directories are emptied under
 living agents (``/tmp`` by age, ``/run/user`` at the last logout): who owns the containers is known
 all the same, and an agent that nobody can reach any more is ended, not joined by a second owner.
-The state directory may be on a full disk, on a file system without locks, or be another than that
-of whoever has the socket already; then the runtime directory's decides. HERE is one boot of one
-machine, and one set of pids on it: homes are shared, processes are not.
+The state directory may be on a full disk, on a file system without locks or one that knows no
+owners, or be another than that of whoever has the socket already; then the runtime directory's
+decides. HERE is one boot of one machine, and one set of pids on it: homes are shared, processes are
+not.
 
 A record is JSON: ``{"name", "where", "pid", "started", "version", "socket"}``, the socket as ZeroMQ
 writes it, empty while the agent starts and while it ends; ``started`` is of proc.py. What a record
@@ -137,7 +138,8 @@ def look_up(name: str, runtime: Path, state: Path) -> Agent | None:
 
 
 def _records(runtime: Path, state: Path) -> Iterator[Agent]:
-    owners = sorted(paths.agents(state).glob(f"*@{proc.here()}"))
+    folder, pattern = paths.agents(state), f"*@{proc.here()}"
+    owners = sorted(folder.glob(pattern)) if paths.ours(folder) else []
     for path in (*owners, *sorted(runtime.glob("*.pid"))):
         if (agent := _read(path)) is not None:
             yield agent
@@ -226,6 +228,11 @@ def claim(target: Target, address: str, runtime: Path, state: Path) -> Claim:
 def _own(made: Claim, folder: Path, key: str) -> None:
     """Become the owner of what engines hold under that key."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not paths.ours(folder):
+        log.warning(
+            "no record in %s: it is not ours alone; the runtime directory's decides", folder
+        )
+        return
     ours = folder / f"{key}@{proc.here()}"
     try:
         for path in folder.glob(f"{key}@*"):  # of earlier boots, of containers that are gone

@@ -312,9 +312,25 @@ def test_without_locks_in_the_state_directory_the_others_decide(
     claim.release()
 
 
-def test_records_of_earlier_boots_go(place: Place) -> None:
+def test_what_others_can_write_is_no_record(place: Place) -> None:
     folder = paths.agents(place.state)
     folder.mkdir(parents=True)
+    folder.chmod(0o777)
+    claim = place.claim()
+    claim.listening()
+    assert [*folder.iterdir()] == []
+    record(place.owns("fake"), pid=os.getpid(), started=proc.start_time(os.getpid()))
+    with place.owns("fake").open() as file:  # as one of them could hold it
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert [each.path.parent for each in running.agents(place.runtime, place.state)] == [
+            place.runtime
+        ]
+    claim.release()
+
+
+def test_records_of_earlier_boots_go(place: Place) -> None:
+    folder = paths.agents(place.state)
+    folder.mkdir(mode=0o700, parents=True)
     stale, held, other = (folder / name for name in ("host@0ld", "host@else", "fake@0ld"))
     for path in (stale, held, other):
         path.touch()

@@ -17,14 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from tfnz_notebook._base import proc
+from tfnz_notebook._base import paths, proc
 from tfnz_notebook._base.endpoints import Endpoint
 from tfnz_notebook.engines.docker import answers
 from tfnz_notebook.engines.docker import create as shape
 from tfnz_notebook.engines.docker import isolation as docker_isolation
 from tfnz_notebook.engines.docker.isolation import Isolation
 from tfnz_notebook.engines.http.client import Client
-from tfnz_notebook.engines.launch import socket as guest_socket
 from tfnz_notebook.errors import EngineGone, NoEngine
 
 Transport = Literal["socket", "exec"]
@@ -176,5 +175,5 @@ def socket_directory(said: Mapping[str, Any]) -> Path | None:
     for mount in said.get("Mounts") or ():
         if mount.get("Destination") == shape.RUN and mount.get("Type") == "bind":
             path = Path(str(mount.get("Source")))
-            return path if guest_socket.ours(path) else None
+            return path if paths.ours(path) else None
     return None

@@ -277,12 +277,13 @@ class HostEngine(Engine):
     def _state(self, record: Record) -> State:
         if not record.pid:
             return State("created")
+        alive = proc.alive(record.pid, record.started)  # before its code, which else may be missed
         child = self._children.get(record.ref)
         if child is not None and (code := child.poll()) is not None:
             if record.exit_code is None:
                 record.exit_code = code if code >= 0 else 128 - code
                 state.write(self._home / record.ref, record)
-        elif proc.alive(record.pid, record.started):
+        elif alive:
             return State("running", ip="127.0.0.1")
         return State("exited", exit_code=record.exit_code)
 

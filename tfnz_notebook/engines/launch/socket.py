@@ -66,19 +66,6 @@ def sweep(folder: Path, kept: Collection[str]) -> None:
             drop_directory(path)
 
 
-def ours(path: Path) -> bool:
-    """It is a directory (no link) of this user that no other user can enter."""
-    try:
-        status = path.lstat()
-    except OSError:
-        return False
-    return (
-        stat.S_ISDIR(status.st_mode)
-        and status.st_uid == os.geteuid()
-        and not status.st_mode & 0o077
-    )
-
-
 def dial(directory: Path) -> socket.socket:
     """A connected, non-blocking socket. OSError while nothing listens; Unsafe for a non-socket."""
     if not hasattr(os, "O_PATH"):  # not Linux: containers live in a virtual machine anyway
