@@ -11,15 +11,17 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 # A safe path keeps the source tree off sys.path: what the tests import is the wheel in .venv, or nothing.
 PYTEST := PYTHONSAFEPATH=1 $(BIN)/python -m pytest
-# Most tests wait most of the time: three files at a time. From whatever directory.
-SPREAD := $(abspath .ci/pytest) $(abspath $(BIN)/python)
+# Most tests wait most of the time: four at a time. From whatever directory.
+SPREAD := $(abspath $(BIN)/python) $(abspath .ci/spread.py)
 SOURCES := $(sort $(shell find tfnz_notebook jupyter-config -name node_modules -prune -o -type f -not -name '*.pyc' -not -path '*/bin/*' -not -path '*/static/*' -print 2>/dev/null))
 FRONTEND := tfnz_notebook/_frontend
 MODULES := $(FRONTEND)/node_modules/.package-lock.json
+# What has nothing to do with one another, on both cores.
+TOGETHER := $(MAKE) --no-print-directory --jobs 2 --output-sync=target
 ARGS ?=
 SECONDS ?= 3600
 
-.PHONY: FORCE help system wheel dist demo lab test lint types frontend unit guest-test guest-checks contract browser bench soak docs pictures notebooks lock clean
+.PHONY: FORCE help system wheel dist demo lab check test test-long lint types frontend unit guest-test guest-checks contract browser bench soak docs pictures notebooks lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -75,13 +77,22 @@ lab: build/.wheel ## open JupyterLab on the notebooks, reachable from this machi
 
 # --- to prove it -----------------------------------------------------------------------------------------------------
 
-test: lint types frontend guest-checks build/.old-kernel ## everything
-	@export TFNZ_TEST_PATIENCE=$${TFNZ_TEST_PATIENCE:-2}
+check: build/.wheel $(MODULES) ## before each commit: lint, types, and the tests that need no engine, in three minutes
+	@$(TOGETHER) lint types frontend
+	$(SPREAD) tests/unit tests/guest $(ARGS)
+
+test: build/.wheel $(MODULES) ## all that a change can break, in ten minutes
+	@$(TOGETHER) lint types frontend guest-checks build/.old-kernel
+	export TFNZ_TEST_PATIENCE=$${TFNZ_TEST_PATIENCE:-2}
 	.ci/with-engines $(SPREAD) tests $(ARGS)
+
+test-long: build/.old-kernel ## what is statistical, and every engine's turn: an hour's soak, 50 kills, a minute's flood
+	@export TFNZ_TEST_PATIENCE=$${TFNZ_TEST_PATIENCE:-2}
+	.ci/with-engines $(SPREAD) -m long tests $(ARGS)
 
 lint: $(VENV)/.made ## ruff and shellcheck
 	@$(BIN)/ruff check .
-	$(BIN)/shellcheck --external-sources .ci/services .ci/images .ci/postgres-entrypoint .ci/setup-system .ci/with-engines .ci/check-wheel .ci/end-run .ci/clean .ci/lock .ci/bench .ci/run .ci/old-kernel .ci/dist .ci/pytest
+	$(BIN)/shellcheck --external-sources .ci/services .ci/images .ci/postgres-entrypoint .ci/setup-system .ci/with-engines .ci/check-wheel .ci/end-run .ci/clean .ci/lock .ci/bench .ci/run .ci/old-kernel .ci/dist
 
 types: $(VENV)/.made ## mypy, strict, the whole package
 	@$(BIN)/mypy
@@ -98,12 +109,8 @@ unit: build/.wheel ## the tests that need no engine
 guest-test: build/.wheel ## the guest's binary through real pipes and ptys
 	@$(PYTEST) tests/guest $(ARGS)
 
-guest-checks: build/.wheel ## its tests with sanitizers and with coverage, and frames nobody would send
-	@for check in sanitize coverage fuzz; do
-	  echo "guest: $$check"
-	  $(MAKE) --no-print-directory -C tfnz_notebook/_guest PYTHON=$(abspath $(BIN)/python) \
-	    PYTEST='$(SPREAD)' $$check
-	done
+guest-checks: build/.wheel ## its tests with sanitizers, and which of its lines they reach
+	@$(MAKE) --no-print-directory -C tfnz_notebook/_guest PYTHON=$(abspath $(BIN)/python) PYTEST='$(SPREAD)' checked
 
 contract: build/.wheel ## one suite, every engine
 	@.ci/with-engines env $(PYTEST) tests/contract $(ARGS)
@@ -115,7 +122,7 @@ bench: build/.wheel ## a table of medians beside docker-py, the command lines an
 	@.ci/with-engines .ci/bench $(BIN)/python $(ARGS)
 
 soak: build/.wheel ## an hour of mixed work in which nothing may grow; SECONDS=600 for less
-	@TFNZ_IMAGES=busybox TFNZ_SOAK=$(SECONDS) .ci/with-engines env $(PYTEST) tests/faults/test_soak.py $(ARGS)
+	@TFNZ_IMAGES=busybox TFNZ_SOAK=$(SECONDS) .ci/with-engines env $(PYTEST) -m long tests/faults/test_soak.py $(ARGS)
 
 # --- to read it ------------------------------------------------------------------------------------------------------
 

@@ -1,17 +1,48 @@
 """What holds for every test. Fixtures live beside the tests that use them."""
 
 import os
+import re
 import signal
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 import tfnz_notebook
 
 # A run in the background may inherit an ignored SIGINT; tests of Ctrl-C need Python's handler.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+#: The rooms by how long their tests take: at the end of a parallel run short ones are left, and no
+#: worker waits for another.
+ROOMS = ("notebooks", "faults", "browser", "integration", "contract", "security", "guest", "unit")
+#: Words in a test's parameters that say where it runs: an engine, a kind of Jupyter server.
+PLACE = re.compile(r"\b(?:host|podman|docker|lab|notebook|comm|direct)\b")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first; otherwise as they were."""
+    home = Path(__file__).parent
+    items.sort(key=lambda item: ROOMS.index(item.path.relative_to(home).parts[0]))
+
+
+class Together(LoadScopeScheduling):
+    """What one worker does in one go: a file's tests at one place. They share what they start."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, test = nodeid.partition("::")
+        if "/notebooks/test_notebooks" in file:  # each takes its time, and shares nothing
+            return nodeid
+        return f"{file} {' '.join(PLACE.findall(test.partition('[')[2]))}"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
+    """For parallel runs, which .ci/spread.py begins."""
+    return Together(config, log)
 
 
 def pytest_report_header() -> str:

@@ -31,6 +31,7 @@ NOISE = (
     "ResizeObserver loop",
     "/tfnz/views",  # the browser says so itself when a server has no direct path
     "(reading 'schema')",  # Notebook 7.6's own, as its settings load
+    "Could not restore the debugger state",  # Lab's own, of a kernel that restarts
     "Service Worker",
     "service worker",
 )

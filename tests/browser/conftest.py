@@ -2,7 +2,8 @@
 
 A test gets ``notebook``, opens one with the cells it needs, and does what a person does. It runs at
 one place, a front-end with a kernel and a way for the views' bytes, unless ``@pytest.mark.places``
-names more. Pictures are kept in build/browser; an uncaught error in a page fails its test.
+names others; those that it names as ``long`` are for ``make test-long``. Pictures are kept in
+build/browser; an uncaught error in a page fails its test.
 """
 
 import re
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from browser.chromium import PATIENCE, chromium
-from browser.notebook_page import NotebookPage
+from browser.notebook_page import NotebookPage, Tab
 from browser.servers import ROOT, Server
 from integration.polling import until
 from integration.world import World
@@ -36,22 +37,31 @@ class Place:
         return cls(*name.split("-"))
 
 
-#: Each pair of settings once; all eight would take twice the time to say the same.
-FOUR = ("lab-new-direct", "lab-old-comm", "notebook-new-comm", "notebook-old-direct")
-#: Both ways, and both front-ends, with the newest kernel.
+#: Both front-ends, both ways, with the newest kernel.
 TWO = ("lab-new-comm", "notebook-new-direct")
+#: Every setting once, one way and the other; and each pair of settings once.
+ONE_WAY = ("lab-old-comm", "notebook-new-direct")
+OTHER_WAY = ("lab-new-direct", "notebook-old-comm")
+PAIRS = ("lab-new-direct", "lab-old-comm", "notebook-new-comm", "notebook-old-direct")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "places(*names): front-kernel-way, where a test is run")
+    told = "places(*names, long=()): front-kernel-way, where a test is run"
+    config.addinivalue_line("markers", told)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "place" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("places")
         names = marker.args if marker else ("lab-new-comm",)
-        places = [Place.named(name) for name in names]
-        metafunc.parametrize("place", places, ids=names)
+        long = {*(marker.kwargs.get("long", ()) if marker else ())} - {*names}
+        metafunc.parametrize(
+            "place",
+            [
+                pytest.param(Place.named(name), id=name, marks=[pytest.mark.long] * (name in long))
+                for name in (*names, *sorted(long))
+            ],
+        )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -116,6 +126,13 @@ def browser() -> Iterator[BrowserContext]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def labs(browser: BrowserContext) -> dict[str, Tab]:
+    """A tab by its server's address: Lab takes seconds to load, and a test opens a notebook in it
+    that other tests have left."""
+    return {}
+
+
 #: Opens a notebook of these cells and waits for its kernel; more pages on it: ``again=page``.
 Open = Callable[..., NotebookPage]
 
@@ -124,6 +141,7 @@ Open = Callable[..., NotebookPage]
 def notebook(
     request: pytest.FixtureRequest,
     browser: BrowserContext,
+    labs: dict[str, Tab],
     server: Callable[[Place], Server],
     place: Place,
 ) -> Iterator[Open]:
@@ -138,18 +156,22 @@ def notebook(
             at.write(name, list(cells), place.kernel)
         else:
             name = again.name
-        page = NotebookPage(browser, at, name, PICTURES / test)
+        page = NotebookPage(browser, at, name, PICTURES / test, labs.pop(at.url, None))
         pages.append(page)
         return page.open(kernel=kernel)
 
     yield opened
     wrong = []
     for number, page in enumerate(pages):
-        if request.node.stash.get(FAILED, False):
+        failed = request.node.stash.get(FAILED, False)
+        if failed:
             page.picture(f"FAILED-{number}")
             print("\n".join(page.watch.console[-40:]))
         wrong += page.watch.errors
-        page.close()
+        if failed or page.watch.errors:
+            page.close()
+        elif (tab := page.leave()) and labs.setdefault(page.server.url, tab) is not tab:
+            tab.page.close()
     for name in {page.name for page in pages}:
         server(place).end_sessions(name)
     assert not wrong, "errors in the page:\n" + "\n".join(wrong)

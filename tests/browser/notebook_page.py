@@ -1,6 +1,7 @@
 """A notebook in JupyterLab or Notebook 7, as a person sees it: cells, keys, menus."""
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -11,7 +12,7 @@ from typing import Any
 
 import nbformat
 import nbformat.reader
-from browser.chromium import PATIENCE, Watch, picture
+from browser.chromium import PATIENCE, SIZE, Watch, picture
 from browser.servers import Server
 from playwright.sync_api import BrowserContext, Locator, Page, WebSocket
 
@@ -52,37 +53,82 @@ CUT = """
 """
 
 
-class NotebookPage:
-    """One page on one notebook. ``cell(n)`` counts from 0."""
+# In the page that is there, as a double click in Lab's list of files does. The answer, a widget
+# with all that hangs on it, stays there: to bring it here would take ten seconds.
+OPEN = "path => { window.jupyterapp.commands.execute('docmanager:open', {path}); }"
+CELLS = ".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook .jp-Cell"
 
-    def __init__(self, context: BrowserContext, server: Server, name: str, pictures: Path) -> None:
-        self.server, self.name, self._pictures = server, name, pictures
+
+class Tab:
+    """A tab of the browser. Lab's shows one notebook after the other, as a person's does."""
+
+    def __init__(self, context: BrowserContext) -> None:
         self.page: Page = context.new_page()
         self.page.add_init_script(SOCKETS)
+        self.watch = Watch(self.page)
         #: How many messages came to views past the kernel.
         self.direct = 0
         self.page.on("websocket", self._opened)
-        self._dark = False
-        self.watch = Watch(self.page)
+        #: Whether Lab is there.
+        self.lab = False
+
+    def _opened(self, socket: WebSocket) -> None:
+        def received(_payload: object) -> None:
+            self.direct += 1
+
+        if "/tfnz/views" in socket.url:
+            socket.on("framereceived", received)
+
+
+class NotebookPage:
+    """A notebook in a tab, of its own if none is given. ``cell(n)`` counts from 0."""
+
+    def __init__(
+        self,
+        context: BrowserContext,
+        server: Server,
+        name: str,
+        pictures: Path,
+        tab: Tab | None = None,
+    ) -> None:
+        self.server, self.name, self._pictures = server, name, pictures
+        self.tab = tab or Tab(context)
+        self.page, self.watch = self.tab.page, self.tab.watch
+        self._direct = self.tab.direct
+        self._dark = self._tampered = False
+
+    @property
+    def direct(self) -> int:
+        """How many messages came to views past the kernel."""
+        return self.tab.direct - self._direct
 
     def open(self, *, kernel: bool = True) -> "NotebookPage":
         """Go there, and wait until the kernel is idle."""
-        place = {"lab": f"lab/workspaces/{Path(self.name).stem}/tree/", "notebook": "notebooks/"}
-        url = f"{self.server.url}{place[self.server.front]}{self.name}"
-        self.page.goto(f"{url}?token={self.server.token}")
+        if self.tab.lab:
+            self.page.evaluate(OPEN, self.name)
+        else:
+            self._go()
         self._arrived(kernel=kernel)
         return self
 
     def reload(self) -> None:
         """As F5: what was not saved is lost."""
-        self.page.reload()
+        self._go()
         self._arrived(kernel=True)
+
+    def _go(self) -> None:
+        """Load the page, in a workspace that has this notebook alone."""
+        place = {"lab": f"lab/workspaces/{Path(self.name).stem}/tree/", "notebook": "notebooks/"}
+        url = f"{self.server.url}{place[self.server.front]}{self.name}"
+        self.page.goto(f"{url}?token={self.server.token}")
 
     def _arrived(self, *, kernel: bool) -> None:
         self.page.wait_for_function(
-            f"({PANEL})?.context?.isReady === true", timeout=30_000 * PATIENCE
+            f"({PANEL})?.context?.path === {json.dumps(self.name)} && ({PANEL}).context.isReady",
+            timeout=30_000 * PATIENCE,
         )
-        self.page.locator(".jp-Notebook .jp-Cell").first.wait_for()
+        self.page.locator(CELLS).first.wait_for()
+        self.tab.lab = self.server.front == "lab"
         if kernel:
             self.wait_idle()
 
@@ -101,7 +147,7 @@ class NotebookPage:
 
     def cell(self, number: int) -> Locator:
         """The whole cell."""
-        return self.page.locator(".jp-Notebook .jp-Cell").nth(number)
+        return self.page.locator(CELLS).nth(number)
 
     def outputs(self, number: int) -> Locator:
         """What is beneath it."""
@@ -143,7 +189,7 @@ class NotebookPage:
 
     def run_all(self, seconds: float = CELL_SECONDS) -> None:
         """Every cell, one after the other."""
-        for number in range(self.page.locator(".jp-Notebook .jp-Cell").count()):
+        for number in range(self.page.locator(CELLS).count()):
             self.run(number, seconds)
 
     def prompt(self, number: int) -> str:
@@ -215,6 +261,7 @@ class NotebookPage:
 
     def kill_kernel(self) -> None:
         """SIGKILL its process: it says goodbye to nobody."""
+        self._tampered = True  # the front-end says so some seconds later
         os.kill(self.server.kernel_pid(self.name), signal.SIGKILL)
 
     # -- what is seen
@@ -225,11 +272,27 @@ class NotebookPage:
         picture(self.page, path)
         return path
 
+    def tamper(self, script: str) -> None:
+        """Change the page itself, which then shows no other notebook."""
+        self._tampered = True
+        self.page.evaluate(script)
+
     def close(self) -> None:
         """The page is closed as a tab is; the theme, a setting of the user's, is as it was."""
         if self._dark:
             self.dark(on=False)
         self.page.close()
+
+    def leave(self) -> Tab | None:
+        """The notebook is closed; the tab, if it is Lab's and as it was."""
+        if not self.tab.lab or self._tampered or self.page.locator(".jp-Dialog").count():
+            self.close()
+            return None
+        if self._dark:
+            self.dark(on=False)
+        self.page.set_viewport_size(SIZE)
+        self.page.evaluate(f"({PANEL})?.dispose()")
+        return self.tab
 
     def until(
         self, ask: Callable[[], object], seconds: float, what: str | Callable[[], str]
@@ -262,15 +325,9 @@ class NotebookPage:
 
     # -- the way of the views' bytes
 
-    def _opened(self, socket: WebSocket) -> None:
-        def received(_payload: object) -> None:
-            self.direct += 1
-
-        if "/tfnz/views" in socket.url:
-            socket.on("framereceived", received)
-
     def cut_direct(self) -> None:
         """Close the page's sockets to our server extension, and let none be opened again."""
+        self._tampered = True
         cut = self.page.evaluate(CUT)
         assert cut, "no view went directly"
 

@@ -31,7 +31,7 @@ def frozen(page: NotebookPage, cell: int) -> None:
     page.until(asked, 30, f"cell {cell} is frozen")
 
 
-@pytest.mark.places(*TWO)
+@pytest.mark.places("lab-new-comm", long=TWO)
 def test_a_saved_notebook_shows_the_last_state_without_its_kernel(
     notebook: Open, browser: BrowserContext
 ) -> None:

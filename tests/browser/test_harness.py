@@ -6,7 +6,7 @@ from browser.conftest import Open, Place
 VERSIONS = {"new": range(7, 100), "old": [6]}
 
 
-@pytest.mark.places("lab-old-comm", "notebook-old-direct")
+@pytest.mark.places("notebook-old-direct", long=["lab-old-comm"])
 def test_a_cell_runs_in_the_kernel_that_was_asked_for(notebook: Open, place: Place) -> None:
     page = notebook("import ipykernel; print(ipykernel.version_info[0])", "1/0", "input()")
     page.run(0)
@@ -39,7 +39,7 @@ def test_the_page_does_not_mind_containers_that_come_and_go(notebook: Open) -> N
         "    node.destroy_container(box)",
     )
     page.run(0)
-    page.page.evaluate(FETCH)
+    page.tamper(FETCH)
     page.run(1)
     told = page.page.evaluate("window.loaded = true; window.told")
     assert told["loaded"] > 0 and told["failed"] == 0

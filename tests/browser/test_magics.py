@@ -2,14 +2,14 @@
 
 import pytest
 from browser.cells import LOAD, spawn
-from browser.conftest import Open
+from browser.conftest import OTHER_WAY, Open
 from browser.views import Output, Shell
 
 BOX = spawn()
 CAUGHT = "trap 'echo caught; exit 7' INT; while sleep 0.1; do echo tick $((i+=1)); done"
 
 
-@pytest.mark.places("lab-new-comm", "lab-old-comm", "notebook-old-comm", "notebook-old-direct")
+@pytest.mark.places("lab-new-comm", "notebook-old-direct", long=["lab-old-comm", *OTHER_WAY])
 def test_run_waits_streams_and_is_interrupted(notebook: Open) -> None:
     page = notebook(
         BOX,
@@ -38,7 +38,7 @@ def test_run_waits_streams_and_is_interrupted(notebook: Open) -> None:
     page.picture("interrupted")
 
 
-@pytest.mark.places("lab-old-comm", "notebook-old-comm")
+@pytest.mark.places("lab-old-comm", long=["notebook-old-comm"])
 def test_an_old_kernel_hears_the_page_while_its_cell_waits(notebook: Open) -> None:
     """ipykernel 6 has no subshells: what is typed and clicked takes the control channel."""
     page = notebook(BOX, "r = %tf_run -i box while read line; do echo got $line; done; echo over")

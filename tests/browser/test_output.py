@@ -4,13 +4,13 @@ import re
 
 import pytest
 from browser.cells import ASLEEP, BUSY, spawn
-from browser.conftest import FOUR, Open
+from browser.conftest import OTHER_WAY, PAIRS, Open
 from browser.views import Output
 
 BOX = spawn()
 
 
-@pytest.mark.places(*FOUR)
+@pytest.mark.places(*OTHER_WAY, long=PAIRS)
 def test_output_streams_while_a_cell_computes_and_survives_a_reload(notebook: Open) -> None:
     page = notebook(
         BOX,
@@ -148,7 +148,7 @@ def test_what_is_no_text_does_not_freeze_the_page(notebook: Open, command: str) 
         BOX, f"p = box.spawn_process({command + '; echo; echo the end; sleep 300'!r}); p"
     )
     page.run(0)
-    page.page.evaluate(
+    page.tamper(
         """() => {
           window.worst = 0;
           let last = performance.now();

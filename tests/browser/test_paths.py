@@ -8,7 +8,7 @@ from browser.views import Output, Shell
 BOX = spawn()
 
 
-@pytest.mark.places("lab-new-direct", "notebook-old-direct")
+@pytest.mark.places("notebook-old-direct", long=["lab-new-direct"])
 def test_a_held_interpreter_does_not_stop_what_goes_directly(notebook: Open) -> None:
     page = notebook(
         BOX,

@@ -5,8 +5,8 @@ import re
 import pytest
 from browser.cells import ASLEEP, BUSY, spawn
 from browser.chromium import PATIENCE
-from browser.conftest import FOUR, TWO, Open
-from browser.notebook_page import NotebookPage
+from browser.conftest import ONE_WAY, PAIRS, TWO, Open
+from browser.notebook_page import CELLS, NotebookPage
 from browser.views import Shell
 from integration.polling import Clock
 
@@ -26,7 +26,7 @@ def shell(page: NotebookPage, cell: int = 1) -> Shell:
     return Shell(page, cell).prompt()
 
 
-@pytest.mark.places(*FOUR)
+@pytest.mark.places(*ONE_WAY, long=PAIRS)
 def test_a_shell_is_typed_into_and_ends(notebook: Open) -> None:
     page = notebook(BOX, "s = %tf_shell box")
     page.run(0)
@@ -97,7 +97,7 @@ def test_its_keys_are_its_own_and_there_is_a_way_out(notebook: Open) -> None:
     page.run(1)
     terminal = Shell(page, 1).wait()
     terminal.focus()
-    cells = page.page.locator(".jp-Notebook .jp-Cell")
+    cells = page.page.locator(CELLS)
     # in command mode these would delete, insert, restart, save, find, run
     for key in ("d", "d", "b", "0", "0", "Escape", "Control+s", "Control+f", "Shift+Enter", "x"):
         terminal.key(key)
@@ -114,7 +114,7 @@ def test_its_keys_are_its_own_and_there_is_a_way_out(notebook: Open) -> None:
     page.until(lambda: cells.count() == 4, 5, lambda: f"{cells.count()} cells, not 4")
 
 
-@pytest.mark.places(*TWO, "lab-old-comm", "notebook-old-direct")
+@pytest.mark.places("lab-new-comm", "notebook-old-direct", long=(*TWO, *ONE_WAY))
 def test_control_c_at_once_whatever_streams_and_whatever_the_kernel_does(notebook: Open) -> None:
     page = notebook(BOX, "%tf_shell box", BUSY, ASLEEP)
     page.run(0)
@@ -136,7 +136,7 @@ def test_control_c_at_once_whatever_streams_and_whatever_the_kernel_does(noteboo
         page.until(lambda cell=cell: not page.busy(cell), 10, "interrupted")
 
 
-@pytest.mark.places(*TWO)
+@pytest.mark.places("notebook-new-direct", long=TWO)
 def test_reload_and_a_second_page_show_what_was_there(notebook: Open) -> None:
     page = notebook(BOX, "%tf_shell box")
     page.run(0)
@@ -205,7 +205,7 @@ def test_light_and_dark(notebook: Open) -> None:
         return sum(int(part) for part in re.findall(r"\d+", colour)[:3])
 
     assert ground() > 600
-    page.page.evaluate(LATE)
+    page.tamper(LATE)
     page.dark()  # Lab hides all of itself for a frame: who had the focus has it again
     page.until(lambda: ground() < 200, 10, lambda: f"ground {ground()}")
     page.until(lambda: terminal.focused, 5, "it has the focus")

@@ -2,6 +2,9 @@
 
 ``TFNZ_TEST_ENGINES`` (a comma list of fake, host, docker, podman) names those that must be there:
 one that is missing fails. Without it, those that answer are tested, and the others are skipped.
+
+A guest in a container is reached by its socket, or by the engine's exec where that cannot be. What
+that makes no difference to says ``@pytest.mark.either_way``: by exec it is ``long``.
 """
 
 from __future__ import annotations
@@ -27,20 +30,24 @@ CONTAINERS = ("docker+socket", "docker+exec", "podman+socket", "podman+exec")
 KINDS = ("fake", "host", *CONTAINERS)
 
 
-def named(kinds: tuple[str, ...]) -> list[object]:
+def named(kinds: tuple[str, ...], *, either_way: bool = False) -> list[object]:
     """The kinds as parameters, each under its engine's marker."""
-    return [
-        pytest.param(
-            kind,
-            marks=[] if kind == "fake" else [getattr(pytest.mark, kind.partition("+")[0])],
-        )
-        for kind in kinds
-    ]
+
+    def marks(kind: str) -> list[pytest.MarkDecorator]:
+        engine, _, way = kind.partition("+")
+        return [
+            *([] if engine == "fake" else [getattr(pytest.mark, engine)]),
+            *([pytest.mark.long] if either_way and way == "exec" else []),
+        ]
+
+    return [pytest.param(kind, marks=marks(kind)) for kind in kinds]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The suite's own marker."""
+    """The suite's own markers."""
     config.addinivalue_line("markers", "only(kinds): what the test needs, these engines have")
+    told = "either_way: how the guest is reached makes no difference to it"
+    config.addinivalue_line("markers", told)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -49,7 +56,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     only = metafunc.definition.get_closest_marker("only")
     kinds = only.args[0] if only is not None else KINDS
-    metafunc.parametrize("place", named(kinds), indirect=True)
+    either_way = metafunc.definition.get_closest_marker("either_way") is not None
+    metafunc.parametrize("place", named(kinds, either_way=either_way), indirect=True)
 
 
 @dataclass

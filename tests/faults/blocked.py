@@ -1,4 +1,4 @@
-"""A notebook whose cell holds the kernel for a minute while 50 processes call back."""
+"""A notebook whose cell holds the kernel while 50 processes call back."""
 
 import json
 
@@ -7,7 +7,6 @@ from faults.processes import Sampled, peak
 from faults.scene import Scene, environment
 from integration.notebook import Notebook
 
-SECONDS = 60
 WRITERS = 50
 RATE = 400_000
 
@@ -24,13 +23,13 @@ def over(process, code):
 for n in range({WRITERS}):
     stream = streams[f"seed={{{{n}}}}"] = Stream(n)
     processes.append(box.spawn_process(
-        f"/writer seed={{{{n}}}} rate={RATE} seconds={SECONDS} code={{{{n}}}}",
+        f"/writer seed={{{{n}}}} rate={RATE} seconds={{seconds}} code={{{{n}}}}",
         data_callback=lambda process, data, stream=stream: stream.feed(data),
         termination_callback=over))
 """
-BLOCK = f"""
+BLOCK = """
 before = sum(stream.size for stream in streams.values())
-time.sleep({SECONDS})
+time.sleep({seconds})
 delivered = sum(stream.size for stream in streams.values()) - before
 """
 LOOK = """
@@ -44,18 +43,18 @@ location.disconnect()
 """
 
 
-def blocked(scene: Scene) -> tuple[int, int]:
-    """Run it; the most memory, in bytes, of the kernel and of its agent."""
+def blocked(scene: Scene, seconds: int) -> tuple[int, int]:
+    """Hold it for so long; the most memory, in bytes, of the kernel and of its agent."""
     scene.world.settings |= environment()
     with Notebook(scene.world, scene.where) as notebook:
-        notebook.run(OPEN.format(writer=str(scene.writer)), 120)
+        notebook.run(OPEN.format(writer=str(scene.writer), seconds=seconds), 120)
         pid = scene.agent
         with Sampled(notebook.process.pid) as kernel:
-            notebook.run(BLOCK, SECONDS + 120)
+            notebook.run(BLOCK.format(seconds=seconds), seconds + 120)
         cell = notebook.run(LOOK, 300)
         delivered, codes, size = json.loads(notebook.text(cell))
         assert delivered == 0, "the cell held the loop on which callbacks run"
         assert codes == list(range(WRITERS))
-        assert size >= 0.8 * WRITERS * RATE * SECONDS, "nobody was held back for long"
+        assert size >= 0.8 * WRITERS * RATE * seconds, "nobody was held back for long"
         TOTAL.add(size)
         return max(kernel.series), peak(pid)

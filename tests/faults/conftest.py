@@ -1,4 +1,4 @@
-"""Faults on purpose, on Podman and on Docker, with processes whose every line is checked.
+"""Faults on purpose, on Podman or on Docker, with processes whose every line is checked.
 
 Each test has a world of its own (directories, owner, agent), so that it may kill what it likes,
 and is followed by a look for anything that it left: a container, a process, a file, a socket, a
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from faults.check import TOTAL
 from faults.scene import Scene, close
-from integration.conftest import ENGINES, NOWHERE, pytest_collection_modifyitems
+from integration.conftest import ENGINES, NOWHERE, by_turns, pytest_collection_modifyitems
 from integration.world import World
 
 __all__ = ["pytest_collection_modifyitems"]
@@ -33,7 +33,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         marks = [getattr(pytest.mark, name) for name in chosen]
         params = [pytest.param("+".join(chosen), marks=marks)]
     else:
-        params = [pytest.param(name, marks=getattr(pytest.mark, name)) for name in chosen]
+        params = by_turns(metafunc, chosen)
     metafunc.parametrize("where", params or [NOWHERE], indirect=True, scope="module")
 
 

@@ -1,4 +1,4 @@
-"""An agent that is stopped for 30 seconds (SIGSTOP), and goes on."""
+"""An agent that is stopped (SIGSTOP) for longer than anybody waits for it, and goes on."""
 
 import os
 import signal
@@ -9,20 +9,20 @@ from faults.check import Stream
 from faults.scene import Scene, command, read
 from integration.polling import Clock, until
 
-SECONDS = 30
 WRITERS = 10
 
 
-def frozen(scene: Scene) -> float:
-    """Run it; how many seconds after its going on lines came again."""
+def frozen(scene: Scene, seconds: float) -> float:
+    """Stop it for so long; how many seconds after its going on lines came again."""
     box = scene.box(scene.locations[0])
     streams = [Stream(n) for n in range(WRITERS)]
     processes = [
-        box.spawn_process(command(n, blocks=800, rate=1.5e6, code=n)) for n in range(WRITERS)
+        box.spawn_process(command(n, blocks=27 * seconds, rate=1.5e6, code=n))
+        for n in range(WRITERS)
     ]
     called = Stream(100, lines=1)
     ticker = box.spawn_process(
-        command(100, lines=1, rate=6400, blocks=2000, code=100),
+        command(100, lines=1, rate=6400, blocks=500 + 50 * seconds, code=100),
         data_callback=lambda process, data: called.feed(data),
     )
     ended = box.spawn_process("echo before; exit 3")
@@ -35,8 +35,8 @@ def frozen(scene: Scene) -> float:
         os.kill(pid, signal.SIGSTOP)
         try:
             asked = pool.submit(lambda: box.spawn_process("echo asked meanwhile; exit 5"))
-            end = time.monotonic() + SECONDS
-            until(lambda: time.monotonic() > end, SECONDS + 30, "it was stopped so long")
+            end = time.monotonic() + seconds
+            until(lambda: time.monotonic() > end, seconds + 30, "it was stopped so long")
             size = called.size
         finally:
             os.kill(pid, signal.SIGCONT)

@@ -12,7 +12,7 @@ from integration.polling import until
 
 pytestmark = pytest.mark.faults
 #: An agent pauses, longer each time, between connections that break soon; so not many.
-CUTS = 8
+CUTS = 4
 SENT = 200
 
 
@@ -31,7 +31,7 @@ def test_frames_that_are_cut_short(scene: Scene) -> None:
         scene.world.kill_agent(scene.where)  # the next one connects through the cutter
         cat = box.spawn_process("cat")
         writers = [
-            box.spawn_process(command(1, blocks=1500, code=1)),
+            box.spawn_process(command(1, blocks=700, code=1)),
             box.spawn_process(command(2, lines=1, rate=12800, blocks=400, code=2)),
         ]
         with ThreadPoolExecutor(4) as pool:

@@ -14,7 +14,7 @@ from integration.polling import until
 
 from tfnz_notebook.errors import LocationError
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.engines("podman", "docker", each=True)]
 CI = Path(__file__).parents[2] / ".ci"
 NAME = "tfnz-restart"
 

@@ -118,11 +118,6 @@ def test_main_that_ended_before_the_first_agent_came(start: Callable[..., Guest]
     assert guest.process.wait(10) == 3
 
 
-def test_main_killed(start: Callable[..., Guest]) -> None:
-    guest = start("sh", "-c", "kill -KILL $$", options=NO_SLEEP)
-    assert guest.process.wait(10) == 128 + signal.SIGKILL
-
-
 def test_main_takes_all_along(start: Callable[..., Guest]) -> None:
     guest = start("sh", "-c", "sleep 1000 & read line", options=NO_SLEEP)
     agent = guest.agent()
@@ -147,34 +142,28 @@ def test_an_agent_that_does_not_forget(start: Callable[..., Guest]) -> None:
     assert 1 < time.monotonic() - started < 5
 
 
-@pytest.mark.parametrize(
-    ("command", "code", "text"),
-    [
-        (["no-such-command"], 127, "cannot start no-such-command: No such file"),
-        (["/etc/passwd"], 126, "cannot start /etc/passwd: Permission denied"),
-    ],
-)
-def test_main_that_cannot_start(
-    start: Callable[..., Guest], command: list[str], code: int, text: str
-) -> None:
-    guest = start(*command, options=NO_SLEEP)
-    assert guest.process.wait(10) == code
-    assert guest.process.stderr
-    assert text in guest.process.stderr.read().decode()
-
-
 @pytest.mark.usefixtures("root")
-def test_user_and_cwd_of_main(start: Callable[..., Guest]) -> None:
-    guest = start(
-        "sh", "-c", "id -u; pwd; echo $HOME",
-        options=["--user", f"{OTHER_UID}:7", "--cwd", "/usr"],
-    )  # fmt: skip
-    assert guest.process.stdout
-    assert guest.process.stdout.read() == b"%d\n/usr\n/\n" % OTHER_UID
-    guest = start("true", options=["--user", "no-such-user"])
-    assert guest.process.wait(10) == 126
-    assert guest.process.stderr
-    assert b"(user)" in guest.process.stderr.read()
+def test_how_main_starts_and_ends(start: Callable[..., Guest], subtests: pytest.Subtests) -> None:
+    """All at once: each guest waits two seconds for an agent that takes note."""
+    other = ["--user", f"{OTHER_UID}:7", "--cwd", "/usr"]
+    rows = {
+        "missing": (start("no-such", options=NO_SLEEP), 127, "cannot start no-such: No such file"),
+        "no program": (
+            start("/etc/passwd", options=NO_SLEEP),
+            126,
+            "cannot start /etc/passwd: Permission denied",
+        ),
+        "killed": (start("sh", "-c", "kill -KILL $$", options=NO_SLEEP), 128 + signal.SIGKILL, ""),
+        "a user": (start("sh", "-c", "id -u; pwd; echo $HOME >&2", options=other), 0, "/\n"),
+        "no such user": (start("true", options=["--user", "no-such-user"]), 126, "(user)"),
+    }
+    for what, (guest, code, said) in rows.items():
+        with subtests.test(what):
+            assert guest.process.wait(10) == code
+            assert guest.process.stdout and guest.process.stderr
+            assert said in guest.process.stderr.read().decode()
+            out = guest.process.stdout.read()
+            assert out == (b"%d\n/usr\n" % OTHER_UID if what == "a user" else b"")
 
 
 def test_no_command_sleeps(start: Callable[..., Guest]) -> None:
@@ -216,18 +205,21 @@ def test_start_that_fails(start: Callable[..., Guest]) -> None:
     assert guest.process.wait(10) == 127
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1, signal.SIGWINCH,
-               signal.SIGQUIT, signal.SIGUSR2, signal.SIGRTMIN + 3]
-)  # fmt: skip
-def test_signals_are_passed_on(start: Callable[..., Guest], number: int) -> None:
-    script = f"trap 'echo got; exit 5' {int(number)}; echo up; while :; do sleep 0.01; done"
-    guest = start("bash", "-c", script, options=NO_SLEEP)
-    assert guest.process.stdout
-    assert guest.process.stdout.readline() == b"up\n"
-    guest.process.send_signal(number)
-    assert guest.process.wait(10) == 5
-    assert guest.process.stdout.read() == b"got\n"
+PASSED_ON = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1, signal.SIGWINCH,
+             signal.SIGQUIT, signal.SIGUSR2, signal.SIGRTMIN + 3]  # fmt: skip
+
+
+def test_signals_are_passed_on(start: Callable[..., Guest], subtests: pytest.Subtests) -> None:
+    """All at once, for the same reason."""
+    script = "trap 'echo got; exit 5' %d; echo up; while :; do sleep 0.01; done"
+    guests = {n: start("bash", "-c", script % n, options=NO_SLEEP) for n in PASSED_ON}
+    for number, guest in guests.items():
+        assert guest.process.stdout and guest.process.stdout.readline() == b"up\n"
+        guest.process.send_signal(number)
+    for number, guest in guests.items():
+        with subtests.test(str(number)):
+            assert guest.process.wait(10) == 5
+            assert guest.process.stdout and guest.process.stdout.read() == b"got\n"
 
 
 def test_a_sleeper_ignores_what_does_not_end_it(start: Callable[..., Guest]) -> None:

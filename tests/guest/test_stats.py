@@ -52,4 +52,4 @@ def test_written_bytes(plain: Agent, tmp_path: Path) -> None:
     before = plain.sample().integer(Tag.WRITTEN)
     first = after("one") - before  # nothing, where the file is in memory
     assert first >= 0
-    assert after("two") - before >= 2 * first
+    assert after("two") - before >= first + (3000000 if first else 0)

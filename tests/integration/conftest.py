@@ -3,9 +3,15 @@
 ``$TFNZ_TEST_ENGINES`` (default: host, podman, docker) says on which; one that is listed and does
 not answer fails its tests. A test that is about containers proper says so with
 ``@pytest.mark.engines("podman", "docker")``.
+
+What the engines can do is proven on each of them by tests/contract. Here a test runs on the host
+and on one container engine, those two taking turns by the tests' names; its run on the other one is
+marked ``long``. ``@pytest.mark.engines(..., each=True)`` is for what may well differ between them,
+and ``anywhere=True`` for a file that is about what lies above them: all of it runs on one.
 """
 
 import os
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,19 +27,38 @@ ENGINES = os.environ.get("TFNZ_TEST_ENGINES", ",".join(KNOWN)).replace(",", " ")
 NOWHERE = "nowhere"
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "engines(*names): on which engines a test makes sense")
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "where" not in metafunc.fixturenames:
         return
     marker = metafunc.definition.get_closest_marker("engines")
-    able = marker.args if marker else KNOWN
-    chosen = [
-        pytest.param(name, marks=getattr(pytest.mark, name)) for name in ENGINES if name in able
+    able = [name for name in ENGINES if name in (marker.args if marker else KNOWN)]
+    params = by_turns(metafunc, able) or [NOWHERE]
+    metafunc.parametrize("where", params, indirect=True, scope="session")
+
+
+def by_turns(metafunc: pytest.Metafunc, able: list[str]) -> list[Any]:
+    """These engines as parameters: those whose turn it is not are ``long``."""
+    marker = metafunc.definition.get_closest_marker("engines")
+    wish = marker.kwargs if marker else {}
+    file, test = metafunc.definition.path.stem, metafunc.function.__name__
+    if wish.get("each"):
+        now = able
+    elif wish.get("anywhere"):
+        now = [_turn(file, able)]
+    else:
+        containers = [name for name in able if name != "host"]
+        now = ["host", _turn(f"{file}::{test}", containers)]
+    return [
+        pytest.param(
+            name, marks=[getattr(pytest.mark, name), *([] if name in now else [pytest.mark.long])]
+        )
+        for name in able
     ]
-    metafunc.parametrize("where", chosen or [NOWHERE], indirect=True, scope="session")
+
+
+def _turn(of: str, among: list[str]) -> str:
+    """The one whose turn it is, the same each time."""
+    return among[zlib.crc32(of.encode()) % len(among)] if among else ""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

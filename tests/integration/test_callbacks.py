@@ -12,6 +12,8 @@ from tfnz_notebook.container import Container
 from tfnz_notebook.location import Location
 from tfnz_notebook.process import Process
 
+pytestmark = pytest.mark.engines("host", "podman", "docker", anywhere=True)
+
 
 def test_data_comes_in_order_and_the_end_comes_last(box: Container) -> None:
     got: list[object] = []

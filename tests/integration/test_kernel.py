@@ -7,6 +7,8 @@ from integration.notebook import Notebook
 from integration.polling import until
 from integration.world import World
 
+pytestmark = pytest.mark.engines("host", "podman", "docker", anywhere=True)
+
 OPEN = """
 import asyncio, time
 from tfnz_notebook.location import Location

@@ -17,7 +17,7 @@ def ten_lines() -> str:
     return str(code)
 
 
-@pytest.mark.engines("podman", "docker")
+@pytest.mark.engines("podman", "docker", each=True)
 def test_the_ten_lines_do_what_they_say(world: World, where: str) -> None:
     assert len([line for line in ten_lines().splitlines() if line.strip()]) <= 13
     output = run(world, ten_lines(), TFNZ_LOCATION=where)

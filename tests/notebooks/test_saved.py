@@ -6,7 +6,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from browser.chromium import PATIENCE, chromium, picture
-from browser.notebook_page import PANEL, NotebookPage
+from browser.notebook_page import CELLS, PANEL, NotebookPage
 from browser.servers import Server
 from integration.world import World
 from nbconvert import HTMLExporter
@@ -29,7 +29,6 @@ ARRIVED = f"path => ({PANEL})?.context.path === path && ({PANEL}).context.isRead
 TRUSTED = f"""({PANEL}).content.widgets.every(
   each => each.model.type !== 'code' || each.model.trusted
 )"""
-CELLS = ".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook .jp-Cell"
 
 
 @pytest.fixture(scope="module")

@@ -110,22 +110,23 @@ TEXTS: dict[str, Callable[[str], str]] = {
 }
 
 
-@pytest.mark.parametrize("said", STRINGS.values(), ids=STRINGS)
 @pytest.mark.parametrize("place", TEXTS)
-def test_in_text(place: str, said: str) -> None:
-    shown = TEXTS[place](said)
-    bare = (
-        _COLOUR.sub("", shown).replace("\r", "")
-        if place in ("output", "an error of a magic's")
-        else shown
-    )
-    if place == "output":  # what turns the text around is harmless to a terminal, and is output
-        bare = re.sub("[\u200e\u200f\u202a-\u202e\u2066-\u2069]", "", bare)
-    assert not OBEYED.findall(bare), repr(shown)
-    if place == "the agent's log":
-        assert "\n" not in shown
-    if place != "a title":
-        shown.encode()
+def test_in_text(place: str, subtests: pytest.Subtests) -> None:
+    for what, said in STRINGS.items():
+        with subtests.test(what):
+            shown = TEXTS[place](said)
+            bare = (
+                _COLOUR.sub("", shown).replace("\r", "")
+                if place in ("output", "an error of a magic's")
+                else shown
+            )
+            if place == "output":  # what turns text around is harmless to a terminal, and is output
+                bare = re.sub("[\u200e\u200f\u202a-\u202e\u2066-\u2069]", "", bare)
+            assert not OBEYED.findall(bare), repr(shown)
+            if place == "the agent's log":
+                assert "\n" not in shown
+            if place != "a title":
+                shown.encode()
 
 
 class Inert(html.parser.HTMLParser):
@@ -152,32 +153,34 @@ PAGES: dict[str, Callable[[str], str]] = {
 }
 
 
-@pytest.mark.parametrize("said", STRINGS.values(), ids=STRINGS)
 @pytest.mark.parametrize("place", PAGES)
-def test_in_a_page(place: str, said: str) -> None:
-    markup = PAGES[place](said)
-    Inert(markup)
-    assert "\x1b" not in markup
+def test_in_a_page(place: str, subtests: pytest.Subtests) -> None:
+    for what, said in STRINGS.items():
+        with subtests.test(what):
+            markup = PAGES[place](said)
+            Inert(markup)
+            assert "\x1b" not in markup
 
 
 # --- objects and magics --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("said", STRINGS.values(), ids=STRINGS)
-def test_reprs_and_errors_of_objects(shell: Shell, web: str, said: str) -> None:
+def test_reprs_and_errors_of_objects(shell: Shell, web: str, subtests: pytest.Subtests) -> None:
     box: Container = shell["web"]
+    other: Container = shell.run("%tf_spawn --name db nginx")
     process = box.spawn_process("sleep 1")
     tunnel = box.attach_tunnel(80)
-    box._info = {**box._info, "name": "", "tag": said, "image": said}
-    process._info = {**process._info, "text": said}
-    process._text = said
-    for thing in (box, process, tunnel):
-        assert not OBEYED.findall(repr(thing)), repr(thing)
-        assert "\n" not in repr(thing)
-    other: Container = shell.run("%tf_spawn --name db nginx")
-    with pytest.raises(Misuse) as caught:
-        other.destroy_process(process)
-    assert not OBEYED.findall(str(caught.value))
+    for what, said in STRINGS.items():
+        with subtests.test(what):
+            box._info = {**box._info, "name": "", "tag": said, "image": said}
+            process._info = {**process._info, "text": said}
+            process._text = said
+            for thing in (box, process, tunnel):
+                assert not OBEYED.findall(repr(thing)), repr(thing)
+                assert "\n" not in repr(thing)
+            with pytest.raises(Misuse) as caught:
+                other.destroy_process(process)
+            assert not OBEYED.findall(str(caught.value))
 
 
 def test_what_is_completed_runs_nothing(shell: Shell, agent: ScriptedAgent, web: str) -> None:

@@ -10,9 +10,8 @@ from tfnz_notebook.errors import ImageNameInvalid
 SUM = "sha256:" + "ab" * 32
 
 
-@pytest.mark.parametrize(
-    ("text", "registry", "path", "tag", "digest"),
-    [
+def test_good(subtests: pytest.Subtests) -> None:
+    rows: list[tuple[str, str, str, str, str]] = [
         ("nginx", "", "nginx", "", ""),
         ("nginx:1.25", "", "nginx", "1.25", ""),
         ("team/nginx", "", "team/nginx", "", ""),
@@ -24,12 +23,17 @@ SUM = "sha256:" + "ab" * 32
         (f"a@{SUM}", "", "a", "", SUM),
         (f"r:1/a:t@{SUM}", "r:1", "a", "t", SUM),
         ("a__b/c-d.e", "", "a__b/c-d.e", "", ""),
-    ],
-)
-def test_good(text: str, registry: str, path: str, tag: str, digest: str) -> None:
-    name = names.parse(text)
-    assert (name.registry, name.path, name.tag, name.digest) == (registry, path, tag, digest)
-    assert name.repository == (f"{registry}/{path}" if registry else path)
+    ]
+    for text, registry, path, tag, digest in rows:
+        with subtests.test(repr(text)[:60]):
+            name = names.parse(text)
+            assert (name.registry, name.path, name.tag, name.digest) == (
+                registry,
+                path,
+                tag,
+                digest,
+            )
+            assert name.repository == (f"{registry}/{path}" if registry else path)
 
 
 def test_ids() -> None:
@@ -39,9 +43,8 @@ def test_ids() -> None:
     assert not names.is_id("nginx")
 
 
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
+def test_bad_says_why(subtests: pytest.Subtests) -> None:
+    rows: list[tuple[str, str]] = [
         ("", "empty"),
         ("a b", "spaces"),
         ("a\nb", "spaces or control"),
@@ -57,12 +60,12 @@ def test_ids() -> None:
         ("-a", "grammar"),
         ("../../etc/passwd", "grammar"),
         ("a:b:c", "grammar"),
-    ],
-)
-def test_bad_says_why(text: str, why: str) -> None:
-    with pytest.raises(ImageNameInvalid, match=why) as caught:
-        names.parse(text)
-    assert isinstance(caught.value, ValueError)
+    ]
+    for text, why in rows:
+        with subtests.test(repr(text)[:60]):
+            with pytest.raises(ImageNameInvalid, match=why) as caught:
+                names.parse(text)
+            assert isinstance(caught.value, ValueError)
 
 
 def test_no_string() -> None:

@@ -23,21 +23,28 @@ def refused(kind: type[TfnzError], function: Any, *given: Any, **named: Any) -> 
     return str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["nginx", "debian:12", "library/nginx", "ghcr.io/a/b-c_d:1.0", "localhost:5000/x", "a--b",
-     "localhost/x:T", "nginx@sha256:" + "a" * 64, "sha256:" + "0" * 12],
-)  # fmt: skip
-def test_image_names(name: str) -> None:
-    assert arguments.image(name) == name
+def test_image_names(subtests: pytest.Subtests) -> None:
+    rows: list[str] = [
+        "nginx",
+        "debian:12",
+        "library/nginx",
+        "ghcr.io/a/b-c_d:1.0",
+        "localhost:5000/x",
+        "a--b",
+        "localhost/x:T",
+        "nginx@sha256:" + "a" * 64,
+        "sha256:" + "0" * 12,
+    ]
+    for name in rows:
+        with subtests.test(repr(name)[:60]):
+            assert arguments.image(name) == name
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["", " ", "Nginx", "nginx:", "a b", "-x", "a//b", "a\0", "../x", "x" * 5000],
-)
-def test_malformed_image_names(name: str) -> None:
-    refused(ImageNameInvalid, arguments.image, name)
+def test_malformed_image_names(subtests: pytest.Subtests) -> None:
+    rows: list[str] = ["", " ", "Nginx", "nginx:", "a b", "-x", "a//b", "a\0", "../x", "x" * 5000]
+    for name in rows:
+        with subtests.test(repr(name)[:60]):
+            refused(ImageNameInvalid, arguments.image, name)
 
 
 def test_an_image_that_is_no_text() -> None:
@@ -51,26 +58,48 @@ def test_env_is_a_dict_or_pairs() -> None:
     assert arguments.environment("x", None) == {}
 
 
-@pytest.mark.parametrize(
-    "env", ["A=1", ["A=1"], [("A",)], {"A=B": "1"}, {"": "1"}, {1: "1"}, {"A": None}, {"A": b"1"},
-            3, {"A": "\0"}, {"A": True}, [("A", "b", "c")]],
-)  # fmt: skip
-def test_env_that_is_no_pairs(env: object) -> None:
-    refused(Misuse, arguments.environment, "spawn a process", env)
+def test_env_that_is_no_pairs(subtests: pytest.Subtests) -> None:
+    rows: list[object] = [
+        "A=1",
+        ["A=1"],
+        [("A",)],
+        {"A=B": "1"},
+        {"": "1"},
+        {1: "1"},
+        {"A": None},
+        {"A": b"1"},
+        3,
+        {"A": "\0"},
+        {"A": True},
+        {"A": ["b"]},
+        [("A", "b", "c")],
+    ]
+    for env in rows:
+        with subtests.test(repr(env)[:60]):
+            refused(Misuse, arguments.environment, "spawn a process", env)
 
 
-@pytest.mark.parametrize(
-    ("given", "size"),
-    [(None, None), (1 << 20, 1 << 20), ("512m", 512 << 20), ("2 GiB", 2 << 30), ("1.5g", 3 << 29),
-     ("1048576", 1 << 20), ("64MB", 64 << 20), ("1024k", 1 << 20)],
-)  # fmt: skip
-def test_memory(given: Any, size: int | None) -> None:
-    assert arguments.memory(given) == size
+def test_memory(subtests: pytest.Subtests) -> None:
+    rows: list[tuple[Any, int | None]] = [
+        (None, None),
+        (1 << 20, 1 << 20),
+        ("512m", 512 << 20),
+        ("2 GiB", 2 << 30),
+        ("1.5g", 3 << 29),
+        ("1048576", 1 << 20),
+        ("64MB", 64 << 20),
+        ("1024k", 1 << 20),
+    ]
+    for given, size in rows:
+        with subtests.test(repr(given)[:60]):
+            assert arguments.memory(given) == size
 
 
-@pytest.mark.parametrize("given", ["lots", "", "-1m", 0, -5, 1.5, True, "1q", [1]])
-def test_memory_that_is_none(given: object) -> None:
-    refused(Misuse, arguments.memory, given)
+def test_memory_that_is_none(subtests: pytest.Subtests) -> None:
+    rows: list[object] = ["lots", "", "-1m", 0, -5, 1.5, True, "1q", [1]]
+    for given in rows:
+        with subtests.test(repr(given)[:60]):
+            refused(Misuse, arguments.memory, given)
 
 
 def test_a_string_is_for_the_shell_and_a_list_is_not() -> None:
@@ -79,34 +108,52 @@ def test_a_string_is_for_the_shell_and_a_list_is_not() -> None:
     assert arguments.argv("x", (PurePosixPath("/bin/ls"), "")) == (["/bin/ls", ""], "/bin/ls ''")
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["", "  ", [], [""], ["ls", 1], b"ls", {"a": 1}, None, 5, "a\0b", ["a\0"], ["x"] * 5000],
-)
-def test_commands_that_are_none(command: object) -> None:
-    refused(Misuse, arguments.argv, "spawn a process", command)
+def test_commands_that_are_none(subtests: pytest.Subtests) -> None:
+    rows: list[object] = [
+        "",
+        "  ",
+        [],
+        [""],
+        ["ls", 1],
+        b"ls",
+        {"a": 1},
+        None,
+        5,
+        "a\0b",
+        ["a\0"],
+        ["x"] * 5000,
+    ]
+    for command in rows:
+        with subtests.test(repr(command)[:60]):
+            refused(Misuse, arguments.argv, "spawn a process", command)
 
 
-@pytest.mark.parametrize("port", [0, -1, 65536, "80", 80.0, None, True])
-def test_ports_out_of_range(port: object) -> None:
-    refused(Misuse, arguments.port, "attach a tunnel", port)
+def test_ports_out_of_range(subtests: pytest.Subtests) -> None:
+    rows: list[object] = [0, -1, 65536, 1 << 40, "80", 80.0, None, True]
+    for port in rows:
+        with subtests.test(repr(port)[:60]):
+            refused(Misuse, arguments.port, "attach a tunnel", port)
 
 
-@pytest.mark.parametrize("size", [None, 24, (24,), (0, 80), (24, 10000), ("24", 80), "24x80"])
-def test_sizes_that_are_none(size: object) -> None:
-    refused(Misuse, arguments.size, "resize", size)
+def test_sizes_that_are_none(subtests: pytest.Subtests) -> None:
+    rows: list[object] = [None, 24, (24,), (0, 80), (24, 10000), ("24", 80), "24x80"]
+    for size in rows:
+        with subtests.test(repr(size)[:60]):
+            refused(Misuse, arguments.size, "resize", size)
 
 
-@pytest.mark.parametrize("value", [-1, "5", True, float("nan"), float("inf"), [5]])
-def test_durations_that_are_none(value: object) -> None:
-    refused(Misuse, arguments.seconds, "wait", "timeout", value)
+def test_durations_that_are_none(subtests: pytest.Subtests) -> None:
+    rows: list[object] = [-1, "5", True, float("nan"), float("inf"), [5]]
+    for value in rows:
+        with subtests.test(repr(value)[:60]):
+            refused(Misuse, arguments.seconds, "wait", "timeout", value)
 
 
-@pytest.mark.parametrize(
-    "path", ["x", "./x", "../x", "", "/a/../b", "/..", "/a\0", "/" + "x" * 5000]
-)
-def test_paths_that_lead_elsewhere(path: str) -> None:
-    refused(FileError, arguments.path, "put", path)
+def test_paths_that_lead_elsewhere(subtests: pytest.Subtests) -> None:
+    rows: list[str] = ["x", "./x", "../x", "", "/a/../b", "/..", "/a\0", "/" + "x" * 5000]
+    for path in rows:
+        with subtests.test(repr(path)[:60]):
+            refused(FileError, arguments.path, "put", path)
 
 
 def test_paths() -> None:
@@ -122,11 +169,13 @@ def test_pre_boot_files() -> None:
     assert arguments.files(None) == {}
 
 
-@pytest.mark.parametrize(
-    ("files", "kind"),
-    [
+def test_pre_boot_files_that_are_none(subtests: pytest.Subtests) -> None:
+    rows: list[tuple[object, type[TfnzError]]] = [
         ([("/a", [b"1"])], Misuse),
         ([(["/a"], b"1")], Misuse),
+        ([["/a"], b"1"], Misuse),
+        ({"/a": None}, Misuse),
+        (7, Misuse),
         ([("/a", b"1", b"2")], Misuse),
         (["/a"], Misuse),
         ("/a", Misuse),
@@ -134,10 +183,10 @@ def test_pre_boot_files() -> None:
         ([("a", b"1")], FileError),
         ([("../a", b"1")], FileError),
         ([("/a", bytes(64 << 20))], Misuse),
-    ],
-)
-def test_pre_boot_files_that_are_none(files: object, kind: type[TfnzError]) -> None:
-    refused(kind, arguments.files, files)
+    ]
+    for files, kind in rows:
+        with subtests.test(repr(files)[:60]):
+            refused(kind, arguments.files, files)
 
 
 def test_volumes() -> None:
@@ -153,9 +202,8 @@ def test_volumes() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("volumes", "kind"),
-    [
+def test_volumes_that_are_none(subtests: pytest.Subtests) -> None:
+    rows: list[tuple[object, type[TfnzError]]] = [
         (["/a"], Misuse),
         ({"/a": "/b"}, Misuse),
         ([("data", "/b")], Misuse),
@@ -163,10 +211,10 @@ def test_volumes() -> None:
         ([("/a", "/b", "w")], Misuse),
         ([("/a",)], Misuse),
         (5, Misuse),
-    ],
-)
-def test_volumes_that_are_none(volumes: object, kind: type[TfnzError]) -> None:
-    refused(kind, arguments.volumes, volumes)
+    ]
+    for volumes, kind in rows:
+        with subtests.test(repr(volumes)[:60]):
+            refused(kind, arguments.volumes, volumes)
 
 
 def test_signals() -> None:
@@ -188,9 +236,8 @@ def test_what_to_put(tmp_path: Path) -> None:
     refused(Misuse, arguments.contents, "put", 5)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
+def test_container_options_that_are_none(subtests: pytest.Subtests) -> None:
+    rows: list[dict[str, Any]] = [
         {"cpu": 0},
         {"cpu": "1"},
         {"pids": 0},
@@ -212,10 +259,12 @@ def test_what_to_put(tmp_path: Path) -> None:
         {"capabilities": ["CAP_CAP_KILL"]},
         {"capabilities": ["KILL\n"]},
         {"capabilities": [12]},
-    ],
-)
-def test_container_options_that_are_none(options: dict[str, Any]) -> None:
-    refused(Misuse, container_spec, "nginx", options)
+        {"memory": "lots"},
+        {"memory": 1},
+    ]
+    for options in rows:
+        with subtests.test(repr(options)[:60]):
+            refused(Misuse, container_spec, "nginx", options)
 
 
 def test_a_whole_spec() -> None:
@@ -269,14 +318,15 @@ def test_a_whole_spec() -> None:
 async def _coroutine(process: object, data: bytes) -> None: ...
 
 
-@pytest.mark.parametrize("function", [5, "f", _coroutine])
-def test_callbacks_that_are_none(function: object) -> None:
-    refused(Misuse, follow.callback, "spawn a process", "data_callback", function)
+def test_callbacks_that_are_none(subtests: pytest.Subtests) -> None:
+    rows: list[object] = [5, "f", _coroutine]
+    for function in rows:
+        with subtests.test(repr(function)[:60]):
+            refused(Misuse, follow.callback, "spawn a process", "data_callback", function)
 
 
-@pytest.mark.parametrize(
-    ("function", "takes"),
-    [
+def test_who_wants_the_return_code(subtests: pytest.Subtests) -> None:
+    rows: list[tuple[Any, bool]] = [
         (lambda process: 0, False),
         (lambda process, returncode: 0, True),
         (lambda process, code: 0, True),
@@ -287,7 +337,7 @@ def test_callbacks_that_are_none(function: object) -> None:
         (lambda process, *, keyword=1: 0, False),
         (print, True),
         ([].append, False),
-    ],
-)
-def test_who_wants_the_return_code(function: Any, takes: bool) -> None:
-    assert follow.takes_returncode(function) is takes
+    ]
+    for function, takes in rows:
+        with subtests.test(repr(function)[:60]):
+            assert follow.takes_returncode(function) is takes

@@ -1,0 +1,61 @@
+"""The runner of the tests: what gets a second look, and what is said of it."""
+
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SPREAD: Callable[..., Any] = runpy.run_path(str(ROOT / ".ci" / "spread.py"))["main"]
+#: Fails as often as a file says, which is how a test of load behaves.
+FLAKY = """
+import pathlib, pytest
+@pytest.mark.parametrize("number", range({count}))
+def test_flaky(number, request):
+    times = pathlib.Path(__file__).with_name(f"{{number}}.txt")
+    left = int(times.read_text()) if times.exists() else {fails}
+    times.write_text(str(left - 1))
+    print("what it saw")
+    assert left <= 0, "the machine was busy"
+def test_right(): pass
+"""
+
+
+@pytest.fixture
+def spread(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Runs so many tests that fail so often; the exit code, and all that was said."""
+
+    def run(**flaky: int) -> tuple[int, str]:
+        (tmp_path / "pytest.ini").write_text("[pytest]\n")
+        (tmp_path / "test_flaky.py").write_text(FLAKY.format(**flaky))
+        code = SPREAD(["-n", "1", str(tmp_path)], build=tmp_path / "build")
+        return code, capfd.readouterr().out
+
+    return run
+
+
+def noted(tmp_path: Path) -> list[str]:
+    path = tmp_path / "build" / "right-only-alone.txt"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def test_what_is_right_alone_is_told_whole(
+    spread: Callable[..., tuple[int, str]], tmp_path: Path
+) -> None:
+    code, said = spread(count=3, fails=1)
+    assert code == 0
+    assert noted(tmp_path) == [f"test_flaky.py::test_flaky[{number}]" for number in range(3)]
+    end = said[said.index("Right only alone") :]
+    assert end.count("AssertionError: the machine was busy") >= 3 and "what it saw" in end
+
+
+@pytest.mark.parametrize("flaky", [{"count": 1, "fails": 2}, {"count": 4, "fails": 1}], ids=str)
+def test_what_is_wrong_alone_too_and_a_fourth_fail(
+    spread: Callable[..., tuple[int, str]], tmp_path: Path, flaky: dict[str, int]
+) -> None:
+    code, said = spread(**flaky)
+    assert code == 1 and "Right only alone" not in said
+    assert ("Once more, alone" in said) == (flaky["count"] == 1)
+    assert noted(tmp_path) == []
