@@ -119,7 +119,7 @@ def test_typing_signals_and_sizes(box: Container) -> None:
     view.until(lambda: view.info["columns"] == 120)
     view.type(b"hello\n")
     view.until(lambda: b"got hello\r\n40 120" in view.streams[1])
-    assert view.acks == [6]
+    view.until(lambda: view.acks == [6])
     view.say("signal", signal="NOSUCH")
     view.until(lambda: view.errors)
     assert "NOSUCH" in view.errors[0]
