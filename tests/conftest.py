@@ -19,6 +19,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 #: The rooms by how long their tests take: at the end of a parallel run short ones are left, and no
 #: worker waits for another.
 ROOMS = ("notebooks", "faults", "browser", "integration", "contract", "security", "guest", "unit")
+#: Whose tests share what is there once: a second set of engines.
+WHOLE = "faults/test_engine_restart.py"
+#: Whose tests share nothing, and each of them takes its time.
+SINGLE = "notebooks/test_notebooks.py"
 #: Words in a test's parameters that say where it runs: an engine, a kind of Jupyter server.
 PLACE = re.compile(r"\b(?:host|podman|docker|lab|notebook|comm|direct)\b")
 
@@ -34,7 +38,9 @@ class Together(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         file, _, test = nodeid.partition("::")
-        if "/notebooks/test_notebooks" in file:  # each takes its time, and shares nothing
+        if file.endswith(WHOLE):
+            return file
+        if file.endswith(SINGLE):
             return nodeid
         return f"{file} {' '.join(PLACE.findall(test.partition('[')[2]))}"
 

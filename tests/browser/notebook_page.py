@@ -285,7 +285,8 @@ class NotebookPage:
 
     def leave(self) -> Tab | None:
         """The notebook is closed; the tab, if it is Lab's and as it was."""
-        if not self.tab.lab or self._tampered or self.page.locator(".jp-Dialog").count():
+        asks = self.page.locator(".jp-Dialog").count()
+        if not self.tab.lab or self._tampered or asks or self.page.evaluate("window.tfnzCut"):
             self.close()
             return None
         if self._dark:
@@ -327,7 +328,6 @@ class NotebookPage:
 
     def cut_direct(self) -> None:
         """Close the page's sockets to our server extension, and let none be opened again."""
-        self._tampered = True
         cut = self.page.evaluate(CUT)
         assert cut, "no view went directly"
 
