@@ -4,12 +4,13 @@ import random
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import msgpack
 import pytest
-import zmq
 from integration.polling import Clock, until
 from integration.world import World
+from words import Words
 
 from tfnz_notebook._wire import link
 from tfnz_notebook.container import Container
@@ -22,11 +23,14 @@ def hello(**changes: object) -> bytes:
     return bytes(msgpack.packb([0, 1, "hello", body]))
 
 
+#: ZeroMQ's greeting, as from a kernel of 0.1.
+ZMTP: Final = b"\xff" + bytes(7) + b"\x01\x7f\x03"
+
 #: What a kernel may send first, wrong in every way but one.
 MESSAGES: dict[str, list[bytes]] = {
     "nothing": [b""],
     "noise": [random.Random(20).randbytes(100_000)],
-    "three parts": [hello(), b"", b""],
+    "what 0.1 spoke": [],
     "not a list": [bytes(msgpack.packb({"hello": 1}))],
     "unknown kind": [bytes(msgpack.packb([9, 1, "hello", {}]))],
     "unknown name": [bytes(msgpack.packb([0, 1, "rm -rf", {}]))],
@@ -53,12 +57,13 @@ def test_a_kernel_that_speaks_garbage(
 def answered_with_an_error(world: World, where: str, box: Container, kind: str) -> None:
     pid = world.agents()[where]
     process = box.spawn_process("cat")
-    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
-        dealer.linger = 0
-        dealer.connect(f"ipc://{world.socket(where)}")
-        dealer.send_multipart(MESSAGES[kind])
-        assert dealer.poll(5000), "it is answered"
-        answer, _, _, body = msgpack.unpackb(dealer.recv())
+    with Words(world.socket(where)) as kernel:
+        if MESSAGES[kind]:
+            kernel.say(*MESSAGES[kind])
+        else:
+            kernel.write(ZMTP)
+        (heard,) = kernel.hear() or ()
+        answer, _, _, body = msgpack.unpackb(heard)
         assert answer == 2, "with an error"
         assert "message" in body
     process.stdin(b"undisturbed\n")
@@ -68,13 +73,11 @@ def answered_with_an_error(world: World, where: str, box: Container, kind: str) 
 
 
 def test_a_kernel_that_turns_bad_later(world: World, where: str, box: Container) -> None:
-    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
-        dealer.linger = 0
-        dealer.connect(f"ipc://{world.socket(where)}")
-        dealer.send(hello())
+    with Words(world.socket(where)) as kernel:
+        kernel.say(hello())
         for kind in (1, 3):  # welcome, and what the session holds
-            assert dealer.poll(5000)
-            assert msgpack.unpackb(dealer.recv())[0] == kind
+            (heard,) = kernel.hear() or ()
+            assert msgpack.unpackb(heard)[0] == kind
         for number, (name, body) in enumerate(
             [
                 ("container.spawn", {"container": "x" * 32, "spec": {"image": 7, "volumes": [1]}}),
@@ -90,9 +93,9 @@ def test_a_kernel_that_turns_bad_later(world: World, where: str, box: Container)
             ],
             start=2,
         ):
-            dealer.send(bytes(msgpack.packb([0, number, name, body])))
-            assert dealer.poll(5000), name
-            assert msgpack.unpackb(dealer.recv())[0] == 2, f"{name} of another session is refused"
+            kernel.say(bytes(msgpack.packb([0, number, name, body])))
+            (heard,) = kernel.hear() or ()
+            assert msgpack.unpackb(heard)[0] == 2, f"{name} of another session is refused"
     assert box.run_process("echo fine").stdout == b"fine\n"
 
 

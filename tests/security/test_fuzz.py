@@ -7,6 +7,7 @@ real guest, which stay up.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Callable, Iterator
@@ -15,14 +16,14 @@ from typing import Any
 
 import msgpack
 import pytest
-import zmq
 from integration.world import World
 from security.liar import READY, Liar, hello, proc
+from words import Words
 
 from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire import link
 from tfnz_notebook._wire.guest import BYTES, FIELDS, FIXED, Tag, Type
-from tfnz_notebook._wire.operations import MAX_PAYLOAD, NOTES, OPERATIONS
+from tfnz_notebook._wire.operations import NOTES, OPERATIONS
 from tfnz_notebook.agent.container import transfers
 from tfnz_notebook.agent.container.dial import Dial
 from tfnz_notebook.agent.door.tickets import Tickets
@@ -264,20 +265,18 @@ def test_real_sockets_of_a_real_agent_and_a_real_guest(
 
         before = memory(pid)
         wrong = messages(dice, [box.id, cat.id, "", "x"])
-        with zmq.Context() as context:
-            for _ in range(SENT // 1000):
-                with context.socket(zmq.DEALER) as dealer:
-                    dealer.linger = 10_000
-                    dealer.connect(f"ipc://{world.socket(where)}")
-                    for _ in range(1000):
-                        dealer.send_multipart(next(wrong))
-                    assert dealer.poll(10_000), "it answers"
-        for parts in ([bytes(MAX_PAYLOAD + 1)], [b""] * 20_000):  # over the limits
-            with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
-                dealer.linger = 0
-                dealer.connect(f"ipc://{world.socket(where)}")
-                dealer.send_multipart(parts)
-                dealer.poll(1000)
+        for _ in range(SENT // 1000):
+            with Words(world.socket(where)) as kernel:
+                for _ in range(1000):
+                    header, *payload = next(wrong)
+                    kernel.say(header, *payload[:1])
+                assert kernel.hear(), "it answers"
+        for _ in range(SENT // 100):  # what is no message at all
+            with Words(world.socket(where)) as kernel, contextlib.suppress(ConnectionError):
+                kernel.write(dice.randbytes(dice.randrange(1, 20_000)))
+                kernel.write(b"\xff" * 8)  # over the limits
+                while kernel.hear():
+                    pass
         assert box.run_process(["/bin/echo", "fine"]).stdout == b"fine\n"
         assert memory(pid) < before + GROWTH
         log = (world.runtime / f"{world.agent(where)}.log").read_text()

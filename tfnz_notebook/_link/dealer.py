@@ -1,4 +1,4 @@
-"""A ZeroMQ DEALER on the I/O loop.
+"""A line to an agent on another machine: a ZeroMQ DEALER on the I/O loop.
 
 ZeroMQ's file descriptor is edge-triggered: it becomes readable when something happened, and stays
 silent about messages that are already there. Rule: after it woke us, receive until nothing is
@@ -19,7 +19,7 @@ from typing import Any, Final
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from tfnz_notebook._link.ends import Address, Place
+from tfnz_notebook._link.ends import Address
 
 #: Messages taken at once before other work of the loop gets its turn.
 BATCH: Final = 64
@@ -49,14 +49,6 @@ def _zmq() -> zmq.Context[Any]:
     return _context
 
 
-async def connect(
-    place: Place, received: Callable[[list[bytes]], None], ended: Callable[[str], None]
-) -> Dealer:
-    """A line to the agent of a place, which is looked for, and started, beside the loop."""
-    address = await asyncio.get_running_loop().run_in_executor(None, place.find)
-    return Dealer(address, received, ended)
-
-
 class Dealer:
     """One connection to one agent. ``ended`` is called once, with the reason, unless closed."""
 
@@ -74,16 +66,14 @@ class Dealer:
         socket.set(zmq.SNDHWM, 0)
         socket.set(zmq.RCVHWM, 0)
         socket.set(zmq.RECONNECT_IVL, -1)
-        if address.server_key:
-            socket.set(zmq.CURVE_SERVERKEY, address.server_key)
-            socket.set(zmq.CURVE_PUBLICKEY, address.public_key)
-            socket.set(zmq.CURVE_SECRETKEY, address.secret_key)
-        if not address.url.startswith("ipc:"):
-            socket.set(zmq.IPV6, 1)
-            socket.set(zmq.CONNECT_TIMEOUT, int(HANDSHAKE * 1000))
-            socket.set(zmq.HANDSHAKE_IVL, int(HANDSHAKE * 1000))
-            socket.set(zmq.HEARTBEAT_IVL, int(TCP_HEARTBEAT * 1000))
-            socket.set(zmq.HEARTBEAT_TIMEOUT, int(2 * TCP_HEARTBEAT * 1000))
+        socket.set(zmq.CURVE_SERVERKEY, address.server_key)
+        socket.set(zmq.CURVE_PUBLICKEY, address.public_key)
+        socket.set(zmq.CURVE_SECRETKEY, address.secret_key)
+        socket.set(zmq.IPV6, 1)
+        socket.set(zmq.CONNECT_TIMEOUT, int(HANDSHAKE * 1000))
+        socket.set(zmq.HANDSHAKE_IVL, int(HANDSHAKE * 1000))
+        socket.set(zmq.HEARTBEAT_IVL, int(TCP_HEARTBEAT * 1000))
+        socket.set(zmq.HEARTBEAT_TIMEOUT, int(2 * TCP_HEARTBEAT * 1000))
         self._monitor = socket.get_monitor_socket(sum(_ENDED))
         self._fd = socket.get(zmq.FD)
         self._monitor_fd = self._monitor.get(zmq.FD)

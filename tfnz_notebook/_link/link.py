@@ -27,6 +27,7 @@ from tfnz_notebook._link import hello
 from tfnz_notebook._link.ends import Connect, Line, Place, Sink
 from tfnz_notebook._link.faults import DISCONNECTED, FORKED, again
 from tfnz_notebook._link.known import Known, Listener
+from tfnz_notebook._link.line import connect as over_socket
 from tfnz_notebook._wire import link as wire
 from tfnz_notebook._wire.link import Kind, Message
 from tfnz_notebook._wire.operations import EVENTS, OPERATIONS, Again
@@ -71,12 +72,12 @@ class Link:
         """``viewer``: (process, ticket), for a link that may use that process and has no session.
 
         The process's listeners are then all there can be; they hear of its container's end, too.
-        ``connect`` makes its connections, else ZeroMQ; ``client`` is its id, else a random one.
+        ``connect`` makes its connections, else ``line``; ``client`` is its id, else a random one.
         """
         self.place = place
         self.viewer = viewer
         self.client = client or uuid.uuid4().hex
-        self._connect_to = connect
+        self._connect_to = connect or over_socket
         self.session = session
         self.durable = session is not None
         self.ttl = ttl
@@ -226,12 +227,6 @@ class Link:
             if self._line is line and self._open:
                 self._broke(reason)
 
-        if self._connect_to is None:
-            # ZeroMQ takes as long to import as everything else here; a script that never opens a
-            # location pays nothing for it.
-            from tfnz_notebook._link.dealer import connect
-
-            self._connect_to = connect
         line: Line | None = None
         line = self._line = await self._connect_to(self.place, self._received, ended)
         words = wire.request(next(self._idents), "hello", self._hello())

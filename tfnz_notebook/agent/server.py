@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 from tfnz_notebook import __version__
 from tfnz_notebook._wire import link
@@ -13,7 +13,6 @@ from tfnz_notebook._wire.link import Kind, Message
 from tfnz_notebook._wire.operations import OPERATIONS, Again
 from tfnz_notebook.agent.clients import Answer, Client, Viewer
 from tfnz_notebook.agent.container.container import Container
-from tfnz_notebook.agent.door.router import Router
 from tfnz_notebook.agent.door.tickets import Tickets
 from tfnz_notebook.agent.process.process import Process
 from tfnz_notebook.agent.sessions import Member, Sessions, session_name
@@ -24,6 +23,16 @@ from tfnz_notebook.errors import AgentError, ProtocolError, TfnzError, to_wire
 log = logging.getLogger(__name__)
 
 Operation = Callable[[Client, Message], Awaitable[Answer]]
+
+
+class Router(Protocol):
+    """The clients' connections, by their identities."""
+
+    def send(self, identity: bytes, parts: list[bytes]) -> bool:
+        """Queue a message; False if that client is not connected any more."""
+
+    def close(self) -> None:
+        """Receive no more; what is queued goes out."""
 
 
 class Server:
@@ -60,11 +69,12 @@ class Server:
             elif message.kind is Kind.REQUEST:
                 self._request(identity, message)
             else:
-                self._garbage(identity, ProtocolError(f"A kernel sent {message.kind.name}."))
+                self.garbage(identity, ProtocolError(f"A kernel sent {message.kind.name}."))
         except ProtocolError as error:
-            self._garbage(identity, error)
+            self.garbage(identity, error)
 
-    def _garbage(self, identity: bytes, error: ProtocolError) -> None:
+    def garbage(self, identity: bytes, error: ProtocolError) -> None:
+        """A client said what cannot be understood: it is told so, and forgotten."""
         self._said.warning("client %s: %s It is forgotten.", identity.hex()[:12], error)
         client = self.clients.get(identity)
         if client is not None:
@@ -103,8 +113,9 @@ class Server:
             log.exception("%s", message.name)
             answer = Message(Kind.ERROR, message.ident, message.name, to_wire(error))
         self.send(identity, answer)
-        if message.name == "hello" and answer.kind is Kind.REPLY:
-            self.clients[identity].begin()
+        client = self.clients.get(identity)
+        if client is not None and message.name == "hello" and answer.kind is Kind.REPLY:
+            client.begin()
 
     async def _hello(self, identity: bytes, message: Message) -> Answer:
         body = message.body
@@ -188,6 +199,11 @@ class Server:
     def send(self, identity: bytes, message: Message) -> bool:
         """Queue a message; False if the client is not connected."""
         return self.router is not None and self.router.send(identity, link.encode(message))
+
+    def lost(self, identity: bytes) -> None:
+        """A connection ended, with a word or without."""
+        if client := self.clients.get(identity):
+            self.forget(client)
 
     def forget(self, client: Client) -> None:
         """A client is gone without a word: its session waits for it."""

@@ -11,19 +11,14 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import urlsplit
-
-import zmq
+from typing import Final
 
 from tfnz_notebook import engines
 from tfnz_notebook._base import endpoints, paths, running
 from tfnz_notebook._base.endpoints import Target
 from tfnz_notebook._base.running import Agent, Claim
 from tfnz_notebook._wire.link import SESSION_GRACE
-from tfnz_notebook.agent.door import keys
-from tfnz_notebook.agent.door.admission import Door
-from tfnz_notebook.agent.door.router import Router
+from tfnz_notebook.agent.door.listener import Listener
 from tfnz_notebook.agent.door.tickets import Tickets, kept_secret
 from tfnz_notebook.agent.former import Former
 from tfnz_notebook.agent.operations import ANSWERS
@@ -32,7 +27,6 @@ from tfnz_notebook.agent.sessions import Sessions
 from tfnz_notebook.agent.world import now
 from tfnz_notebook.engines.base import Engine
 from tfnz_notebook.engines.launch.binary import locate
-from tfnz_notebook.errors import AgentError
 
 log = logging.getLogger(__name__)
 
@@ -98,46 +92,21 @@ class Service:
             tickets=Tickets(secret),
             about=dict(engine.about()),
         )
-        self._context: zmq.Context[Any] = zmq.Context(1)
-        self._door: Door | None = None
         self._stop = asyncio.Event()
 
     async def start(self) -> str:
         """Adopt what is there and listen; the address."""
         await self.sessions.adopt(self.server.container_changed, self.server.process_changed)
-        router = Router(self._context, self.server.incoming)
-        if self.options.bind is None:
-            # Connecting needs write permission on the socket's directory: 0700, see Options.
-            self._socket.unlink(missing_ok=True)
-            address = f"ipc://{self._socket}"
-        else:
-            address = self.options.bind
-            self._require_keys(router, address)
-        try:
-            router.socket.bind(address)
-        except zmq.ZMQError as error:
-            raise AgentError(f"Cannot listen on {address}: {error.strerror}.") from None
-        self.server.router = router
-        router.start()
-        return address
+        if self.options.bind is not None:
+            # Whoever stays on this machine needs no ZeroMQ, nor the time to load it.
+            from tfnz_notebook.agent.door.network import Network
 
-    def _require_keys(self, router: Router, address: str) -> None:
-        """Arm CURVE. Raises AgentError: without keys nothing is bound."""
-        if urlsplit(address).scheme != "tcp":
-            raise AgentError(f"Cannot listen on {address!r}: give tcp://host:port.")
-        folder = paths.configuration() / "authorized"
-        if not any(folder.glob("*.key")):
-            raise AgentError(
-                f"Cannot listen on {address}: nobody is authorized, and without keys anybody could "
-                "connect. Run 'tfnz-agent authorize KEY' with the public key of a client."
-            )
-        public, secret = keys.load(paths.configuration() / "server.key_secret")
-        if secret is None:
-            raise AgentError("Cannot listen: server.key_secret has no secret key.")
-        self._door = Door(self._context, router.socket, folder)
-        router.socket.curve_publickey = public
-        router.socket.curve_secretkey = secret
-        router.socket.curve_server = True
+            self.server.router = Network(self.options.bind, self.server.incoming)
+            return self.options.bind
+        listener = Listener(self.server.incoming, self.server.lost, self.server.garbage)
+        await listener.listen(self._socket)
+        self.server.router = listener
+        return f"ipc://{self._socket}"
 
     async def serve(self) -> None:
         """Collect garbage until told to stop, or idle for long enough."""
@@ -169,13 +138,10 @@ class Service:
 
     async def close(self) -> None:
         """Let go of everything; containers and their processes go on."""
-        if self._door is not None:
-            self._door.close()
         await self.server.close()
         self.sessions.close()
         if self._former is not None:
             self._former.sweep()
-        self._context.destroy(linger=500)
         if self.options.bind is None:
             self._socket.unlink(missing_ok=True)
 

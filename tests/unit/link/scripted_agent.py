@@ -1,4 +1,4 @@
-"""An agent that does what a test says: a ROUTER on a thread, logs in memory, no engine.
+"""An agent that does what a test says: a loop on a thread, logs in memory, no engine.
 
 It listens as ``podman`` in a runtime directory, where ``Location('podman')`` finds it by itself. A
 test may answer any operation itself (``agent.answers[name] = function``), write to a process's
@@ -8,7 +8,7 @@ any thread; everything else happens on the agent's own.
 
 from __future__ import annotations
 
-import itertools
+import asyncio
 import os
 import threading
 import time
@@ -16,16 +16,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
-
-import zmq
 
 from tfnz_notebook import __version__
 from tfnz_notebook._base import paths, proc
 from tfnz_notebook._base.running import Agent, Claim
 from tfnz_notebook._wire import link as wire
 from tfnz_notebook._wire.link import Kind, Message
+from tfnz_notebook.agent.door.listener import Listener
 from tfnz_notebook.errors import ContainerGone, ProcessGone, TfnzError, to_wire
 
 Answer = Callable[["ScriptedAgent", Message], Any]
@@ -111,15 +109,7 @@ class ScriptedAgent:
         self.numbers: dict[bytes, int] = {}
         #: Whether the end of a process brings what it wrote.
         self.says = False
-        self._context = zmq.Context()
-        self._tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._numbers = itertools.count()
-        self._wake_name = f"inproc://wake-{id(self)}"
-        self._wake_lock = threading.Lock()
-        self._woken = self._context.socket(zmq.PULL)
-        self._woken.bind(self._wake_name)
-        self._waker = self._context.socket(zmq.PUSH)
-        self._waker.connect(self._wake_name)
+        self._loop = asyncio.new_event_loop()
         self._open = True
         self._thread = threading.Thread(target=self._run, name="scripted-agent", daemon=True)
         self._listening = threading.Event()
@@ -131,9 +121,7 @@ class ScriptedAgent:
 
     def do(self, function: Callable[[], None]) -> None:
         """Run it on the agent's thread, soon."""
-        self._tasks.put(function)
-        with self._wake_lock:
-            self._waker.send(b"")
+        self._loop.call_soon_threadsafe(function)
 
     def write(self, process: str, data: bytes, stream: int = 1) -> None:
         """The process writes."""
@@ -176,7 +164,7 @@ class ScriptedAgent:
 
         def say() -> None:
             for identity in self.clients:
-                self._router.send_multipart([identity, *parts])
+                self._listener.send(identity, parts)
 
         self.do(say)
 
@@ -197,37 +185,25 @@ class ScriptedAgent:
     def close(self) -> None:
         """Stop listening, as an agent that is killed: nothing is said."""
         if self._open:
-            self.do(self._stop)
+            self._open = False
+            self.do(self._loop.stop)
             self._thread.join(10)
-            self._context.destroy(linger=0)
             self.path.unlink(missing_ok=True)
             self._claim.release()
 
     # -- on the agent's thread
 
-    def _stop(self) -> None:
-        self._open = False
-
     def _run(self) -> None:
-        self._router = self._context.socket(zmq.ROUTER)
-        self._router.set(zmq.SNDHWM, 0)
-        self._router.set(zmq.RCVHWM, 0)
-        self._router.bind(f"ipc://{self.path}")
+        self._listener = Listener(self._incoming, lambda _: None, lambda *_: None)
+        self._loop.run_until_complete(self._listener.listen(self.path))
         self._listening.set()
-        poller = zmq.Poller()
-        poller.register(self._router, zmq.POLLIN)
-        poller.register(self._woken, zmq.POLLIN)
-        while self._open:
-            for socket, _ in poller.poll():
-                if socket is self._woken:
-                    self._woken.recv()
-                    self._tasks.get()()
-                else:
-                    identity, *parts = self._router.recv_multipart()
-                    self._message(identity, wire.decode(parts))
-        self._router.close(0)
-        self._woken.close(0)
-        self._waker.close(0)
+        self._loop.run_forever()
+        self._listener.close()
+        self._loop.run_until_complete(asyncio.sleep(0))  # its connections close
+        self._loop.close()
+
+    def _incoming(self, identity: bytes, parts: list[bytes]) -> None:
+        self._message(identity, wire.decode(parts))
 
     def _message(self, identity: bytes, message: Message) -> None:
         self._identity = identity
@@ -258,7 +234,7 @@ class ScriptedAgent:
         self._pump()
 
     def _send(self, identity: bytes, message: Message) -> None:
-        self._router.send_multipart([identity, *wire.encode(message)])
+        self._listener.send(identity, wire.encode(message))
 
     def _tell(self, name: str, body: dict[str, Any], payload: bytes | None = None) -> None:
         for identity in self.clients:

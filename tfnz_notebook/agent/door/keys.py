@@ -15,8 +15,6 @@ import re
 import shutil
 from pathlib import Path
 
-import zmq.auth
-
 from tfnz_notebook._base import paths
 from tfnz_notebook.errors import AgentError
 
@@ -29,7 +27,9 @@ def generate(kind: str) -> Path:
     if not (where / f"{kind}.key_secret").exists():
         before = os.umask(0o077)
         try:
-            zmq.auth.create_certificates(where, kind)
+            from zmq.auth import create_certificates  # what else uses this needs no ZeroMQ
+
+            create_certificates(where, kind)
         finally:
             os.umask(before)
     return public
@@ -37,8 +37,10 @@ def generate(kind: str) -> Path:
 
 def load(path: Path) -> tuple[bytes, bytes | None]:
     """(public, secret) of a certificate file. Raises AgentError."""
+    from zmq.auth import load_certificate
+
     try:
-        return zmq.auth.load_certificate(path)
+        return load_certificate(path)
     except OSError:
         raise AgentError(
             f"Cannot read the key {path.name}: it is not in {path.parent}. "
