@@ -4,7 +4,6 @@ import random
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
 import msgpack
 import pytest
@@ -23,14 +22,10 @@ def hello(**changes: object) -> bytes:
     return bytes(msgpack.packb([0, 1, "hello", body]))
 
 
-#: ZeroMQ's greeting, as from a kernel of 0.1.
-ZMTP: Final = b"\xff" + bytes(7) + b"\x01\x7f\x03"
-
 #: What a kernel may send first, wrong in every way but one.
 MESSAGES: dict[str, list[bytes]] = {
     "nothing": [b""],
     "noise": [random.Random(20).randbytes(100_000)],
-    "what 0.1 spoke": [],
     "not a list": [bytes(msgpack.packb({"hello": 1}))],
     "unknown kind": [bytes(msgpack.packb([9, 1, "hello", {}]))],
     "unknown name": [bytes(msgpack.packb([0, 1, "rm -rf", {}]))],
@@ -58,10 +53,7 @@ def answered_with_an_error(world: World, where: str, box: Container, kind: str) 
     pid = world.agents()[where]
     process = box.spawn_process("cat")
     with Words(world.socket(where)) as kernel:
-        if MESSAGES[kind]:
-            kernel.say(*MESSAGES[kind])
-        else:
-            kernel.write(ZMTP)
+        kernel.say(*MESSAGES[kind])
         (heard,) = kernel.hear() or ()
         answer, _, _, body = msgpack.unpackb(heard)
         assert answer == 2, "with an error"

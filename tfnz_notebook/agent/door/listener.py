@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from tfnz_notebook._wire.stream import Messages, framed
+from tfnz_notebook.agent.door import earlier
 from tfnz_notebook.errors import AgentError, ProtocolError
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,10 @@ class _Connection(asyncio.BufferedProtocol):
         self._of = listener
         self._identity = identity
         self._messages = Messages()
+        self._room = self._messages.room
+        #: How it speaks; known with its first byte.
+        self._earlier: earlier.Frames | None = None
+        self._heard = False
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -88,11 +93,20 @@ class _Connection(asyncio.BufferedProtocol):
         self._of._connections[self._identity] = self  # noqa: SLF001  # the two are one
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # it takes what there is
-        return self._messages.room
+        self._room = self._messages.room
+        return self._room
 
     def buffer_updated(self, nbytes: int) -> None:
+        if not self._heard and self._room[0] == earlier.SIGNATURE and self._transport is not None:
+            self._earlier = earlier.Frames()
+            self._transport.write(earlier.GREETING)
+        self._heard = True
         try:
-            for parts in self._messages.filled(nbytes):
+            if self._earlier is None:
+                whole = self._messages.filled(nbytes)
+            else:
+                whole = self._earlier.feed(bytes(self._room[:nbytes]))
+            for parts in whole:
                 self._of._incoming(self._identity, parts)  # noqa: SLF001
         except ProtocolError as error:
             self._of._garbage(self._identity, error)  # noqa: SLF001
@@ -105,7 +119,7 @@ class _Connection(asyncio.BufferedProtocol):
     def send(self, parts: list[bytes]) -> bool:
         if self._transport is None or self._transport.is_closing():
             return False
-        for piece in framed(parts):
+        for piece in framed(parts) if self._earlier is None else [earlier.framed(parts)]:
             self._transport.write(piece)
         return True
 
