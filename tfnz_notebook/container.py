@@ -220,12 +220,30 @@ class Container(Block, Processes, Files, Ports):
         await self._link.request(operation, {"container": self._id, "other": other._id})
 
     @face
+    async def pause(self) -> None:
+        """Have the engine stop all that runs in it, until :meth:`unpause`.
+
+        Calls that need it raise ContainerPaused meanwhile; those that wait, go on waiting. Raises
+        EngineError where the engine cannot (``host``).
+        """
+        await self._running("pause")
+        await self._link.request("container.pause", {"container": self._id})
+
+    @face
+    async def unpause(self) -> None:
+        """Let it go on, whoever paused it."""
+        self._check("unpause")
+        await self._link.request("container.unpause", {"container": self._id})
+
+    @face
     async def reboot(self, reset_filesystem: bool = False) -> Container:
         """Stop it and start it again (20ft); ``reset_filesystem``: from the image, as if new.
 
-        Its processes end; tunnels stay. The main process's log begins anew.
+        Its processes end; tunnels stay. The main process's log begins anew. One that has exited is
+        started again. Where that fails nothing is deleted: it has exited, and may be rebooted later.
         """
-        await self._running("reboot")
+        if self.state != "exited":
+            await self._running("reboot")
         body = {"container": self._id, "reset_filesystem": bool(reset_filesystem)}
         await self._link.request("container.reboot", body)
         await self._running("reboot")

@@ -15,6 +15,8 @@
     ├── ContainerError
     │   ├── ContainerFailed           never became ready (the tail of its log inside)
     │   ├── ContainerGone             destroyed; also ValueError
+    │   ├── ContainerPaused           its engine has stopped it for a while; unpause() it
+    │   ├── ContainerUnresponsive     it runs, and its guest does not answer
     │   └── OutOfMemory               the engine killed it for its memory limit
     ├── ProcessError
     │   ├── CommandNotFound           127; also ValueError
@@ -114,6 +116,14 @@ class ContainerFailed(ContainerError):
 
 class ContainerGone(ContainerError, ValueError):
     """It was destroyed, or has exited: nothing can be done in it any more."""
+
+
+class ContainerPaused(ContainerError):
+    """Its engine has stopped all that runs in it, until somebody unpauses it."""
+
+
+class ContainerUnresponsive(ContainerError):
+    """It runs, and its guest does not answer: stopped, overwhelmed, or hostile."""
 
 
 class OutOfMemory(ContainerError):

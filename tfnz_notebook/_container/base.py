@@ -13,6 +13,7 @@ from tfnz_notebook._calls.changes import Changes
 from tfnz_notebook._calls.faces import Closed
 from tfnz_notebook._calls.follow import Data
 from tfnz_notebook._link import patience
+from tfnz_notebook._link.known import COMING
 from tfnz_notebook._link.reader import read
 from tfnz_notebook.errors import (
     ContainerError,
@@ -119,11 +120,11 @@ class Base(metaclass=Closed):
             return
         self._info = {**self._info, "state": "destroyed"} if info is None else info
         state = self.state
-        if state not in ("pulling", "creating", "starting"):
+        if state not in COMING:
             self._asked = None
-        if state == "starting" and before in ("running", "exited"):
+        if state == "starting" and before not in COMING:
             self._reset_main()
-        if state in ("running", "exited"):
+        if state not in (*COMING, "failed", "destroyed"):
             self._read_main()
         if state in ("exited", "failed", "destroyed"):
             self._over(state, known=info is not None)
@@ -214,13 +215,10 @@ class Base(metaclass=Closed):
         )
 
     async def _running(self, doing: str, timeout: float | None = None) -> None:
-        if self.state not in ("running", "exited", "failed", "destroyed"):
+        if self.state in COMING:
             async with patience.moving(self._pulling):
                 await self._changes.until(
-                    lambda: (
-                        self.state in ("running", "exited", "failed", "destroyed")
-                        or self._link.over
-                    ),
+                    lambda: self.state not in COMING or self._link.over,
                     timeout,
                     lambda: WaitTimeout(
                         f"Cannot {doing}: the container {self._called} is still {self.state} "

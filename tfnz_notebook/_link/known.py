@@ -12,6 +12,8 @@ from typing import Any, Final
 Info = dict[str, Any]
 Listener = Callable[[Info | None], None]
 
+#: States of a container that has not been there yet; "starting" also is one that is rebooted.
+COMING: Final = frozenset({"pulling", "creating", "starting"})
 #: Processes of a container that ended and are still known.
 RECENT: Final = 3
 
@@ -71,7 +73,7 @@ class Known:
         if state == "destroyed":
             self._lose(ident)
         else:
-            if state == "starting" and before in ("running", "exited"):  # a reboot ends them all
+            if state == "starting" and before not in (None, *COMING):  # a reboot ends them all
                 self.processes.pop(ident, None)
                 self.ended.pop(ident, None)
             self.containers[ident] = info

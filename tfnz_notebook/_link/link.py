@@ -32,6 +32,7 @@ from tfnz_notebook._wire import link as wire
 from tfnz_notebook._wire.link import Kind, Message
 from tfnz_notebook._wire.operations import EVENTS, OPERATIONS, Again
 from tfnz_notebook.errors import (
+    ContainerUnresponsive,
     EngineGone,
     LinkClosed,
     NoEngine,
@@ -95,6 +96,7 @@ class Link:
         self._up = asyncio.Event()
         self._whole = asyncio.Event()  # the snapshot of this connection has come
         self._number = 0  # of the last change that was told
+        self._unsettled: list[str] = []  # processes of which a container that was not met decides
         self._queue, self._queued = asyncio.Lock(), 0  # who waits for it, first come first served
         self._heartbeat = wire.HEARTBEAT
         self._heard = 0.0
@@ -142,7 +144,13 @@ class Link:
         await self._whole.wait()
         info = self.known.process(ident)
         if info is None:
-            info = (await self._look([ident])).get(ident)
+            found, whole = await self._look([ident])
+            info = found.get(ident)
+            if info is None and not whole:
+                raise ContainerUnresponsive(
+                    "Cannot look at this process: it may be in a container whose guest does not "
+                    "answer the new agent. Try again when that container is running."
+                )
         if info is None:
             raise ProcessGone(
                 "Cannot use this process: its container was destroyed or rebooted. "
@@ -356,6 +364,8 @@ class Link:
             self.known.process_is(body["info"], body.get("said"))
         elif self.viewer is None:
             self.known.container_is(body["info"])
+            if self._unsettled and body["info"].get("met"):
+                self.background(self._settle_processes(self._unsettled))
         else:
             self.known.gone("process", self.viewer[0])
 
@@ -433,27 +443,33 @@ class Link:
         for ident in containers:
             if ident not in asked["container"]:
                 self.known.gone("container", ident)
-        left = [ident for ident in processes if ident not in asked["process"]]
-        for at in range(0, len(left), ASKED):
-            found = await self._look(left[at : at + ASKED])
-            for ident in left[at : at + ASKED]:
-                if ident in found:
-                    self.known.process_is(found[ident])
-                else:
-                    self.known.gone("process", ident)
+        await self._settle_processes([each for each in processes if each not in asked["process"]])
         if self._line is line:
             self._whole.set()
+
+    async def _settle_processes(self, idents: list[str]) -> None:
+        self._unsettled = []
+        for at in range(0, len(idents), ASKED):
+            found, whole = await self._look(idents[at : at + ASKED])
+            for ident in idents[at : at + ASKED]:
+                if ident in found:
+                    self.known.process_is(found[ident])
+                elif whole:
+                    self.known.gone("process", ident)
+                else:
+                    self._unsettled.append(ident)
 
     def _asked_for(self, name: str) -> set[str]:
         """What is being made, and said again: no snapshot can name it yet."""
         pending = (message for message, _ in self._pending.values())
         return {message.body[name] for message in pending if message.name == f"{name}.spawn"}
 
-    async def _look(self, processes: list[str]) -> dict[str, dict[str, Any]]:
+    async def _look(self, processes: list[str]) -> tuple[dict[str, dict[str, Any]], bool]:
+        """What the agent knows of them; whether the others are gone."""
         if self.viewer is not None:
-            return {}  # its snapshot has all that it may know
-        told = (await self.request("process.info", {"processes": processes})).body["processes"]
-        return {str(info["process"]): info for info in told}
+            return {}, True  # its snapshot has all that it may know
+        told = (await self.request("process.info", {"processes": processes})).body
+        return {str(info["process"]): info for info in told["processes"]}, bool(told["all"])
 
     def _end(self, error: TfnzError) -> None:
         self._over = error

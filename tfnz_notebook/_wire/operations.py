@@ -148,6 +148,8 @@ _ROWS: Final = (
     Operation(
         "container.stats", "measure the container", Scope.CONTAINER, _CONTAINER, reply=("sample",)
     ),
+    Operation("container.pause", "pause the container", Scope.CONTAINER, _CONTAINER),
+    Operation("container.unpause", "unpause the container", Scope.CONTAINER, _CONTAINER),
     Operation(
         "container.reboot",
         "reboot the container",
@@ -209,13 +211,14 @@ _ROWS: Final = (
         {**_CONTAINER, "after": _OPTIONAL_ID},
         reply=("processes", "more"),
     ),
-    # Of those that are known; a kernel that was away asks for what no snapshot named.
+    # Of those that are known; a kernel that was away asks for what no snapshot named. ``all``: the
+    # others are gone; not so while a container has not been met.
     Operation(
         "process.info",
         "look at processes",
         Scope.SESSION,
         {"processes": Field(list, limit=256, of=str)},
-        reply=("processes",),
+        reply=("processes", "all"),
     ),
     Operation(
         "process.ticket", "view the process", Scope.PROCESS, _PROCESS, reply=("ticket", "agent")
@@ -371,7 +374,7 @@ EVENTS: Final[Mapping[str, Shape]] = {
         "ended": _MAP,
         "more": Field(bool),
     },
-    # state: pulling | creating | starting | running | exited | failed | destroyed.
+    # state: as in agent/container/states.py. ``met``: what runs in it is known, and was told.
     "container": {"container": _ID, "info": _MAP, "number": _NUMBER},
     # One was started, by another client; has exited ('returncode'); or, with 'ended', all it had
     # written is in the log. ``said`` is that: [stdout, stderr], see process.spawn.

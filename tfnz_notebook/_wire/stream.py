@@ -1,8 +1,8 @@
 """Messages on a stream of bytes: what the socket of an agent on this machine carries.
 
-Two lengths of 32 bits, big-endian, before each message: of its header, and of its payload plus one,
-or 0 for none. So the first byte is 0, which tells it from ZeroMQ's, as kernels of 0.1 speak it. What
-comes over TCP is framed, and encrypted, by ZeroMQ.
+Two lengths of 32 bits, big-endian, before each message: of its header, and of its payload plus one
+or 0 for none. So the first byte is 0, which tells it from what kernels of 0.1 speak: ZeroMQ. That
+frames, and encrypts, what comes over TCP.
 """
 
 from __future__ import annotations

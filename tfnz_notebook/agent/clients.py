@@ -112,9 +112,9 @@ class Client:
         """The container the message names. Raises ContainerGone."""
         return self.sessions.container(self.session, message.body["container"])
 
-    def process(self, message: Message) -> Process:
-        """The process the message names. Raises ProcessGone."""
-        return self.sessions.process(self.session, message.body["process"])
+    async def process(self, message: Message) -> tuple[Container, Process]:
+        """The process the message names, and where it is. Raises ProcessGone."""
+        return await self.sessions.process(self.session, message.body["process"])
 
     def open_log(
         self,
@@ -197,9 +197,9 @@ class Viewer(Client):
         """Whether it vanished without a word; a reader of its might hold the process back."""
         return now() - self._heard > link.SILENCE * link.HEARTBEAT
 
-    def process(self, message: Message) -> Process:
+    async def process(self, message: Message) -> tuple[Container, Process]:
         """The process the message names, in whichever session. Raises ProcessGone."""
-        return self.sessions.anywhere(message.body["process"])[1]
+        return self.sessions.anywhere(message.body["process"])
 
     def hears(self, container: Container, process: Process | None) -> bool:
         """Of its process; of the container only what ends the process for good, as the last."""

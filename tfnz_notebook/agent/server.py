@@ -131,7 +131,7 @@ class Server:
         known = False
         client: Client
         if body.get("viewer"):
-            client = self._viewer(identity, body)
+            client = await self._viewer(identity, body)
         else:
             name = session_name(body.get("session")) or f"s-{body['client'][:16]}"
             known = self.sessions.get(name) is not None
@@ -160,13 +160,13 @@ class Server:
         session = self.sessions.join(name, member, bool(body.get("durable")), body.get("ttl"))
         return Client(self, identity, session, body["client"])
 
-    def _viewer(self, identity: bytes, body: dict[str, Any]) -> Viewer:
+    async def _viewer(self, identity: bytes, body: dict[str, Any]) -> Viewer:
         process = body.get("process") or ""
         if not self.tickets.good(process, body.get("ticket") or ""):
             raise AgentError(
                 "Cannot view the process: the ticket is not one for it. Run its cell again."
             )
-        container, found = self.sessions.anywhere(process)
+        container, found = await self.sessions.viewed(process)
         return Viewer(self, identity, container, found, body["client"])
 
     def _note(self, identity: bytes, message: Message) -> None:

@@ -1,4 +1,4 @@
-"""One agent's life: claim what it owns, open the engine, adopt, serve, collect, end when idle."""
+"""One agent's life: claim what it owns, open the engine, listen, adopt, collect, end when idle."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Service:
         self._stop = asyncio.Event()
 
     async def start(self) -> str:
-        """Adopt what is there and listen; the address."""
+        """Know what is there, and listen; the address. What is there is met meanwhile."""
         await self.sessions.adopt(self.server.container_changed, self.server.process_changed)
         if self.options.bind is not None:
             # Whoever stays on this machine needs no ZeroMQ, nor the time to load it.

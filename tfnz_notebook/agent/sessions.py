@@ -9,8 +9,10 @@ Volumes are never collected.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from tfnz_notebook._wire.link import SESSION_GRACE
 from tfnz_notebook.agent.container import labels
 from tfnz_notebook.agent.container.container import Container
 from tfnz_notebook.agent.container.neighbours import Neighbours
+from tfnz_notebook.agent.disk import Disk
 from tfnz_notebook.agent.former import Former
 from tfnz_notebook.agent.process.process import Process
 from tfnz_notebook.agent.world import REAL, World, now
@@ -70,6 +73,41 @@ class Session:
         return self.ttl is not None and at - self.idle_since >= self.ttl
 
 
+class Kept:
+    """What durable sessions were told of their lives, for the next agent: one small file.
+
+    Labels on containers say what their session was told before they were made; this is newer.
+    """
+
+    def __init__(self, path: Path, disk: Disk) -> None:
+        self._path, self._disk = path, disk
+        self._before: dict[str, tuple[bool, float | None]] = {}
+
+    def read(self) -> dict[str, tuple[bool, float | None]]:
+        """By name: durable, seconds to live."""
+        try:
+            told = json.loads(self._disk.read(self._path))
+            self._before = {str(name): (bool(d), ttl) for name, (d, ttl) in told.items()}
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            log.warning("how long sessions last is lost: %s", error)
+        return self._before
+
+    def write(self, told: dict[str, tuple[bool, float | None]]) -> None:
+        """Have exactly that kept. A full disk costs the next agent that, no more."""
+        if told == self._before:
+            return
+        try:
+            if told:
+                self._disk.replace(self._path, json.dumps(told).encode())
+            else:
+                self._disk.remove(self._path)
+            self._before = told
+        except OSError as error:
+            log.warning("how long sessions last is not kept: %s", error)
+
+
 class Sessions:
     """Every session of this agent, and the one place that knows where a container is."""
 
@@ -91,6 +129,8 @@ class Sessions:
         self.grace = grace
         self.neighbours = Neighbours(engine, spool, world.disk)
         self._sessions: dict[str, Session] = {}
+        self._kept = Kept(spool.with_name(f"{spool.name}.sessions"), world.disk)
+        self._cleaning: asyncio.Task[None] | None = None
 
     # -- finding
 
@@ -118,6 +158,8 @@ class Sessions:
         elif durable:
             session.durable, session.ttl = True, ttl
         session.members[member.client] = member
+        if session.durable:
+            self._keep()
         return session
 
     def seen(self, session: Session, client: str) -> None:
@@ -136,13 +178,50 @@ class Sessions:
             )
         return found
 
-    def process(self, session: Session, ident: str) -> Process:
-        """A process of any container of the session. Raises ProcessGone."""
-        return self._process((session,), ident)[1]
+    async def process(self, session: Session, ident: str) -> tuple[Container, Process]:
+        """A process of any container of the session, and where it is. Raises ProcessGone.
+
+        What is known of one whose container was not met yet, that container decides.
+        """
+        return await self._looked((session,), ident)
+
+    async def viewed(self, ident: str) -> tuple[Container, Process]:
+        """A process of any session, for who has a ticket. Raises ProcessGone."""
+        return await self._looked(tuple(self), ident)
+
+    async def _looked(self, sessions: Collection[Session], ident: str) -> tuple[Container, Process]:
+        with contextlib.suppress(ProcessGone):
+            return self._process(sessions, ident)
+        unmet = [each for each in self._containers(sessions) if not each.met]
+        for container in unmet:
+            await container.looked.wait()
+        try:
+            return self._process(sessions, ident)
+        except ProcessGone:
+            for container in unmet:
+                container.check_met()
+            raise
+
+    async def known(self, session: Session, idents: Iterable[str]) -> tuple[list[Process], bool]:
+        """Those of the processes that are known; and whether that is all there are.
+
+        It is not while a container of the session was not met.
+        """
+        for container in self._containers((session,)):
+            await container.looked.wait()
+        found = []
+        for ident in idents:
+            with contextlib.suppress(ProcessGone):
+                found.append(self._process((session,), ident)[1])
+        return found, all(container.met for container in self._containers((session,)))
 
     def anywhere(self, ident: str) -> tuple[Container, Process]:
-        """A process of any session, for who has a ticket. Raises ProcessGone."""
+        """A process of any session, as far as containers were met. Raises ProcessGone."""
         return self._process(self._sessions.values(), ident)
+
+    @staticmethod
+    def _containers(sessions: Iterable[Session]) -> list[Container]:
+        return [container for session in sessions for container in session.containers.values()]
 
     @staticmethod
     def _process(sessions: Iterable[Session], ident: str) -> tuple[Container, Process]:
@@ -181,6 +260,8 @@ class Sessions:
         }
         if not session.containers and self._sessions.get(session.name) is session:
             del self._sessions[session.name]
+            if session.durable:
+                self._keep()
 
     async def collect(self) -> None:
         """End the sessions whose time has come; run now and then."""
@@ -189,6 +270,7 @@ class Sessions:
             if session.expired(at, self.grace, self.world):
                 log.info("session %s: nobody is left, its containers go", session.name)
                 await self.end(session)
+        self._keep()
 
     # -- what an earlier agent left
 
@@ -199,22 +281,24 @@ class Sessions:
     ) -> None:
         """Take over every container of ours that the engine holds. Raises EngineGone.
 
-        An agent that does not know what it has would tell its kernels that all of it is gone.
+        An agent that does not know what it has would tell its kernels that all of it is gone. So it
+        knows the containers from here on; each is met in a task of its own, and holds up nobody.
         """
         found = await self.engine.find({LABEL_OWNER: self.owner})
-        tasks = []
+        durable = self._kept.read()
+        left, containers = [], []
         for each in found:
             if self.former is not None and not self.former.ours(each, self.spool):
                 continue
             known = labels.known(each)
             if known is None or each.state.status == "created":
                 # Ours by its owner, but it never ran: an agent died between creating and starting.
-                await self._remove(each.ref)
+                left.append(each.ref)
                 continue
             session = self._sessions.get(known.session)
             if session is None:
-                session = Session(known.session, known.durable, known.ttl)
-                self._sessions[session.name] = session
+                kept = durable.get(known.session, (known.durable, known.ttl))
+                session = self._sessions[known.session] = Session(known.session, *kept)
             container = Container(
                 self.engine,
                 session.name,
@@ -229,22 +313,32 @@ class Sessions:
                 world=self.world,
             )
             session.containers[container.ident] = container
-            if each.state.status == "running" and known.spec.network is None:
+            if each.state.status in ("running", "paused") and known.spec.network is None:
                 self.neighbours.found(container)
-            tasks.append(container.take_over(each.state))
-        await asyncio.gather(*tasks)
-        await self._sweep()
-        if tasks:
-            log.info("adopted %d containers of an earlier agent", len(tasks))
+            containers.append((container, each.state))
+        for container, state in containers:  # each fence is told of all
+            container.adopt(state)
+        self._keep()
+        self._cleaning = asyncio.create_task(self._clean(left))
+        if containers:
+            log.info("adopting %d containers of an earlier agent", len(containers))
 
-    async def _sweep(self) -> None:
-        """Delete spools and sockets of containers that went while no agent was there."""
+    async def _clean(self, refs: list[str]) -> None:
+        """Remove what never ran, and spools and sockets of what went while no agent was there."""
+        for ref in refs:
+            await self._remove(ref)
+        disk = self.world.disk
+        names = [name for name, _ in disk.list(self.spool)]
         known = {ident for session in self for ident in session.containers}
         await self.engine.sweep(known)
-        disk = self.world.disk
-        for name, _ in disk.list(self.spool):
+        for name in names:
             if name not in known:
                 disk.remove_all(self.spool / name)
+
+    def _keep(self) -> None:
+        """Have the next agent know how long sessions last that have something to keep."""
+        kept = (each for each in self if each.durable and each.containers and not each.ending)
+        self._kept.write({each.name: (True, each.ttl) for each in kept})
 
     async def _remove(self, ref: str) -> None:
         try:
@@ -254,9 +348,10 @@ class Sessions:
 
     def close(self) -> None:
         """Let go of all guests; what runs goes on."""
-        for session in self._sessions.values():
-            for container in session.containers.values():
-                container.let_go()
+        if self._cleaning is not None:
+            self._cleaning.cancel()
+        for container in self._containers(self):
+            container.close()
 
 
 def session_name(wanted: str | None) -> str | None:

@@ -16,6 +16,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from tfnz_notebook.errors import EngineError
+
 #: Labels on everything we make. Only things whose OWNER is ours are ever listed or touched.
 LABEL_OWNER: Final = "io.tfnz.owner"
 LABEL_SESSION: Final = "io.tfnz.session"
@@ -26,7 +28,7 @@ LABEL_DURABLE: Final = "io.tfnz.durable"
 LABEL_SPEC: Final = "io.tfnz.spec"
 
 PullPolicy = Literal["missing", "always", "never"]
-Status = Literal["created", "running", "exited", "gone"]
+Status = Literal["created", "running", "paused", "exited", "gone"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +223,22 @@ class Engine(ABC):
     @abstractmethod
     async def stop(self, ref: str, grace: float) -> None:
         """TERM, then KILL after ``grace`` seconds."""
+
+    async def pause(self, ref: str) -> None:  # noqa: ARG002  # for engines that can
+        """Stop all that runs in it, as it is; one that is paused already is fine. EngineError."""
+        raise EngineError(
+            f"Cannot pause the container: {self.name} cannot. Stop single processes, with "
+            "process.signal('STOP')."
+        )
+
+    async def unpause(self, ref: str) -> None:  # noqa: ARG002
+        """Let it go on; one that is not paused is fine. EngineError."""
+        raise EngineError(f"Cannot unpause the container: {self.name} cannot pause any.")
+
+    async def recreate(self, ref: str, spec: ContainerSpec, image: Image) -> str:
+        """Make a stopped container anew, of its image; its ref. If not, ``ref`` stays if it can."""
+        await self.remove(ref)
+        return await self.create(spec, image)
 
     @abstractmethod
     async def remove(self, ref: str) -> None:

@@ -16,6 +16,7 @@ from tfnz_notebook._base import endpoints, paths, running
 from tfnz_notebook._link.link import Link
 from tfnz_notebook._link.views.viewer import LivePlace, viewer
 from tfnz_notebook.agent.service import Options, Service, label
+from tfnz_notebook.agent.sessions import Sessions
 from tfnz_notebook.testing import FakeEngine, Program
 
 NAME = "fake"
@@ -39,6 +40,15 @@ async def until(met: Callable[[], Any], timeout: float = 10.0) -> Any:
     return value
 
 
+async def met(sessions: Sessions) -> None:
+    """What an earlier agent left was met, or is known to be silent; what was over is cleared."""
+    for session in sessions:
+        for each in session.containers.values():
+            await each.looked.wait()
+    if sessions._cleaning is not None:
+        await sessions._cleaning
+
+
 class LiveAgent:
     """``service`` is the agent; ``link`` a kernel's, in a session of its own."""
 
@@ -54,6 +64,7 @@ class LiveAgent:
         self.claim = running.claim(target, address, self.runtime, paths.state())
         self.service = Service(options, self.engine, target, OWNER)
         await self.service.start()
+        await met(self.service.sessions)
         self.claim.listening()
 
     async def stop(self) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from unit.agent.live import met
 
 from tfnz_notebook._base import proc
 from tfnz_notebook._wire.link import request
@@ -119,6 +120,7 @@ async def test_a_later_agent_adopts_what_an_earlier_left(tmp_path, engine):
 
     later = Sessions(engine, engine.owner, tmp_path, grace=10)
     await later.adopt(lambda container: None, lambda container, process: None)
+    await met(later)
     session = later.get("s")
     assert session is not None
     container = later.container(session, left.ident)
@@ -131,7 +133,7 @@ async def test_a_later_agent_adopts_what_an_earlier_left(tmp_path, engine):
     with pytest.raises(ContainerGone):
         later.container(session, "c" * 32)
     with pytest.raises(ProcessGone):
-        later.process(session, "c" * 32)
+        await later.process(session, "c" * 32)
 
     # Nobody comes back for it.
     session.idle_since = time.monotonic() - 11

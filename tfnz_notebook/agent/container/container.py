@@ -1,8 +1,8 @@
 """A container: from its spec to a running guest, and to its end.
 
-States: pulling, creating, starting, running, then exited, failed or destroyed. ``spawn`` returns
-at once; a task brings the container up and tells every step with ``changed``. Whoever needs a
-running container waits in :meth:`Container.running`, which raises what went wrong.
+What it can be, and how it becomes that, is the table in ``states``. ``spawn`` returns at once; a
+task brings the container up and tells every step with ``changed``. Whoever needs it running waits
+in :meth:`Container.running`, in the container's scope, and gets what went wrong.
 """
 
 from __future__ import annotations
@@ -21,23 +21,44 @@ from tfnz_notebook._wire.guest import Flag, Frame, Type
 from tfnz_notebook.agent.container.guest import Guest
 from tfnz_notebook.agent.container.info import MAX_TAIL, info_of
 from tfnz_notebook.agent.container.neighbours import Neighbours
-from tfnz_notebook.agent.container.refusals import exited_early, out_of_memory, over
+from tfnz_notebook.agent.container.refusals import (
+    exited_early,
+    no_hello,
+    out_of_memory,
+    over,
+    paused,
+    unmet,
+    unresponsive,
+)
+from tfnz_notebook.agent.container.states import NEXT, OVER, SILENT, Event
 from tfnz_notebook.agent.process.command import Command, remembered
 from tfnz_notebook.agent.process.process import MAIN_QUOTA, Process, recalled
 from tfnz_notebook.agent.process.records import Records
+from tfnz_notebook.agent.scope import Scope, together
 from tfnz_notebook.agent.world import REAL, World, now
 from tfnz_notebook.engines.base import ContainerSpec, Engine, Image, Progress, PullPolicy, State
 from tfnz_notebook.errors import (
     ContainerFailed,
     ContainerGone,
+    EngineGone,
     Misuse,
     TfnzError,
 )
 
 log = logging.getLogger(__name__)
 
+#: Seconds a guest has to say hello once its container was started.
+HELLO: Final = 20.0
 #: Seconds to wait for the engine to notice that a container whose guest has gone has ended.
 EXIT_NOTICE: Final = 10.0
+#: Seconds that operations wait for a guest which its engine says to run.
+PATIENCE: Final = 15.0
+#: Seconds after a container's end in which what was asked of it may end by itself.
+LAST: Final = 0.25
+#: Seconds for the last of a main process's output, beyond the grace of a stop.
+LAST_WORDS: Final = 2.0
+#: Processes that ended and are told of all the same, when a container is met.
+RECENT: Final = 3
 #: Least seconds between two progress events of a pull.
 PROGRESS_EVERY: Final = 0.1
 
@@ -77,6 +98,11 @@ class Container:
         self.ref = ref
         self.guest: Guest | None = None
         self.processes: dict[str, Process] = {}
+        self.scope = Scope()
+        #: This agent knows its processes: it met the guest, or the container's end.
+        self.met = False
+        #: It has met them, or knows why it cannot.
+        self.looked = asyncio.Event()
         self._engine = engine
         self._records = Records(spool / spec.id, world)
         self._changed = changed
@@ -86,8 +112,23 @@ class Container:
         self._up = _awaited()
         self._task: asyncio.Task[None] | None = None
         self._fencing: asyncio.Task[None] | None = None
+        self._ending: asyncio.TimerHandle | None = None
+        self._mute_since = 0.0
         self._moving = asyncio.Lock()
         self._told = 0.0
+
+    def _happens(self, event: Event) -> bool:
+        """Be what that makes of it, and tell; False where it changes nothing."""
+        state = NEXT.get((self.state, event))
+        if state is None:
+            return False
+        self.state = state
+        self._changed(self)
+        return True
+
+    def _known(self) -> None:
+        self.met = True
+        self.looked.set()
 
     # -- coming up
 
@@ -107,50 +148,75 @@ class Container:
 
     async def _create_and_start(self) -> None:
         self._image = await self._engine.ensure_image(self.spec.image, self.pull, self._pulled)
-        self._set("creating")
+        self._happens(Event.MAKE)
         self.ref = await self._engine.create(self.spec, self._image)
-        self._set("starting")
+        self._happens(Event.START)
         await self._start()
 
     def _pulled(self, progress: Progress) -> None:
         self.progress = progress
         if self.state != "pulling" or now() - self._told >= PROGRESS_EVERY:
             self._told = now()
-            self._set("pulling")
+            self._happens(Event.PULL)
 
     async def _start(self) -> None:
-        """Start the created container and meet its guest."""
+        """Start the created container and meet its guest. Raises what kept it from that."""
         await self._engine.start(self.ref)
+        guest = self.guest = self._new_guest()
         try:
-            await self._meet()
+            async with asyncio.timeout(HELLO):
+                # It is fenced off while its guest says hello, and not used before both are done.
+                await together(guest.connect(), self._neighbours.up(self))
+                if self.main is not None and self.main.late:
+                    await self.main.done.wait()
+                    guest.over = True
+        except TimeoutError:
+            raise no_hello(self.ref, HELLO) from None
         except ContainerGone:
-            state = await self._wait_for_exit()
-            main = self.main
-            if main is None or main.returncode is None:
-                self.log_tail = await self._last_words()
-                self.returncode = state.exit_code
-                raise exited_early(self.spec, state, self.log_tail) from None
-            self._up.set_result(None)  # it ran, and ended at once
-            await self._exited(state)
+            guest.over = True
+        if guest.over:
+            await self._ended_early()
+        else:
+            self._meets()
 
-    async def _meet(self) -> None:
-        self.guest = Guest(
+    def _new_guest(self) -> Guest:
+        return Guest(
             *(self._engine, self.ref),
             adopt=self._adopt,
             ended=self._ended,
             restarted=self._restarted,
+            met=self._guest_is_there,
+            mute=self._look_why,
         )
-        # It is fenced off while its guest says hello, and not used before both are done.
-        await asyncio.gather(self.guest.connect(), self._neighbours.up(self))
-        main = self.main
-        if main is not None and main.late:
-            await main.done.wait()
-            raise ContainerGone("Cannot use this container: it ended before it was met.")
-        if main is not None:
-            self._process_changed(main)
-        self._set("running")
+
+    def _meets(self) -> None:
+        """Its guest is there, and it is fenced off: it can be used."""
+        before = self.met
+        self._known()
+        if not before:  # of what an earlier agent started, no snapshot has told
+            for process in self.counted(RECENT)[0]:
+                self._process_changed(process)
+        if not self._happens(Event.MEET) and not before:
+            self._changed(self)
         if not self._up.done():
             self._up.set_result(None)
+
+    async def _ended_early(self) -> None:
+        """It ended while it was started, as what is quick does."""
+        state = await self._wait_for_exit()
+        self._known()
+        main = self.main
+        if main is None or main.returncode is None:
+            self.log_tail = await self._last_words()
+            self.returncode = state.exit_code
+            if state.exit_code != 0 or state.oom_killed:
+                raise exited_early(self.spec, state, self.log_tail)
+            # It was too quick to be met, and is none the worse.
+            main = main or self._main()
+            main.logs[0].append(0, self.log_tail)
+        if not self._up.done():
+            self._up.set_result(None)
+        await self._exited(state)
 
     def _restarted(self) -> None:
         """Somebody restarted it, past us: another address, and no fence."""
@@ -172,19 +238,96 @@ class Container:
         self.let_go()
         if not self._up.done():
             self._up.set_exception(error)
-        self._set("failed")
+        self._known()
+        self._happens(Event.FAIL)
+        self.scope.interrupt(error)
         await self._neighbours.gone(self)
         if self.ref:
             with contextlib.suppress(TfnzError):
                 await self._engine.remove(self.ref)
 
     async def running(self) -> Guest:
-        """The guest, once the container runs. Raises what kept it from that, or ContainerGone."""
+        """The guest, once the container runs. Raises what keeps it from that.
+
+        ContainerGone, ContainerPaused, ContainerUnresponsive; what it failed with.
+        """
+        if self.state in SILENT:
+            raise self._silent()
         if not self._up.done() or self._up.exception() is not None:
             await asyncio.shield(self._up)
-        if self.guest is None or self.state in ("exited", "destroyed"):
+        if self.guest is None or self.state in OVER:
             raise over(self.state, self.returncode)
+        await self.guest.up()
         return self.guest
+
+    @property
+    def _called(self) -> str:
+        return self.spec.name or self.ident[:12]
+
+    def _silent(self) -> TfnzError:
+        if self.state == "paused":
+            return paused(self._called)
+        return unresponsive(self._called, self.error)
+
+    def check_met(self) -> None:
+        """Raise why its processes are not known: it has not been met."""
+        if not self.met:
+            raise (self._silent() if self.state in SILENT else unmet(self._called))
+
+    # -- its guest falls silent, and speaks again
+
+    def _guest_is_there(self) -> None:
+        if not self.met:
+            if self.state != "starting":  # an earlier agent's; else its fence is still waited for
+                self._meets()
+        elif self.state in SILENT:
+            self.error = None
+            self._mute_since = 0.0
+            self._happens(Event.HEAR)
+
+    async def _look_why(self) -> None:
+        """The guest has been silent: ask the engine, and say what that means."""
+        try:
+            state = await self._engine.inspect(self.ref)
+        except EngineGone as error:
+            self.error = error
+        else:
+            if state.status == "paused":
+                self._mute_since = 0.0
+                self._happens(Event.PAUSE)
+                self.looked.set()
+                return
+            if state.status != "running":
+                return  # its end is told by the end of the connection
+        if self.state != "unresponsive" and not self._happens(Event.MUTE):
+            return
+        self.looked.set()
+        self._mute_since = self._mute_since or now()
+        if now() - self._mute_since >= PATIENCE - 5.0:
+            self._give_up(self._silent())
+
+    def _give_up(self, error: TfnzError) -> None:
+        """End what is asked of it now; processes go on, and what they say is not lost."""
+        self.scope.interrupt(error)
+        if self.guest is not None:
+            self.guest.give_up(error)
+
+    async def pause(self) -> None:
+        """Have the engine stop all that runs in it, until :meth:`unpause`."""
+        await self.running()
+        async with self._moving:
+            await self._engine.pause(self.ref)
+            self._happens(Event.PAUSE)
+
+    async def unpause(self) -> None:
+        """Let it go on."""
+        async with self._moving:
+            if self.state in OVER:
+                raise over(self.state, self.returncode)
+            await self._engine.unpause(self.ref)
+            self._mute_since = 0.0
+            if self.met:
+                self._happens(Event.HEAR)
 
     # -- processes
 
@@ -248,6 +391,7 @@ class Container:
             await process.spawn(closed=closed)
         except BaseException:
             self.processes.pop(ident, None)
+            process.abandon()
             raise
         return process
 
@@ -285,10 +429,12 @@ class Container:
         """The guest is gone and the container does not run any more."""
         state = await self._engine.inspect(self.ref)
         self.let_go()
-        if self.state == "running":
+        if self.state != "starting":  # whoever starts it sees that it is over
             await self._exited(state)
 
     async def _exited(self, state: State) -> None:
+        if self.state in OVER:
+            return
         self.returncode = state.exit_code
         main = self.main
         oom = state.oom_killed
@@ -300,60 +446,98 @@ class Container:
             self.error = out_of_memory(self.spec, self.log_tail)
         self._end_processes()
         await self._neighbours.gone(self)
-        self._set("exited")
+        self._is_over()
+
+    def _is_over(self) -> None:
+        """Its end is known: tell it, and have none wait for what cannot come any more."""
+        self._known()
+        if not self._up.done():
+            self._up.set_result(None)
+        self._happens(Event.EXIT)
+        self._ending = asyncio.get_running_loop().call_later(LAST, self._end_scope)
+
+    def _end_scope(self) -> None:
+        if self.state in OVER:
+            self.scope.interrupt(over(self.state, self.returncode))
 
     def let_go(self) -> None:
         """Drop the connection to the guest; the container goes on without us."""
         if self.guest is not None:
             self.guest.close()
 
+    def close(self) -> None:
+        """This agent ends; the container goes on without it."""
+        self.let_go()
+        for task in (self._task, self._fencing):
+            if task is not None:
+                task.cancel()
+        if self._ending is not None:
+            self._ending.cancel()
+
     def _end_processes(self) -> None:
-        for process in self.processes.values():
+        for process in list(self.processes.values()):
             if not process.ended:
                 process.gone(self.returncode if process.ident == self.ident else -9)  # type: ignore[arg-type]
 
     async def reboot(self, reset_filesystem: bool) -> None:
-        """Stop and start again; with ``reset_filesystem`` from the image, as if never used."""
-        await self.running()
+        """Stop and start again; with ``reset_filesystem`` from the image, as if never used.
+
+        Where that fails the container is as it was, or exited; nothing of it is deleted.
+        """
+        if self.state != "exited":
+            await self.running()
         async with self._moving:
-            if reset_filesystem and self._image is None:
-                raise Misuse(
-                    "Cannot reset this container's filesystem: it was spawned under an earlier "
-                    "agent, which took its environment and files along. Spawn a new one."
-                )
+            image = await self._image_again() if reset_filesystem else None
+            if self.state not in ("running", "exited"):
+                await self.running()  # which says why not
             self.let_go()
-            self.state = "starting"
-            self.ip = ""
+            self.scope.interrupt(ContainerGone("Cannot finish: the container was rebooted."))
+            try:
+                await self._engine.stop(self.ref, 2.0)
+            except TfnzError:
+                self._come_back()
+                raise
             self._end_processes()
+            await self._neighbours.down(self)
+            self._up, self.ip, self.error, self.returncode = _awaited(), "", None, None
             self.processes.clear()
             self._records.discard()
-            self._up = _awaited()
-            self._set("starting")
-            await self._neighbours.down(self)
+            self._happens(Event.START)
             try:
-                if reset_filesystem and self._image is not None:
-                    await self._engine.remove(self.ref)
-                    self.ref = await self._engine.create(self.spec, self._image)
-                else:
-                    await self._engine.stop(self.ref, 2.0)
+                if image is not None:
+                    self.ref = await self._engine.recreate(self.ref, self.spec, image)
                 await self._start()
             except TfnzError as error:
-                await self._failed(error)
+                self.error = error
+                self.let_go()
+                self._is_over()
                 raise
+
+    async def _image_again(self) -> Image:
+        """What it was made of, which must be there before anything is given up."""
+        if self._image is None:
+            raise Misuse(
+                "Cannot reset this container's filesystem: it was spawned under an earlier "
+                "agent, which took its environment and files along. Spawn a new one."
+            )
+        return await self._engine.ensure_image(self.spec.image, "never", lambda _: None)
 
     async def destroy(self, grace: float = 0.0) -> None:
         """End and remove it, with everything of it. Idempotent."""
         if self.state == "destroyed":
             return
+        gone = ContainerGone("Cannot use this container: it was destroyed.")
         if self._task is not None and not self._task.done():
             self._task.cancel()
             await asyncio.wait([self._task])
+        if self._moving.locked():
+            self.scope.interrupt(gone)  # it is being rebooted, or paused
         async with self._moving:
+            if grace > 0 and self.ref and self.state not in OVER:
+                await self._stop(grace)
             self.let_go()
             await self._neighbours.gone(self)
             if self.ref:
-                if grace > 0:
-                    await self._engine.stop(self.ref, grace)
                 await self._engine.remove(self.ref)
             else:
                 # Cancelled between the engine's doing and our knowing: look for it.
@@ -361,37 +545,95 @@ class Container:
                     await self._engine.remove(found.ref)
             self._end_processes()
             if not self._up.done():
-                self._up.set_exception(
-                    ContainerGone("Cannot use this container: it was destroyed.")
-                )
-            if self.state != "destroyed":
-                self._set("destroyed")
+                self._up.set_exception(gone)
+            self._known()
+            self._happens(Event.DESTROY)
+            self.scope.interrupt(gone)
             self.processes.clear()
             self._records.discard()
 
-    async def take_over(self, state: State) -> None:
-        """Meet the guest of an adopted container, or know that it has ended."""
-        nobody = Guest(self._engine, self.ref, adopt=lambda _: None, ended=self._ended)
+    async def _stop(self, grace: float) -> None:
+        """Have it end by itself, and hear its main process's last words and its code."""
+        if self.state == "paused":
+            with contextlib.suppress(TfnzError):
+                await self._engine.unpause(self.ref)
+        await self._engine.stop(self.ref, grace)
+        main = self.main
+        if main is not None and not main.ended:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORDS):
+                    await main.done.wait()
+        if main is not None and main.returncode is not None:
+            self.returncode = main.returncode
+
+    # -- what an earlier agent left, and what others do past us
+
+    def adopt(self, state: State) -> None:
+        """Be one that an earlier agent left; its guest is met in a task of its own."""
+        running = state.status in ("running", "paused")
+        self.state = state.status if running else "exited"
+        self.guest = self._new_guest()
         told = (self._records, self._process_changed)
-        for process in recalled(self.ident, nobody, *told, over=state.status != "running"):
+        for process in recalled(self.ident, self.guest, *told, over=not running):
             self.processes[process.ident] = process
-        if state.status == "running":
-            try:
-                await self._meet()
-            except TfnzError as error:
-                log.warning("container %s cannot be adopted: %s", self.ident, error)
-                self.error = error
-        if self.guest is None or self.state != "running":
+        if running:
+            if self.state == "paused":
+                self.looked.set()
+            self._task = asyncio.create_task(self._meet_again(self.guest))
+        else:
             self.returncode = state.exit_code
-            self.state = "exited"
-            if not self._up.done():
-                self._up.set_result(None)
+            self._known()
+            self._up.set_result(None)
+
+    async def _meet_again(self, guest: Guest) -> None:
+        try:
+            await self._neighbours.up(self)
+        except TfnzError as error:
+            log.warning("container %s: %s", self.ident, error)
+        await guest.again(at_once=True)
+
+    def _come_back(self) -> None:
+        """It runs, and we are not connected to it."""
+        self.guest = self._new_guest()
+        for process in self.processes.values():
+            process.guest = self.guest
+        self._task = asyncio.create_task(self._meet_again(self.guest))
+
+    async def look(self) -> None:
+        """Something happened to it at the engine, by us or by others: see what."""
+        if self._moving.locked() or self.state in ("pulling", "creating", "starting", "destroyed"):
+            return
+        with contextlib.suppress(TfnzError):
+            state = await self._engine.inspect(self.ref)
+            if self._moving.locked():
+                return
+            if state.status == "paused":
+                self._happens(Event.PAUSE)
+            elif state.status == "running" and self.state == "paused":
+                self._mute_since = 0.0
+                if self.met:
+                    self._happens(Event.HEAR)
+            elif state.status == "running" and self.state == "exited":
+                self._starts_again()
+
+    def _starts_again(self) -> None:
+        """Somebody started it, past us, after its end: it is another life of the same container."""
+        self.processes.clear()
+        self._records.discard()
+        self._up, self.ip, self.error, self.returncode = _awaited(), "", None, None
+        self._happens(Event.START)
+        self._task = asyncio.create_task(self._start_again())
+
+    async def _start_again(self) -> None:
+        try:
+            async with self._moving:
+                await self._start()
+        except TfnzError as error:
+            self.error = error
+            self.let_go()
+            self._is_over()
 
     # -- telling
-
-    def _set(self, state: str) -> None:
-        self.state = state
-        self._changed(self)
 
     def info(self) -> dict[str, Any]:
         """What kernels see, as in PROTOCOL.md."""

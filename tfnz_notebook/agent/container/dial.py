@@ -7,6 +7,7 @@ kernel's credit holds the guest, the guest's window holds the kernel, byte for b
 from __future__ import annotations
 
 import asyncio
+import errno
 
 from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire.guest import WINDOW_IN, Frame, Tag, Type
@@ -15,7 +16,7 @@ from tfnz_notebook.agent.container.guest import Guest
 from tfnz_notebook.agent.container.inflow import Inflow
 from tfnz_notebook.agent.container.refusals import reason
 from tfnz_notebook.agent.process.reader import Flow, Sink
-from tfnz_notebook.errors import PortClosed
+from tfnz_notebook.errors import PortClosed, TfnzError
 
 
 class Dial:
@@ -31,6 +32,7 @@ class Dial:
         self.flow = Flow(sink, reader, credit, self._taken)
         self.connected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.connected.add_done_callback(lambda done: done.cancelled() or done.exception())
+        guest.expect(self.connected)
         self.over = False
         self._channel = guest.open(self)
         self._inflow = Inflow(guest, self._channel)
@@ -84,7 +86,7 @@ class Dial:
     def _taken(self, upto: int) -> None:
         self._guest.send(wire.fixed(Type.ACK, self._channel, upto, stream=1))
 
-    def _end(self, errno: int) -> None:
+    def _end(self, number: int) -> None:
         if self.over:
             return
         self.over = True
@@ -93,17 +95,20 @@ class Dial:
         if not self.connected.done():
             self.connected.set_exception(
                 PortClosed(
-                    f"Cannot connect to {self._where} in the container: {reason(errno)}. "
+                    f"Cannot connect to {self._where} in the container: {reason(number)}. "
                     "Is the server running, and does it listen there?",
-                    errno=errno,
+                    errno=number,
                 )
             )
-        else:
-            self._sink.event("dial.closed", {"reader": self._reader, "errno": errno})
+        elif self.connected.exception() is None:
+            self._sink.event("dial.closed", {"reader": self._reader, "errno": number})
 
-    def lost(self) -> None:
+    def lost(self, error: TfnzError) -> None:
         """Connections do not survive the guest's."""
-        self._end(104)  # ECONNRESET
+        if not self.connected.done():
+            self.connected.set_exception(error)
+        self._guest.send(wire.fixed(Type.CLOSE, self._channel, 0))  # to one that is only silent
+        self._end(errno.ECONNRESET)
 
     def resumed(self, inventory: Frame | None) -> None:
         """Told to processes only; a lost connection has left already."""

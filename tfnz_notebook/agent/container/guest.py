@@ -4,6 +4,10 @@ A :class:`Guest` belongs to a running container. It connects through the engine'
 speaks PROTOCOL.md section 1, hands each frame to the channel it belongs to, and connects again
 when the stream breaks while the container still runs. Channels that can survive a break
 (processes) are told with ``resumed``; the others (dials, files) with ``lost``.
+
+Nobody can make a guest answer: it may be stopped, or hostile. So whatever is asked of it is said to
+:meth:`Guest.expect`, and if then nothing at all is heard for ``MUTE`` seconds, the container looks
+into it, again and again until something is heard.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire.guest import Frame, Tag, Type
@@ -21,7 +25,6 @@ from tfnz_notebook.engines.base import Engine, Stream
 from tfnz_notebook.errors import (
     ContainerFailed,
     ContainerGone,
-    EngineGone,
     ProtocolError,
     TfnzError,
 )
@@ -31,8 +34,8 @@ log = logging.getLogger(__name__)
 #: Bytes of frames that wait for the end of a turn; seconds that nobody's news waits for company.
 TOGETHER: Final = 32 << 10
 MENTION: Final = 0.005
-#: Seconds a guest has to say hello and list its processes.
-HELLO_TIMEOUT = 20.0
+#: Seconds without a word, while something is waited for, after which it is looked into.
+MUTE: Final = 5.0
 #: Bytes that the guest's list may take of one process: its META, and some numbers.
 MAX_LISTED = 2 * wire.MAX_META
 #: Longest pause between two attempts to connect again, and after how long a connection counts as
@@ -47,8 +50,8 @@ class Channel(Protocol):
     def frame(self, frame: Frame) -> None:
         """A frame for this channel, on the loop; must not block."""
 
-    def lost(self) -> None:
-        """The connection broke."""
+    def lost(self, error: TfnzError) -> None:
+        """The connection broke, or the guest is given up: whoever waits gets that."""
 
     def resumed(self, inventory: Frame | None) -> None:
         """The connection is back; ``inventory`` is the PROC frame, None if the guest has none."""
@@ -65,12 +68,21 @@ class Guest:
         adopt: Callable[[Frame], None],
         ended: Callable[[], Awaitable[None]],
         restarted: Callable[[], None] = lambda: None,
+        met: Callable[[], None] = lambda: None,
+        mute: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        """What it tells of: each process ``adopt`` takes over, before it has ``met`` all.
+
+        ``ended``: the container runs no more. ``restarted``: somebody else did that. ``met``: it
+        is there, at first, after each break and each silence. ``mute``: it is silent.
+        """
         self._engine = engine
         self._ref = ref
         self._adopt = adopt
         self._ended = ended
         self._was_restarted = restarted
+        self._met = met
+        self._mute = mute
         self._stream: Stream | None = None
         #: Frames of this turn of the loop: they go as one write, and wake the guest once.
         self._frames: list[bytes] = []
@@ -88,12 +100,19 @@ class Guest:
         self._inventory: dict[int, Frame] = {}
         self._ready: asyncio.Future[None] | None = None
         self._up = asyncio.Event()
+        self._settled = asyncio.Event()  # it is up, or will not be any more
         self._closing = False
         self._reconnecting: asyncio.Task[None] | None = None
         self._boot = b""
         self._restarted = False
         self._said = Sparse(log)
         self._adopted = 0
+        self._expected: set[asyncio.Future[Any]] = set()
+        self._watching: asyncio.TimerHandle | None = None
+        self._heard = self._silent = False  # since the watch began; it was told to be mute
+        self._asking: asyncio.Task[None] | None = None
+        #: The container ran no more when it was last looked at.
+        self.over = False
         self._pause = 0.0
         self._since = 0.0  # when the present connection was up
         self.sleeping = False
@@ -101,21 +120,19 @@ class Guest:
     # -- connecting
 
     async def connect(self) -> None:
-        """Connect, say hello and take the inventory. Raises ContainerGone, EngineGone."""
+        """Connect, say hello and take the inventory. Raises ContainerGone, EngineGone.
+
+        It takes as long as the guest does; who can wait no longer cancels it.
+        """
         self._decoder = wire.Decoder()
         self._inventory = {}
         ready = self._ready = asyncio.get_running_loop().create_future()
+        self.expect(ready)
         try:
-            async with asyncio.timeout(HELLO_TIMEOUT):
-                self._stream = await self._engine.connect(self._ref, self._received, self._closed)
-                await ready
-        except TimeoutError:
-            self._drop()
-            raise EngineGone(
-                f"Cannot reach the guest of container {self._ref[:12]}: it did not say hello "
-                f"within {HELLO_TIMEOUT:.0f} s. Destroy the container."
-            ) from None
+            self._stream = await self._engine.connect(self._ref, self._received, self._closed)
+            await ready
         except BaseException:
+            ready.cancel()
             self._drop()
             raise
 
@@ -130,8 +147,11 @@ class Guest:
         """Let go of the guest; it goes on without us."""
         self._closing = True
         # Whoever reconnects may be who found that there is nothing to reconnect to.
-        if self._reconnecting not in (None, asyncio.current_task()):
-            self._reconnecting.cancel()
+        for task in (self._reconnecting, self._asking):
+            if task is not None and task is not asyncio.current_task():
+                task.cancel()
+        if self._watching is not None:
+            self._watching.cancel()
         self._drop()
         self._broke()
 
@@ -151,24 +171,35 @@ class Guest:
         if was_up and not self._closing:
             if cause is not None:
                 log.info("guest %s: connection broke: %s", self._ref[:12], cause)
-            self._reconnecting = asyncio.create_task(self._reconnect())
+            self._reconnecting = asyncio.create_task(self.again())
 
     def _broke(self) -> None:
         self._flush_by(None)
         self._frames, self._queued = [], 0
         self._up.clear()
+        if self._closing:
+            self._settled.set()
+        else:
+            self._settled.clear()
         self._barriers.clear()
         self._held.clear()
+        error = ContainerGone("Cannot finish: the connection to the container broke.")
         requests, self._requests = self._requests, {}
         for future in requests.values():
             if not future.done():
-                future.set_exception(
-                    ContainerGone("Cannot finish: the connection to the container broke.")
-                )
-        for channel in list(self._channels.values()):
-            channel.lost()
+                future.set_exception(error)
+        self.give_up(error)
 
-    async def _reconnect(self) -> None:
+    def give_up(self, error: TfnzError) -> None:
+        """Have those who wait for what does not survive a break get that error."""
+        for channel in list(self._channels.values()):
+            channel.lost(error)
+
+    async def again(self, *, at_once: bool = False) -> None:
+        """Connect, however often that takes, as long as the container runs.
+
+        ``at_once``: it was seen to run just now.
+        """
         loop = asyncio.get_running_loop()
         if loop.time() - self._since > WORKS:
             self._pause = 0.0
@@ -176,22 +207,65 @@ class Guest:
             await asyncio.sleep(self._pause)
             self._pause = min(MAX_PAUSE, self._pause * 2 or 0.01)
             try:
-                state = await self._engine.inspect(self._ref)
-                if state.status != "running":
-                    await self._ended()
-                    return
+                if not at_once:
+                    state = await self._engine.inspect(self._ref)
+                    if state.status not in ("running", "paused"):
+                        self.over = True
+                        await self._ended()
+                        return
+                at_once = False
                 await self.connect()
                 return
             except (TfnzError, OSError) as error:
                 log.info("guest %s: reconnecting: %s", self._ref[:12], error)
 
     async def up(self) -> None:
-        """Wait until connected."""
-        await self._up.wait()
+        """Wait until connected. Raises ContainerGone once it was let go."""
+        if not self._up.is_set():
+            self._watch()
+            await self._settled.wait()
+            if self._closing:
+                raise ContainerGone("Cannot use this container: it has ended. Spawn another one.")
+
+    # -- silence
+
+    def expect(self, answer: asyncio.Future[Any]) -> None:
+        """Something was asked, and that is for the answer."""
+        self._expected.add(answer)
+        answer.add_done_callback(self._expected.discard)
+        self._watch()
+
+    def _watch(self) -> None:
+        if self._watching is None and not self._closing and self._mute is not None:
+            self._heard = False
+            self._watching = asyncio.get_running_loop().call_later(MUTE, self._look)
+
+    def _look(self) -> None:
+        self._watching = None
+        if not self._heard:
+            self._silent = True
+            if self._asking is None or self._asking.done():
+                assert self._mute is not None
+                self._asking = asyncio.create_task(self._ask_why(self._mute))
+        elif not self._expected and not self._barriers:
+            return
+        if not self._barriers:
+            self.barrier(lambda: None)  # whoever is there answers that
+        self._watch()
+
+    async def _ask_why(self, mute: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await mute()
+        except TfnzError as error:
+            log.info("guest %s: silent: %s", self._ref[:12], error)
 
     # -- frames in
 
     def _received(self, chunk: bytes) -> None:
+        self._heard = True
+        if self._silent and self._up.is_set():
+            self._silent = False
+            self._met()
         try:
             for frame in self._decoder.feed(chunk):
                 self._dispatch(frame)
@@ -228,8 +302,10 @@ class Guest:
             case Type.READY:
                 # At once: frames that follow in the same chunk belong to these channels.
                 self._take_inventory()
+                self._silent = False
                 if self._ready is not None and not self._ready.done():
                     self._ready.set_result(None)
+                self._met()
             case Type.PONG:
                 while self._barriers and self._barriers[0][0] <= frame.values[0]:
                     self._barriers.popleft()[1]()
@@ -246,6 +322,7 @@ class Guest:
 
     def _take_inventory(self) -> None:
         self._up.set()
+        self._settled.set()
         self._since = asyncio.get_running_loop().time()
         known = dict(self._channels)
         if self._restarted:
@@ -367,6 +444,7 @@ class Guest:
         if self._stream is not None:
             self._next_barrier += 1
             self._barriers.append((self._next_barrier, reached))
+            self._watch()
             self.send(wire.fixed(Type.PING, wire.CONNECTION, self._next_barrier))
 
     def request(self, kind: Type, channel: int, *values: int) -> asyncio.Future[Frame]:
@@ -378,6 +456,7 @@ class Guest:
         self._next_request = self._next_request % 0xFFFFFFFF + 1
         future: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
         self._requests[number] = future
+        self.expect(future)
         future.add_done_callback(lambda _: self._requests.pop(number, None))
         self.send(wire.fixed(kind, channel, number, *values))
         if self._stream is None:

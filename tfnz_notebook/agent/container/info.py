@@ -19,6 +19,7 @@ def info_of(container: Container) -> dict[str, Any]:
     return {
         "container": container.ident,
         "state": container.state,
+        "met": container.met,
         "image": spec.image,
         "name": spec.name or "",
         "node": container.node,

@@ -13,9 +13,12 @@ from tfnz_notebook.errors import (
     CommandNotFound,
     ContainerFailed,
     ContainerGone,
+    ContainerPaused,
+    ContainerUnresponsive,
     FileError,
     OutOfMemory,
     SpawnFailed,
+    TfnzError,
 )
 
 
@@ -79,6 +82,38 @@ def over(state: str, returncode: int | None) -> ContainerGone:
     return ContainerGone(
         f"Cannot use this container: it exited with code {returncode}. "
         "Look at container.logs(), then spawn another one."
+    )
+
+
+def paused(name: str) -> ContainerPaused:
+    """Nothing can be asked of it now."""
+    return ContainerPaused(
+        f"Cannot use the container {name}: it is paused. Let it go on with its unpause()."
+    )
+
+
+def unresponsive(name: str, cause: TfnzError | None) -> ContainerUnresponsive:
+    """Nothing it is asked will be answered, for what one can see."""
+    why = f" ({cause})" if cause is not None else ""
+    return ContainerUnresponsive(
+        f"Cannot use the container {name}: its guest does not answer{why}. It may have been "
+        "stopped, or its machine is out of breath; it goes on by itself once it answers. Else "
+        "destroy it."
+    )
+
+
+def unmet(name: str) -> ContainerUnresponsive:
+    """A fresh agent has not met it."""
+    return ContainerUnresponsive(
+        f"Cannot say that yet: the container {name} is only being met by its new agent. Try again."
+    )
+
+
+def no_hello(ref: str, seconds: float) -> ContainerFailed:
+    """It was started, and its guest said nothing."""
+    return ContainerFailed(
+        f"Cannot reach the guest of container {ref[:12]}: it did not say hello within "
+        f"{seconds:.0f} s. Spawn another one."
     )
 
 

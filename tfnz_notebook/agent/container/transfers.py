@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from typing import Any, Final
 
 from tfnz_notebook._wire import guest as wire
@@ -12,7 +13,7 @@ from tfnz_notebook.agent.container.guest import Guest
 from tfnz_notebook.agent.container.inflow import Inflow
 from tfnz_notebook.agent.container.refusals import file_error
 from tfnz_notebook.agent.process.reader import Flow, Sink
-from tfnz_notebook.errors import ContainerGone, FileError
+from tfnz_notebook.errors import FileError, TfnzError
 
 Field = tuple[Tag, int | bytes | str]
 #: Bytes that a listing may take, for it travels in one message (about 30,000 entries).
@@ -33,6 +34,7 @@ class Transfer:
         for future in (self.answer, self.ended):
             # Each may go unawaited when the other already told the error.
             future.add_done_callback(lambda done: done.cancelled() or done.exception())
+            guest.expect(future)
         self._verb = verb
         self._guest = guest
         self._channel = guest.open(self)
@@ -57,6 +59,8 @@ class Transfer:
                     self.flow.end()
                 self._finish(None)
             case Type.FAILED:
+                if self.flow is not None:
+                    self.flow.fail(frame.integer(Tag.ERRNO))
                 self._finish(file_error(self._verb, self.path, frame))
             case Type.GONE:
                 self._finish(None)
@@ -90,10 +94,13 @@ class Transfer:
                     self.ended.set_result(None)
         if error is not None:
             self._guest.free(self._channel)
+            if self.flow is not None:
+                self.flow.fail(errno.ECONNRESET)
 
-    def lost(self) -> None:
+    def lost(self, error: TfnzError) -> None:
         """Transfers do not survive a connection."""
-        self._finish(ContainerGone(f"Cannot {self._verb} {self.path!r}: the connection broke."))
+        self._guest.send(wire.fixed(Type.CLOSE, self._channel, 0))  # to one that is only silent
+        self._finish(error)
 
     def resumed(self, inventory: Frame | None) -> None:
         """Told to processes only; a lost transfer has left already."""

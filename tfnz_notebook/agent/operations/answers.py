@@ -2,7 +2,8 @@
 
 The row's scope says what the function is given beside the client and the message: nothing, the
 container or the process that the message names. What a kernel asks of one that is not there, or is
-another session's, is refused before its function is called.
+another session's, is refused before its function is called; and what one waits for in its function
+ends with the container (:class:`~tfnz_notebook.agent.scope.Scope`).
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ def of_container(name: str) -> Callable[[OfContainer], OfContainer]:
 
     def register(function: OfContainer) -> OfContainer:
         async def answer(client: Client, message: Message) -> Answer:
-            return await function(client, client.container(message), message)
+            container = client.container(message)
+            return await container.scope.run(function(client, container, message))
 
         _note(name, (Scope.CONTAINER,), answer)
         return function
@@ -52,7 +54,8 @@ def of_process(name: str) -> Callable[[OfProcess], OfProcess]:
 
     def register(function: OfProcess) -> OfProcess:
         async def answer(client: Client, message: Message) -> Answer:
-            return await function(client, client.process(message), message)
+            container, process = await client.process(message)
+            return await container.scope.run(function(client, process, message))
 
         _note(name, (Scope.PROCESS,), answer)
         return function

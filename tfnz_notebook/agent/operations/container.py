@@ -100,6 +100,20 @@ async def stats(client: Client, container: Container, message: Message) -> Answe
     return {"sample": sample}, None
 
 
+@of_container("container.pause")
+async def pause(client: Client, container: Container, message: Message) -> Answer:
+    """Stop all that runs in it for a while."""
+    await container.pause()
+    return NOTHING
+
+
+@of_container("container.unpause")
+async def unpause(client: Client, container: Container, message: Message) -> Answer:
+    """Let it go on."""
+    await container.unpause()
+    return NOTHING
+
+
 @of_container("container.reboot")
 async def reboot(client: Client, container: Container, message: Message) -> Answer:
     """Stop and start again."""

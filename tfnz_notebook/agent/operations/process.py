@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -16,7 +15,7 @@ from tfnz_notebook.agent.process.command import IDENT, Command
 from tfnz_notebook.agent.process.process import Process
 from tfnz_notebook.agent.process.stop import destroy, signal
 from tfnz_notebook.agent.snapshot import first_page
-from tfnz_notebook.errors import Misuse, ProcessGone, ProtocolError
+from tfnz_notebook.errors import Misuse, ProtocolError
 
 #: Seconds that destroy_process waits between TERM and KILL, unless told otherwise.
 GRACE: Final = 5.0
@@ -88,12 +87,9 @@ async def list_processes(client: Client, container: Container, message: Message)
 
 @of_session("process.info")
 async def info(client: Client, message: Message) -> Answer:
-    """Those of them that are known."""
-    found = []
-    for ident in message.body["processes"]:
-        with contextlib.suppress(ProcessGone):
-            found.append(client.sessions.process(client.session, ident).info())
-    return {"processes": found}, None
+    """Those of them that are known; ``all``: there are no others."""
+    found, whole = await client.sessions.known(client.session, message.body["processes"])
+    return {"processes": [each.info() for each in found], "all": whole}, None
 
 
 @of_process("process.ticket")
@@ -132,7 +128,7 @@ async def write_stdin(client: Client, process: Process, message: Message) -> Ans
 @of_process("process.close_stdin")
 async def end_stdin(client: Client, process: Process, message: Message) -> Answer:
     """End of file on stdin."""
-    close_stdin(client.process(message))
+    close_stdin(process)
     return NOTHING
 
 

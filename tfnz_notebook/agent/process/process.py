@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Final
 
 from tfnz_notebook._wire import guest as wire
-from tfnz_notebook._wire.guest import Flag, Frame, Tag, Type
+from tfnz_notebook._wire.guest import Flag, Frame, Tag, Target, Type
 from tfnz_notebook.agent.container.guest import Guest
 from tfnz_notebook.agent.container.refusals import spawn_error
 from tfnz_notebook.agent.process.asking import close_stdin
@@ -26,7 +26,7 @@ from tfnz_notebook.agent.process.records import Records
 from tfnz_notebook.agent.process.stdin import Stdin
 from tfnz_notebook.agent.process.stop import destroy
 from tfnz_notebook.agent.world import now
-from tfnz_notebook.errors import ContainerGone, ProcessGone, WaitTimeout
+from tfnz_notebook.errors import ContainerGone, ProcessGone, TfnzError, WaitTimeout
 
 #: Seconds between TERM and KILL when a timeout ends a process.
 TIMEOUT_GRACE: Final = 5.0
@@ -87,6 +87,7 @@ class Process:
         self._changed = changed
         self.channel = 0
         self._spawned: asyncio.Future[None] | None = None
+        self._abandoned = False
         self.done = asyncio.Event()
         self._telling: asyncio.Handle | None = None
         self.turn = asyncio.Lock()  # one question after the other
@@ -106,6 +107,7 @@ class Process:
         await self.guest.room()  # its arguments and environment are bulk
         self.channel = self.input.channel = self.guest.open(self)
         self._spawned = asyncio.get_running_loop().create_future()
+        self.guest.expect(self._spawned)
         self._say_spawn()
         if closed:
             self.input.close()
@@ -161,6 +163,10 @@ class Process:
             log.eof = True
         self.input.release()
 
+    def abandon(self) -> None:
+        """Nobody waits for its start any more: what comes of it is undone."""
+        self._abandoned = True
+
     # -- frames from the guest
 
     def frame(self, frame: Frame) -> None:
@@ -194,6 +200,9 @@ class Process:
 
     def _is_spawned(self, pid: int) -> None:
         self.pid = pid
+        if self._abandoned:
+            kill = wire.fixed(Type.SIGNAL, self.channel, 0, signal.SIGKILL, Target.TREE)
+            self.guest.send(kill)
         self.started = self.started or self._wall()
         self._began = self._began or now()
         if self._spawned is not None and not self._spawned.done():
@@ -257,7 +266,7 @@ class Process:
         else:
             self._timer = asyncio.get_running_loop().call_later(RETRY, self._record)
 
-    def lost(self) -> None:
+    def lost(self, error: TfnzError) -> None:
         """The connection broke; the guest keeps what we did not acknowledge."""
 
     def resumed(self, inventory: Frame | None) -> None:

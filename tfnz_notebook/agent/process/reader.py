@@ -112,6 +112,12 @@ class Flow:
         self._eof = True
         self.pump()
 
+    def fail(self, number: int) -> None:
+        """No more bytes will come, and this is not their end: an error number."""
+        if not self.finished:
+            self.finished = True
+            self.sink.event("dial.closed", {"reader": self.ident, "errno": number})
+
     def grant(self, upto: int) -> None:
         """More credit, as an absolute offset; less is ignored."""
         self._window.allow(upto)
@@ -119,6 +125,8 @@ class Flow:
 
     def pump(self) -> None:
         """Send what is queued and the credit allows."""
+        if self.finished:
+            return
         while size := self._window.ready:
             chunk = self._queue.popleft()
             if len(chunk) > size:

@@ -19,7 +19,7 @@ _STATUS: Final[dict[str, Status]] = {
     "configured": "created",
     "initialized": "created",
     "running": "running",
-    "paused": "running",
+    "paused": "paused",
     "restarting": "running",
     "stopping": "running",
     "exited": "exited",
@@ -106,7 +106,7 @@ def state(said: Mapping[str, Any]) -> State:
         exit_code=int(now.get("ExitCode") or 0) if status == "exited" else None,
         oom_killed=bool(now.get("OOMKilled")),
         error=str(now.get("Error") or ""),
-        ip=_address(said.get("NetworkSettings") or {}) if status == "running" else "",
+        ip=_address(said.get("NetworkSettings") or {}) if status in ("running", "paused") else "",
     )
 
 

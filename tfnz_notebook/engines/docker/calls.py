@@ -46,6 +46,12 @@ async def create(client: Client, spec: ContainerSpec, made: dict[str, Any]) -> s
     )
 
 
+async def rename(client: Client, ref: str, name: str) -> None:
+    """Give a container another name."""
+    answer = await client.request("POST", f"/containers/{ref}/rename", query={"name": name})
+    check(answer, f"name a container {name!r}")
+
+
 async def put(client: Client, ref: str, path: str, archive: bytes, what: str) -> None:
     """Unpack an archive at a directory of a container, running or not."""
     answer = await client.request(

@@ -284,6 +284,34 @@ class DockerEngine(Engine):
         if answer.status not in (204, 304, 404):
             calls.check(answer, "stop the container")
 
+    async def pause(self, ref: str) -> None:
+        await self._turn(ref, "pause", "paused")
+
+    async def unpause(self, ref: str) -> None:
+        await self._turn(ref, "unpause", "running")
+
+    async def _turn(self, ref: str, word: str, wanted: str) -> None:
+        answer = await self.client.request("POST", f"/containers/{self._ref(ref)}/{word}")
+        if answer.status == 404:
+            raise bridge.gone(ref)
+        if answer.status >= 400 and (await self.inspect(ref)).status != wanted:
+            calls.check(answer, f"{word} the container")
+
+    async def recreate(self, ref: str, spec: ContainerSpec, image: Image) -> str:
+        real, name = self._ref(ref), spec.name or f"tfnz-{spec.id}"
+        await calls.rename(self.client, real, f"{name}-before")
+        try:
+            again = await self.create(spec, image)
+        except BaseException:
+            await calls.rename(self.client, real, name)
+            if (run := self._directories.get(ref)) is not None:
+                guest_socket.make_directory(run)  # it was the new one's as well
+            raise
+        await self._delete(real)
+        self._directories.pop(ref, None)
+        self._renamed.pop(ref, None)
+        return again
+
     async def remove(self, ref: str) -> None:
         directory = None
         if ref in self._directories:

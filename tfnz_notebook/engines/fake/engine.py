@@ -35,6 +35,7 @@ from tfnz_notebook.engines.fake.programs import PROGRAMS, Main, known_user
 from tfnz_notebook.errors import (
     ContainerFailed,
     ContainerGone,
+    EngineError,
     EngineGone,
     ImageMissing,
     Misuse,
@@ -241,6 +242,19 @@ class FakeEngine(Engine):
             await asyncio.wait_for(held.guest.over.wait(), grace)
         held.guest.exit(137)
 
+    async def pause(self, ref: str) -> None:
+        await self._pause(ref, paused=True)
+
+    async def unpause(self, ref: str) -> None:
+        await self._pause(ref, paused=False)
+
+    async def _pause(self, ref: str, *, paused: bool) -> None:
+        await self._call()
+        held = self._container(ref)
+        if held.guest is None or self._state(held).status not in ("running", "paused"):
+            raise EngineError("Cannot pause the container: it does not run. Start it.")
+        held.guest.pause(paused=paused)
+
     async def remove(self, ref: str) -> None:
         await self._call()
         held = self.world.containers.get(ref)
@@ -262,6 +276,8 @@ class FakeEngine(Engine):
             return State("created")
         if held.guest.exited:
             return State("exited", exit_code=held.exit_code)
+        if held.guest.paused:
+            return State("paused", ip="192.0.2.1")
         return State("running", ip="192.0.2.1")
 
     async def isolate(

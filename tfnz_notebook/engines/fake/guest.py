@@ -74,6 +74,8 @@ class FakeGuest:
         #: The agent has said hello on the present connection.
         self.ready = False
         self.exited = False
+        #: It neither hears nor says anything, until it goes on.
+        self.paused = False
         self.over = asyncio.Event()
         self._handlers: dict[Type, Callable[[Frame], None]] = {
             Type.PING: self._on_ping,
@@ -126,6 +128,12 @@ class FakeGuest:
         """To the agent, if one listens."""
         if self._link is not None and self.ready:
             self._link.deliver(frame)
+
+    def pause(self, *, paused: bool) -> None:
+        """Be paused, or go on."""
+        self.paused = paused
+        if self._link is not None:
+            self._link.wake()
 
     def terminate(self) -> None:
         """The engine's TERM: to the main process, or the end of a sleeping guest."""

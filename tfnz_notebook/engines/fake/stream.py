@@ -103,8 +103,14 @@ class FakeStream(Stream):
             self._due = True
             asyncio.get_running_loop().call_soon(self._turn)
 
+    def wake(self) -> None:
+        """Its guest goes on, perhaps."""
+        self._schedule()
+
     def _turn(self) -> None:
         self._due = False
+        if self._guest is not None and self._guest.paused:
+            return
         self._hear()
         self._feed()
         if self._to_agent and not self._paused:  # what was said on the way

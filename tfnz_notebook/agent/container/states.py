@@ -1,0 +1,64 @@
+"""What a container can be, and what makes it something else: one table.
+
+::
+
+    pulling    its image is coming               paused        its engine has stopped it for a while
+    creating   the engine makes it               unresponsive  it runs; its guest does not answer
+    starting   its guest has not said hello yet  exited        its main process, and all, have ended
+    running    it can be used                    failed        it never became ready
+                                                 destroyed     it was removed
+
+An event that the table has no row for changes nothing: it came too late, or says what is known.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+
+class Event(Enum):
+    """What happens to a container."""
+
+    PULL = "its image is being pulled"
+    MAKE = "the engine is asked to make it"
+    START = "it is started, or started again"
+    MEET = "its guest has said hello, and it is fenced off"
+    PAUSE = "the engine says that it is paused"
+    MUTE = "the engine says that it runs, and its guest has not answered for a while"
+    HEAR = "its guest says something again"
+    EXIT = "the engine says that it runs no more"
+    FAIL = "it could not be brought up"
+    DESTROY = "it was removed"
+
+
+#: Those in which nothing can be done in it for good.
+OVER: Final = frozenset({"exited", "failed", "destroyed"})
+#: Those in which its guest is to be asked for nothing.
+SILENT: Final = frozenset({"paused", "unresponsive"})
+
+NEXT: Final[dict[tuple[str, Event], str]] = {
+    **{(state, Event.PULL): "pulling" for state in ("creating", "pulling")},
+    **{(state, Event.MAKE): "creating" for state in ("creating", "pulling")},
+    **{
+        (state, Event.START): "starting"
+        for state in ("creating", "pulling", "running", "paused", "unresponsive", "exited")
+    },
+    **{
+        (state, Event.MEET): "running" for state in ("starting", "paused", "unresponsive", "exited")
+    },
+    **{(state, Event.PAUSE): "paused" for state in ("running", "unresponsive")},
+    **{(state, Event.MUTE): "unresponsive" for state in ("running", "paused")},
+    **{(state, Event.HEAR): "running" for state in SILENT},
+    **{
+        (state, Event.EXIT): "exited" for state in ("starting", "running", "paused", "unresponsive")
+    },
+    **{(state, Event.FAIL): "failed" for state in ("creating", "pulling", "starting")},
+    **{
+        (state, Event.DESTROY): "destroyed"
+        for state in (
+            *("creating", "pulling", "starting", "running", "paused", "unresponsive"),
+            *("exited", "failed"),
+        )
+    },
+}
