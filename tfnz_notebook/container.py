@@ -240,7 +240,7 @@ class Container(Block, Processes, Files, Ports):
         """Stop it and start it again (20ft); ``reset_filesystem``: from the image, as if new.
 
         Its processes end; tunnels stay. The main process's log begins anew. One that has exited is
-        started again. Where that fails nothing is deleted: it has exited, and may be rebooted later.
+        started again. Where that fails nothing is deleted: it has exited and can be rebooted again.
         """
         if self.state != "exited":
             await self._running("reboot")

@@ -86,9 +86,17 @@ class ScriptedAgent:
     """Listens from construction to :meth:`close`."""
 
     def __init__(
-        self, runtime: Path, name: str = "podman", *, after: ScriptedAgent | None = None
+        self,
+        runtime: Path,
+        name: str = "podman",
+        *,
+        after: ScriptedAgent | None = None,
+        answers: dict[str, Answer] | None = None,
     ) -> None:
-        """``after``: an agent that has ended, whose containers and processes this one adopts."""
+        """``after``: an agent that has ended, whose containers and processes this one adopts.
+
+        ``answers``: those that it gives from its first moment.
+        """
         self.path = paths.socket(runtime, name)
         record, pid, socket = paths.record(runtime, name), os.getpid(), f"ipc://{self.path}"
         started = proc.start_time(pid)
@@ -98,7 +106,7 @@ class ScriptedAgent:
         self.version = wire.VERSION
         self.requests: list[Message] = []
         self.notes: list[Message] = []
-        self.answers: dict[str, Answer] = {}
+        self.answers: dict[str, Answer] = answers or {}
         self.containers: dict[str, dict[str, Any]] = {}
         self.processes: dict[str, FakeProcess] = {}
         if after is not None:
@@ -376,7 +384,7 @@ class ScriptedAgent:
 
     def _process_info(self, message: Message) -> Any:
         found = [self.processes[i] for i in message.body["processes"] if i in self.processes]
-        return {"processes": [each.info() for each in found]}, None
+        return {"processes": [each.info() for each in found], "all": True}, None
 
     def _process_destroy(self, message: Message) -> Any:
         process = self._process(message)

@@ -93,8 +93,7 @@ def test_a_process_that_went_while_no_agent_was_there(agent: ScriptedAgent) -> N
     told: list[object] = []
     link.listen("process", PROCESS, told.append)
     agent.close()
-    later = ScriptedAgent(agent.path.parent)
-    later.answers["hello"] = gone
+    later = ScriptedAgent(agent.path.parent, answers={"hello": gone})
     later.until(lambda: told == [None])
     assert link.over
     later.close()
