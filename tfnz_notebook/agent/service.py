@@ -93,6 +93,7 @@ class Service:
             about=dict(engine.about()),
         )
         self._stop = asyncio.Event()
+        self._watching: asyncio.Task[None] | None = None
 
     async def start(self) -> str:
         """Know what is there, and listen; the address. What is there is met meanwhile."""
@@ -111,6 +112,7 @@ class Service:
     async def serve(self) -> None:
         """Collect garbage until told to stop, or idle for long enough."""
         loop = asyncio.get_running_loop()
+        self._watching = loop.create_task(self.sessions.watch())
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         idle_since = now()
@@ -138,6 +140,8 @@ class Service:
 
     async def close(self) -> None:
         """Let go of everything; containers and their processes go on."""
+        if self._watching is not None:
+            self._watching.cancel()
         await self.server.close()
         self.sessions.close()
         if self._former is not None:

@@ -15,6 +15,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from tfnz_notebook._wire.link import SESSION_GRACE
 from tfnz_notebook.agent.container import labels
@@ -28,6 +29,9 @@ from tfnz_notebook.engines.base import LABEL_OWNER, Engine
 from tfnz_notebook.errors import ContainerGone, Misuse, ProcessGone, TfnzError
 
 log = logging.getLogger(__name__)
+
+#: Seconds after which an engine that broke off is asked for its events again.
+WATCH_AGAIN: Final = 5.0
 
 
 @dataclass(slots=True)
@@ -131,6 +135,7 @@ class Sessions:
         self._sessions: dict[str, Session] = {}
         self._kept = Kept(spool.with_name(f"{spool.name}.sessions"), world.disk)
         self._cleaning: asyncio.Task[None] | None = None
+        self._looking: set[asyncio.Future[None]] = set()
 
     # -- finding
 
@@ -323,6 +328,27 @@ class Sessions:
         if containers:
             log.info("adopting %d containers of an earlier agent", len(containers))
 
+    async def watch(self) -> None:
+        """Hear of what others do with our containers, as long as the engine tells."""
+        while True:
+            await self._look_at(None)  # what happened while nobody listened
+            try:
+                await self.engine.watch(self._happened)
+                return
+            except TfnzError as error:
+                log.info("the engine's events: %s", error)
+                await asyncio.sleep(WATCH_AGAIN)
+
+    def _happened(self, ref: str) -> None:
+        task = asyncio.ensure_future(self._look_at(ref))
+        self._looking.add(task)
+        task.add_done_callback(self._looking.discard)
+
+    async def _look_at(self, ref: str | None) -> None:
+        for container in self._containers(self):
+            if container.ref == ref or (ref is None and container.state in ("exited", "paused")):
+                await container.look()
+
     async def _clean(self, refs: list[str]) -> None:
         """Remove what never ran, and spools and sockets of what went while no agent was there."""
         for ref in refs:
@@ -348,8 +374,9 @@ class Sessions:
 
     def close(self) -> None:
         """Let go of all guests; what runs goes on."""
-        if self._cleaning is not None:
-            self._cleaning.cancel()
+        for task in (self._cleaning, *self._looking):
+            if task is not None:
+                task.cancel()
         for container in self._containers(self):
             container.close()
 

@@ -248,6 +248,12 @@ class Engine(ABC):
     async def inspect(self, ref: str) -> State:
         """What it does now."""
 
+    async def watch(self, happened: Callable[[str], None]) -> None:  # noqa: B027  # most tell none
+        """Tell the ref of each container of ours that is started, paused or unpaused, by whomever.
+
+        Until the engine breaks off (EngineGone); an engine that does not tell returns at once.
+        """
+
     @abstractmethod
     async def isolate(
         self, ref: str, sources: Collection[str] = (), targets: Collection[str] = ()

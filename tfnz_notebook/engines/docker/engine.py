@@ -39,6 +39,7 @@ from tfnz_notebook.engines.docker import (
     answers,
     bridge,
     calls,
+    events,
     probe,
 )
 from tfnz_notebook.engines.docker import create as shape
@@ -346,6 +347,13 @@ class DockerEngine(Engine):
             return None
         calls.check(answer, "look at the container")
         return answers.mapping(answer.json())
+
+    async def watch(self, happened: Callable[[str], None]) -> None:
+        def told(real: str) -> None:
+            known = {renamed: ref for ref, renamed in self._renamed.items()}
+            happened(known.get(real, real))
+
+        await events.follow(self.client, self._owners, told)
 
     async def isolate(
         self, ref: str, sources: Collection[str] = (), targets: Collection[str] = ()
