@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire.guest import Stream as Which
 from tfnz_notebook._wire.guest import Tag, Type
 from tfnz_notebook.engines.base import LABEL_CONTAINER, LABEL_OWNER, LABEL_SESSION, State
-from tfnz_notebook.errors import ContainerFailed, ContainerGone, Misuse
+from tfnz_notebook.errors import ContainerFailed, ContainerGone, EngineError, ImageMissing, Misuse
 
 #: Only where a kernel contains something.
 contained = pytest.mark.only(CONTAINERS)
@@ -335,3 +336,87 @@ async def test_another_owner_is_left_alone(place: Place) -> None:
         pass
     assert (await other.inspect(theirs)).status == "created"
     await other.remove(theirs)
+
+
+# --- pausing -------------------------------------------------------------------------------------
+
+#: Where an engine can pause.
+pausing = pytest.mark.only(("fake", *CONTAINERS))
+
+
+@pausing
+@pytest.mark.either_way
+async def test_paused_it_says_nothing_and_goes_on_where_it_was(place: Place, box: str) -> None:
+    engine = place.engine
+    async with talking(engine, box) as talk:
+        await engine.pause(box)
+        await engine.pause(box)
+        assert (await engine.inspect(box)).status == "paused"
+        said = len(talk.connection)
+        talk.send(wire.fixed(Type.PING, wire.CONNECTION, 7))
+        await asyncio.sleep(0.2)
+        assert len(talk.connection) == said
+        await engine.unpause(box)
+        await engine.unpause(box)
+        assert (await engine.inspect(box)).status == "running"
+        await talk.until(lambda: len(talk.connection) > said)
+        assert talk.connection[-1].type is Type.PONG
+
+
+@pausing
+async def test_a_paused_one_is_removed(place: Place, box: str) -> None:
+    await place.engine.pause(box)
+    await place.engine.remove(box)
+    assert (await place.engine.inspect(box)).status == "gone"
+
+
+async def test_what_cannot_be_paused_is_told(place: Place) -> None:
+    ref = await place.create()
+    with pytest.raises((EngineError, ContainerGone), match=r"^Cannot .*\."):
+        await place.engine.pause(ref)
+    with pytest.raises((EngineError, ContainerGone), match=r"^Cannot .*\."):
+        await place.engine.pause("0" * 64)
+
+
+@pytest.mark.either_way
+async def test_made_anew_it_is_as_if_never_used(place: Place) -> None:
+    engine, spec, image = place.engine, place.spec(), await place.image()
+    ref = await engine.create(spec, image)
+    await engine.start(ref)
+    await engine.stop(ref, 1)
+    await ended(place, ref)
+    again = await engine.recreate(ref, spec, image)
+    assert len(await engine.find({})) == 1
+    await engine.start(again)
+    async with talking(engine, again) as talk:
+        assert (await talk.run("echo", "anew"))[1] == b"anew\n"
+
+
+@contained
+@pytest.mark.either_way
+async def test_one_that_cannot_be_made_anew_stays(place: Place) -> None:
+    engine, image = place.engine, await place.image()
+    spec = place.spec()
+    ref = await engine.create(spec, image)
+    with pytest.raises(ImageMissing):
+        await engine.recreate(ref, replace(spec, image="tfnz-nowhere:1"), image)
+    await engine.start(ref)
+    async with talking(engine, ref) as talk:
+        assert (await talk.run("echo", "kept"))[1] == b"kept\n"
+
+
+@contained
+@pytest.mark.either_way
+async def test_what_others_do_is_told(place: Place, box: str) -> None:
+    told: list[str] = []
+    second = await place.second()
+    watching = asyncio.create_task(second.watch(told.append))
+    try:
+        async with asyncio.timeout(30):
+            while not told:  # it takes a moment until it listens
+                await place.engine.pause(box)
+                await place.engine.unpause(box)
+                await asyncio.sleep(0.05)
+        assert set(told) == {box}
+    finally:
+        watching.cancel()

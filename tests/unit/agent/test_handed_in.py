@@ -112,11 +112,13 @@ class Nowhere:
 class Line:
     """A message that is sent is received in the loop's next turn."""
 
-    def __init__(self, server: Server, received: Callable[[list[bytes]], None]) -> None:
-        self.server, self.received, self.open = server, received, True
+    def __init__(
+        self, server: Server, received: Callable[[list[bytes]], None], identity: bytes
+    ) -> None:
+        self.server, self.received, self.identity, self.open = server, received, identity, True
 
     def send(self, parts: list[bytes]) -> None:
-        asyncio.get_running_loop().call_soon(self.server.incoming, b"kernel", parts)
+        asyncio.get_running_loop().call_soon(self.server.incoming, self.identity, parts)
 
     def look(self) -> None:
         pass
@@ -126,19 +128,20 @@ class Line:
 
 
 class Router:
-    """The agent's end of the line that is open."""
+    """The agent's end of the lines that are open."""
 
     def __init__(self) -> None:
-        self.line: Line | None = None
+        self.lines: dict[bytes, Line] = {}
 
     def send(self, identity: bytes, parts: list[bytes]) -> bool:
-        if self.line is None or not self.line.open:
+        line = self.lines.get(identity)
+        if line is None or not line.open:
             return False
-        asyncio.get_running_loop().call_soon(self.line.received, parts)
+        asyncio.get_running_loop().call_soon(line.received, parts)
         return True
 
     def close(self) -> None:
-        self.line = None
+        self.lines.clear()
 
 
 class Agent:
@@ -155,8 +158,9 @@ class Agent:
     async def connect(
         self, place: Place, received: Callable[[list[bytes]], None], ended: Callable[[str], None]
     ) -> Line:
-        self.router.line = Line(self.server, received)
-        return self.router.line
+        line = Line(self.server, received, b"%d" % len(self.router.lines))
+        self.router.lines[line.identity] = line
+        return line
 
 
 def simulated(test: Callable[[], Awaitable[None]]) -> None:
