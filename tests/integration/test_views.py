@@ -26,6 +26,8 @@ HASHED = (
     "    digest.update(piece); sys.stdout.buffer.write(piece)\n"
     "sys.stdout.flush(); print(digest.hexdigest(), file=sys.stderr)\n"
 )
+#: Where a view begins whatever was written before it was opened: replay is bounded, ``from`` is not.
+BEGINNING: dict[str, Any] = {"from": {"1": 0, "2": 0}}
 
 
 @pytest.fixture
@@ -35,7 +37,7 @@ def box(location: Location) -> Container:
 
 def test_a_view_sees_everything_from_the_beginning(box: Container) -> None:
     process = box.spawn_process(["python3", "-c", HASHED.format(blocks=200)])
-    view = Page(process).open(mode="all", keep=1 << 30, window=100_000)
+    view = Page(process).open(mode="all", window=100_000, **BEGINNING)
     view.until(lambda: 1 in view.eof and 2 in view.eof)
     assert view.skipped == 0
     assert view.eof[1] == len(view.streams[1]) == 200 * 65536
@@ -98,7 +100,7 @@ def test_a_page_that_vanished_holds_nobody_back_for_long(
 def test_going_on_elsewhere_loses_nothing(box: Container) -> None:
     process = box.spawn_process(["python3", "-c", HASHED.format(blocks=400)])
     page = Page(process)
-    first = page.open(mode="all", keep=1 << 30, window=50_000)
+    first = page.open(mode="all", window=50_000, **BEGINNING)
     first.until(lambda: first.offset.get(1, 0) > 3_000_000)
     start = first.offset[1]
     second = page.open(mode="all", window=50_000, **{"from": {"1": start, "2": 0}})

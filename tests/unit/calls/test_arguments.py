@@ -41,7 +41,19 @@ def test_image_names(subtests: pytest.Subtests) -> None:
 
 
 def test_malformed_image_names(subtests: pytest.Subtests) -> None:
-    rows: list[str] = ["", " ", "Nginx", "nginx:", "a b", "-x", "a//b", "a\0", "../x", "x" * 5000]
+    rows: list[str] = [
+        "",
+        " ",
+        "Nginx",
+        "nginx:",
+        "a b",
+        "-x",
+        "a//b",
+        "a\0",
+        "../x",
+        "http://nginx",
+        "x" * 5000,
+    ]
     for name in rows:
         with subtests.test(repr(name)[:60]):
             refused(ImageNameInvalid, arguments.image, name)
@@ -49,6 +61,7 @@ def test_malformed_image_names(subtests: pytest.Subtests) -> None:
 
 def test_an_image_that_is_no_text() -> None:
     assert "bytes" in refused(Misuse, arguments.image, b"nginx")
+    assert "Give its name" in refused(Misuse, arguments.image, 7)
 
 
 def test_env_is_a_dict_or_pairs() -> None:
@@ -150,7 +163,18 @@ def test_durations_that_are_none(subtests: pytest.Subtests) -> None:
 
 
 def test_paths_that_lead_elsewhere(subtests: pytest.Subtests) -> None:
-    rows: list[str] = ["x", "./x", "../x", "", "/a/../b", "/..", "/a\0", "/" + "x" * 5000]
+    rows: list[str] = [
+        "x",
+        "./x",
+        "../x",
+        "/../x",
+        "",
+        "/a/../b",
+        "/a/../../x",
+        "/..",
+        "/a\0",
+        "/" + "x" * 5000,
+    ]
     for path in rows:
         with subtests.test(repr(path)[:60]):
             refused(FileError, arguments.path, "put", path)
@@ -204,6 +228,7 @@ def test_volumes() -> None:
 
 def test_volumes_that_are_none(subtests: pytest.Subtests) -> None:
     rows: list[tuple[object, type[TfnzError]]] = [
+        ("/data", Misuse),
         (["/a"], Misuse),
         ({"/a": "/b"}, Misuse),
         ([("data", "/b")], Misuse),
@@ -247,6 +272,7 @@ def test_container_options_that_are_none(subtests: pytest.Subtests) -> None:
         {"user": -1},
         {"user": ""},
         {"hostname": 5},
+        {"labels": "x"},
         {"labels": ["a"]},
         {"labels": {"a": 1}},
         {"tag": ""},
