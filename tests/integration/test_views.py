@@ -26,7 +26,7 @@ HASHED = (
     "    digest.update(piece); sys.stdout.buffer.write(piece)\n"
     "sys.stdout.flush(); print(digest.hexdigest(), file=sys.stderr)\n"
 )
-#: Where a view begins whatever was written before it was opened: replay is bounded, ``from`` is not.
+#: Where a view begins whatever was written before it opened: replay is bounded, ``from`` is not.
 BEGINNING: dict[str, Any] = {"from": {"1": 0, "2": 0}}
 
 
