@@ -18,11 +18,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: The rooms by how long their tests take: at the end of a parallel run short ones are left, and no
 #: worker waits for another.
-ROOMS = ("notebooks", "faults", "browser", "integration", "contract", "security", "guest", "unit")
+ROOMS = ("browser", "notebooks", "faults", "integration", "contract", "security", "guest", "unit")
 #: Whose tests share what is there once: a second set of engines.
 WHOLE = "faults/test_engine_restart.py"
 #: Whose tests share nothing, and each of them takes its time.
 SINGLE = "notebooks/test_notebooks.py"
+#: Whose files share what takes long to start: a Jupyter server, a browser with its front-end.
+SHARED = "/browser/"
 #: Words in a test's parameters that say where it runs: an engine, a kind of Jupyter server.
 PLACE = re.compile(r"\b(?:host|podman|docker|lab|notebook|comm|direct)\b")
 
@@ -34,7 +36,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class Together(LoadScopeScheduling):
-    """What one worker does in one go: a file's tests at one place. They share what they start."""
+    """What one worker does in one go: a file's tests at one place. They share what they start;
+    those in the browser do with all that have the same kind of server."""
 
     def _split_scope(self, nodeid: str) -> str:
         file, _, test = nodeid.partition("::")
@@ -42,7 +45,8 @@ class Together(LoadScopeScheduling):
             return file
         if file.endswith(SINGLE):
             return nodeid
-        return f"{file} {' '.join(PLACE.findall(test.partition('[')[2]))}"
+        place = " ".join(PLACE.findall(test.partition("[")[2]))
+        return f"{SHARED} {place}" if SHARED in file and place else f"{file} {place}"
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from browser.chromium import PATIENCE, chromium
-from browser.notebook_page import NotebookPage, Tab
-from browser.servers import ROOT, Server
 from integration.polling import until
 from integration.world import World
 from playwright.sync_api import BrowserContext
+
+from browser.chromium import PATIENCE, chromium
+from browser.notebook_page import NotebookPage, Tab
+from browser.servers import ROOT, Server
 
 PICTURES = ROOT / "build" / "browser"
 #: Seconds that what a killed kernel had outlives it; two minutes outside of tests.
@@ -119,14 +120,14 @@ def server(
         until(lambda e=engine: not world.holds(e), 3 * GRACE, "all containers go")  # type: ignore[misc]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[BrowserContext]:
-    """One for the tests of a module: playwright's loop must have ended before other tests'."""
+    """One for the tests of this room: playwright's loop must have ended before those of others."""
     with chromium() as running:
         yield running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def labs(browser: BrowserContext) -> dict[str, Tab]:
     """A tab by its server's address: Lab takes seconds to load, and a test opens a notebook in it
     that other tests have left."""

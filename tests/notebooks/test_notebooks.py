@@ -13,20 +13,27 @@ from integration import engine_api
 from integration.world import LABEL, World
 from notebooks.shown import NOTEBOOKS, PICTURES, ROOT, SHOWN, code_cells, text_of
 
-#: Each on one engine; those two, which ask most of an engine, on the other as well.
-PLACES = [(path, "podman") for path in NOTEBOOKS] + [
-    (path, "docker") for path in NOTEBOOKS if path.stem[:2] in ("01", "05")
-]
+#: They take turns; a notebook's run on the other one is long.
+ENGINES = ("podman", "docker")
 #: Seconds until thirty containers are ready: a promise of the classroom's.
 CLASS_READY = 15.0
 
 
 def chosen() -> list[object]:
-    wanted = os.environ.get("TFNZ_TEST_ENGINES", "podman,docker").replace(",", " ").split()
+    wanted = os.environ.get("TFNZ_TEST_ENGINES", ",".join(ENGINES)).replace(",", " ").split()
+    able = [engine for engine in ENGINES if engine in wanted]
     return [
-        pytest.param(path, engine, marks=getattr(pytest.mark, engine), id=f"{path.stem}-{engine}")
-        for path, engine in PLACES
-        if engine in wanted
+        pytest.param(
+            path,
+            engine,
+            marks=[
+                getattr(pytest.mark, engine),
+                *([] if able[number % len(able)] == engine else [pytest.mark.long]),
+            ],
+            id=f"{path.stem}-{engine}",
+        )
+        for engine in able
+        for number, path in enumerate(NOTEBOOKS, 1)
     ]
 
 

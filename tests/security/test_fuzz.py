@@ -1,9 +1,9 @@
 """A million frames nobody would send at each door: the agent's two, the guest's one.
 
-In process, so that a million take seconds: the decoders, the dispatch and the objects behind them
-are those of the agent (here) and of the guest (C, under AddressSanitizer and UBSan: tests/guest/
-fuzz.c, run by test_build.py::test_fuzz). A part goes through real sockets to a real agent and a
-real guest, which stay up.
+A tenth of them in ``make test``. In process, so that a million take seconds: the decoders, the
+dispatch and the objects behind them are those of the agent (here) and of the guest (C, under
+AddressSanitizer and UBSan: tests/guest/fuzz.c, run by test_build.py::test_fuzz). A part goes
+through real sockets to a real agent and a real guest, which stay up.
 """
 
 import asyncio
@@ -48,6 +48,12 @@ GROWTH = 150
 ODD = (0, 1, 2, 3, 255, 256, 65535, 1 << 20, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 40)
 BIG = (*ODD, (1 << 62), (1 << 63) - 1)
 TEXTS = (b"", b"/", b"../..", b"\0", b"\xff\xfe", b"a" * 300, b"\x1b]0;x\x07", b"host", b"9" * 40)
+
+
+@pytest.fixture(params=[10, pytest.param(1, marks=pytest.mark.long)], ids="1/{}".format)
+def part(request: pytest.FixtureRequest) -> int:
+    """What part of the million: one in so many."""
+    return int(request.param)
 
 
 @pytest.fixture
@@ -110,16 +116,16 @@ class Page:
 
 @pytest.mark.timeout(300)
 async def test_a_million_at_the_agent_first_those_of_guests(
-    tmp_path: Path, dice: random.Random, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, dice: random.Random, caplog: pytest.LogCaptureFixture, part: int
 ) -> None:
     """An exception other than the decoder's own would come out of ``say`` and fail this."""
     caplog.set_level(logging.CRITICAL)
     told = connections = 0
     frames = Frames(dice, [1, 2, 2, 3, 3, 4, *range(5, 9)])
-    mild = [frames.one(harsh=False) for _ in range(POOL)]
-    harsh = [frames.one() for _ in range(POOL)]
+    mild = [frames.one(harsh=False) for _ in range(POOL // part)]
+    harsh = [frames.one() for _ in range(POOL // part)]
     before = memory()
-    while told < FROM_GUESTS:
+    while told < FROM_GUESTS // part:
         liar = Liar(tmp_path, hello(), proc(2), proc(3), proc(4), READY)
         container = await liar.meet()
         guest, line = container.guest, liar.line
@@ -148,7 +154,7 @@ async def test_a_million_at_the_agent_first_those_of_guests(
         await asyncio.gather(*tasks, return_exceptions=True)
         for process in list(container.processes.values()):
             process.discard()
-    assert connections > 500
+    assert connections > 500 // part
     assert memory() < before + GROWTH
 
 
@@ -207,7 +213,7 @@ def messages(dice: random.Random, idents: list[str]) -> Iterator[list[bytes]]:
 
 @pytest.mark.timeout(300)
 async def test_and_then_those_of_kernels(
-    tmp_path: Path, dice: random.Random, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, dice: random.Random, caplog: pytest.LogCaptureFixture, part: int
 ) -> None:
     """What an operation does not expect is answered and logged, and is a defect: there is none."""
     caplog.set_level(logging.ERROR)
@@ -229,8 +235,8 @@ async def test_and_then_those_of_kernels(
 
     before = memory()
     wrong = messages(dice, idents)
-    pool = [next(wrong) for _ in range(POOL // 2)]
-    for number in range(FROM_KERNELS):
+    pool = [next(wrong) for _ in range(POOL // 2 // part)]
+    for number in range(FROM_KERNELS // part):
         if identity not in server.clients:  # what was no message has made it a stranger
             await begin()
         server.incoming(identity, dice.choice(pool))
