@@ -30,9 +30,10 @@
     │   └── TunnelGone                also ValueError
     ├── VolumeError
     ├── QuotaFull                     an output or a file too large for one piece
+    ├── TooLarge                      an argument or an answer beyond what is sent; also ValueError
     ├── WaitTimeout                   also TimeoutError
     ├── Misuse                        wrong type or value of an argument; also ValueError
-    └── ProtocolError                 the other side said something that is not in PROTOCOL.md
+    └── ProtocolError                 somebody said something that is not in PROTOCOL.md
 
 20ft raised ``ValueError`` for misuse, so the classes marked above are ``ValueError`` too.
 Messages read "Cannot X: cause. Remedy."  An error crosses the link as (class name, message,
@@ -184,6 +185,10 @@ class QuotaFull(TfnzError):
     """An output or a file is over 1 GiB, which is the most that is read in one piece."""
 
 
+class TooLarge(TfnzError, ValueError):
+    """More than is sent: nothing of it was. ``details`` has ``size`` and ``limit``, in bytes."""
+
+
 class WaitTimeout(TfnzError, TimeoutError):
     """A wait reached its ``timeout``; what was waited for goes on."""
 
@@ -193,7 +198,10 @@ class Misuse(TfnzError, ValueError):
 
 
 class ProtocolError(TfnzError):
-    """The other side said something that is not in PROTOCOL.md; the connection ends."""
+    """Somebody said something that is not in PROTOCOL.md: what was asked so fails.
+
+    What cannot even be read ends the connection it came on.
+    """
 
 
 def _tree(cls: type[TfnzError]) -> dict[str, type[TfnzError]]:

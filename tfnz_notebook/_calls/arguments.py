@@ -14,13 +14,20 @@ from typing import Any, Final, Literal
 
 from tfnz_notebook._base import names, numbers
 from tfnz_notebook._base.text import command_line
-from tfnz_notebook._wire.operations import MAX_PAYLOAD
-from tfnz_notebook.errors import FileError, Misuse
+from tfnz_notebook._wire.operations import MAX_AHEAD
+from tfnz_notebook.errors import FileError, Misuse, TooLarge
 
 Command = str | Sequence[str]
 Environment = Mapping[str, str | int | float] | Iterable[tuple[str, str | int | float]]
 Files = Mapping[str, bytes | str] | Iterable[tuple[str, bytes | str]]
 StreamName = Literal["stdout", "stderr"]
+
+#: Bytes of a text that is no command.
+MAX_TEXT: Final = 64 << 10
+#: Bytes of one argument or variable: beyond that Linux starts nothing, execve(2). A NUL ends it.
+MAX_STRING: Final = (128 << 10) - 1
+#: Bytes of all files before boot: what they take on their way is a little more.
+MAX_FILES: Final = MAX_AHEAD - (1 << 20)
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _MEMORY: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
@@ -48,15 +55,34 @@ def image(value: object) -> str:
     return value
 
 
-def text(doing: str, name: str, value: object, *, empty: bool = False) -> str:
-    """Some text without NUL."""
+def text(doing: str, name: str, value: object, *, empty: bool = False, most: int = MAX_TEXT) -> str:
+    """Some text without NUL, of at most so many bytes. Raises Misuse, TooLarge."""
     if not isinstance(value, str):
         raise Misuse(f"Cannot {doing}: {name} is {_kind(value)}. Give a string.")
-    if "\0" in value or len(value) > 65536:
-        raise Misuse(f"Cannot {doing}: {name} holds a NUL or is too long. Give a shorter text.")
+    if "\0" in value:
+        raise Misuse(f"Cannot {doing}: {name} holds a NUL. Give a text without.")
+    if not _writable(value):
+        raise Misuse(f"Cannot {doing}: {name} holds half a surrogate pair. Give text.")
+    size = len(value.encode("utf-8", "surrogateescape"))
+    if size > most:
+        raise TooLarge(
+            f"Cannot {doing}: {name} has {numbers.size(size)}, and at most {numbers.size(most)} "
+            "go. Put it in a file, or give a shorter text.",
+            size=size,
+            limit=most,
+        )
     if not value and not empty:
         raise Misuse(f"Cannot {doing}: {name} is empty. Leave it out or give it a value.")
     return value
+
+
+def _writable(value: str) -> bool:
+    """Whether it can be said: as UTF-8, and what Python makes of bytes that are none (PEP 383)."""
+    try:
+        value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def optional_text(doing: str, name: str, value: object) -> str | None:
@@ -154,7 +180,7 @@ def memory(value: object) -> int | None:
 def argv(doing: str, value: object) -> tuple[list[str], str]:
     """(argv, text for people): a string goes to ``/bin/sh -c``, a sequence is taken as it is."""
     if isinstance(value, str):
-        shown = text(doing, "the command", value)
+        shown = text(doing, "the command", value, most=MAX_STRING)
         if not value.strip():
             raise Misuse(f"Cannot {doing}: the command is empty. Name a program.")
         return ["/bin/sh", "-c", value], shown
@@ -169,14 +195,13 @@ def argv(doing: str, value: object) -> tuple[list[str], str]:
             f"argument {index} of the command",
             os.fspath(part) if isinstance(part, PurePath) else part,
             empty=index > 0,
+            most=MAX_STRING,
         )
         for index, part in enumerate(value)
     ]
     if not parts:
         raise Misuse(f"Cannot {doing}: the command is empty. Name a program.")
-    if len(parts) > 4096:
-        raise Misuse(f"Cannot {doing}: {len(parts)} arguments. At most 4096 go in one command.")
-    return parts, command_line(parts)[:65536]
+    return parts, command_line(parts)[:MAX_TEXT]
 
 
 def _pairs(doing: str, name: str, value: object) -> list[tuple[Any, Any]]:
@@ -208,7 +233,9 @@ def environment(doing: str, value: object) -> dict[str, str]:
             )
         if isinstance(given, bool) or not isinstance(given, str | int | float):
             raise Misuse(f"Cannot {doing}: env {key!r} is {_kind(given)}. Give a string.")
-        found[key] = text(doing, f"env {key!r}", str(given), empty=True)
+        known = text(doing, "a name in env", key).encode("utf-8", "surrogateescape")
+        most = MAX_STRING - len(known) - 1
+        found[key] = text(doing, f"env {key[:200]!r}", str(given), empty=True, most=most)
     return found
 
 
@@ -236,6 +263,8 @@ def path(doing: str, value: object) -> str:
         cause = "it has a '..' part"
     elif len(value) > 4095:
         cause = "it is too long"
+    elif not _writable(value):
+        cause = "it holds half a surrogate pair"
     if cause:
         raise FileError(
             f"Cannot {doing} {value[:200]!r}: {cause}. Give an absolute path without '..'.",
@@ -264,11 +293,13 @@ def files(value: object) -> dict[str, bytes]:
                 f"{target!r}. Give its bytes, or a string."
             )
         found[target] = bytes(content)
-    most = MAX_PAYLOAD - (1 << 20)
-    if sum(map(len, found.values())) > most:
-        raise Misuse(
-            f"Cannot {doing}: pre_boot_files has more than {numbers.size(most)}. "
-            "Put larger files in a volume, or use put() and start()."
+    size = sum(map(len, found.values()))
+    if size > MAX_FILES:
+        raise TooLarge(
+            f"Cannot {doing}: pre_boot_files has {numbers.size(size)}, and at most "
+            f"{numbers.size(MAX_FILES)} go. Put larger ones in a volume, or use put() and start().",
+            size=size,
+            limit=MAX_FILES,
         )
     return found
 

@@ -206,13 +206,15 @@ class Base(metaclass=Closed):
             raise self._cause()
 
     def _cause(self) -> TfnzError:
-        told = self._info.get("error")
-        if told:
-            return from_wire(told)
-        return ContainerFailed(
-            f"Cannot start the container {self._called}: no cause is known. Spawn another one.",
-            log=self._info.get("log") or b"",
+        told, log = self._info.get("error"), self._info.get("log")
+        error: TfnzError = ContainerFailed(
+            f"Cannot start the container {self._called}: no cause is known. Spawn another one."
         )
+        if told:
+            error = from_wire(told)
+        if log or isinstance(error, ContainerFailed):
+            error.details.setdefault("log", bytes(log or b""))
+        return error
 
     async def _running(self, doing: str, timeout: float | None = None) -> None:
         if self.state in COMING:
@@ -261,8 +263,14 @@ class Base(metaclass=Closed):
         )
 
     async def _logs(self, stream: int | None, tail: int | None) -> bytes:
-        if self.state == "failed":
-            return _last_lines(bytes(self._info.get("log") or b""), tail)
+        if self.state == "failed":  # all that is left of it is the end
+            log = self._info.get("log") or b""
+            try:
+                asked = await self._link.request("container.info", {"container": self._id})
+                log = asked.body.get("log") or log
+            except TfnzError:  # nobody knows more
+                pass
+            return _last_lines(bytes(log), tail)
         self._check("read the logs")
         pieces = []
         for number in (1, 2) if stream is None else (stream,):

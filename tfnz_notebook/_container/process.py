@@ -14,7 +14,7 @@ from tfnz_notebook._calls.faces import face
 from tfnz_notebook._calls.follow import Data, Follower
 from tfnz_notebook._calls.follow import callbacks as check_callbacks
 from tfnz_notebook._container.base import Base
-from tfnz_notebook._wire.operations import MAX_CHUNK, MAX_SAID
+from tfnz_notebook._wire.operations import MAX_CHUNK, MAX_SAID, MAX_TEXT
 from tfnz_notebook.errors import (
     ContainerGone,
     Misuse,
@@ -117,6 +117,7 @@ class Processes(Base):
             raise Misuse(f"Cannot {doing}: size is for terminals. Add tty=True.")
         if cwd is not None:
             cwd = arguments.path(f"{doing} in", cwd)
+        text = shown if text is None else text
         rows, columns = arguments.size(doing, (24, 80) if size is None else size)
         if retain is not None:
             arguments.choice(doing, "retain", retain, ("all", "tail"))
@@ -136,7 +137,7 @@ class Processes(Base):
             "container": self._id,
             "process": ident or uuid.uuid4().hex,
             "command": argv,
-            "text": shown if text is None else text,
+            "text": text[:MAX_TEXT],
             "env": [f"{key}={value}" for key, value in arguments.environment(doing, env).items()],
             **{
                 key: value
@@ -147,7 +148,7 @@ class Processes(Base):
         self._check(doing)
         if self.state == "exited":
             raise await self._exited(doing)
-        process = Process._create(self, body["process"], body["text"], bool(tty))
+        process = Process._create(self, body["process"], text, bool(tty))
         streams = {1: callbacks[0], 2: callbacks[2]}
         follower = process._follow(process, streams, callbacks[1])
         if follower is not None:
@@ -353,11 +354,6 @@ class Processes(Base):
 
     async def _list(self) -> list[dict[str, Any]]:
         """All that kernels started in it, in that order."""
-        infos: list[dict[str, Any]] = []
-        while True:
-            after = infos[-1]["process"] if infos else None
-            body = {"container": self._id, "after": after}
-            page = (await self._link.request("process.list", body)).body
-            infos += page["processes"]
-            if not page["more"]:
-                return infos
+        reply = await self._link.request("process.list", {"container": self._id})
+        infos: list[dict[str, Any]] = reply.body["processes"]
+        return infos

@@ -3,7 +3,8 @@
 Everything here runs on the I/O loop. Three kinds of things hang on a link:
 
 - *requests* wait for their reply. When the connection breaks, those that may be said again are, in
-  their order, once it is back; the others fail with LinkClosed.
+  their order, once it is back; the others fail with LinkClosed. One that was unanswered each time
+  when the agent refused to go on is said twice, not more.
 - what is *known* of the session is told by the agent, at first and whenever something changes; see
   ``known`` for who listens.
 - *sinks* take a stream, by the number of its reader. After a break a sink opens itself again at the
@@ -27,6 +28,7 @@ from tfnz_notebook._link import hello
 from tfnz_notebook._link.ends import Connect, Line, Place, Sink
 from tfnz_notebook._link.faults import DISCONNECTED, FORKED, again
 from tfnz_notebook._link.known import Known, Listener
+from tfnz_notebook._link.large import Large
 from tfnz_notebook._link.line import connect as over_socket
 from tfnz_notebook._wire import link as wire
 from tfnz_notebook._wire.link import Kind, Message
@@ -39,6 +41,7 @@ from tfnz_notebook.errors import (
     ProcessGone,
     ProtocolError,
     TfnzError,
+    TooLarge,
     from_wire,
 )
 
@@ -89,6 +92,8 @@ class Link:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._sinks: dict[int, Sink] = {}
         self._pending: dict[int, tuple[Message, asyncio.Future[Message]]] = {}
+        self._suspects: set[int] = set()  # of these, who was there when the agent refused us
+        self._large = Large(self._once)
         self._idents = itertools.count(1)
         self._readers = itertools.count(1)
         self._line: Line | None = None
@@ -123,7 +128,15 @@ class Link:
     async def request(
         self, name: str, body: dict[str, Any], payload: bytes | None = None
     ) -> Message:
-        """Ask, and wait for the reply. Raises what the agent answers, and LinkClosed."""
+        """Ask, and wait for the reply, all of it.
+
+        Raises what the agent answers, TooLarge, LinkClosed.
+        """
+        if OPERATIONS[name].pages:
+            return await self._large.listing(name, body)
+        return await self._once(name, body, payload)
+
+    async def _once(self, name: str, body: dict[str, Any], payload: bytes | None) -> Message:
         ident = next(self._idents)
         again = OPERATIONS[name].again
         if again is Again.NAMED:  # known by this name if it has to be said again
@@ -132,7 +145,14 @@ class Link:
             self._line.look()  # nothing may be lost with a connection that is dead already
         if not self._open or self._queued or self.pid != os.getpid():
             await self._wait_open(name)
-        return await self._ask(wire.request(ident, name, body, payload))
+        message = wire.request(ident, name, body, payload)
+        try:
+            parts = wire.encode(message)
+        except TooLarge:
+            if not OPERATIONS[name].ahead:
+                raise
+            return await self._large.ahead(message)
+        return await self._ask(message, parts)
 
     async def caught_up(self) -> None:
         """Return once all that happened before now is known. Raises LinkClosed."""
@@ -240,7 +260,7 @@ class Link:
         words = wire.request(next(self._idents), "hello", self._hello())
         try:
             async with asyncio.timeout(HELLO_TIMEOUT):
-                await self._ask(words, lost)
+                await self._ask(words, wire.encode(words), lost)
         except BaseException as error:
             line.close()
             if isinstance(error, TimeoutError):
@@ -282,15 +302,18 @@ class Link:
             self._queued -= 1
         self.check(name)
 
-    async def _ask(self, message: Message, lost: asyncio.Future[Message] | None = None) -> Message:
+    async def _ask(
+        self, message: Message, parts: list[bytes], lost: asyncio.Future[Message] | None = None
+    ) -> Message:
         reply = lost if lost is not None else asyncio.get_running_loop().create_future()
         self._pending[message.ident] = (message, reply)
         try:
             assert self._line is not None
-            self._line.send(wire.encode(message))
+            self._line.send(parts)
             return await reply
         finally:
             self._pending.pop(message.ident, None)
+            self._suspects.discard(message.ident)
 
     # -- hearing
 
@@ -306,14 +329,20 @@ class Link:
                 case _:
                     self._broke("it speaks as a kernel would")
         except ProtocolError as error:
-            self._broke(f"it said something unexpected: {error}")
+            waiting = self._pending.get(error.details.get("ident", 0))
+            if waiting is None:
+                self._broke(f"it said something unexpected: {error}")
+            elif not waiting[1].done():  # it answered so, and nothing else is wrong
+                waiting[1].set_exception(error)
 
     def _answer(self, message: Message) -> None:
         waiting = self._pending.get(message.ident)
         if waiting is None:
             if message.kind is Kind.ERROR and message.ident == 0:
                 self._refused += 1
-                self._broke(str(message.body.get("message", "it did not understand us")))
+                reason = str(message.body.get("message", "it did not understand us"))
+                self._suspect(reason)
+                self._broke(reason)
             return
         self._refused, reply = 0, waiting[1]
         if reply.done():
@@ -330,6 +359,14 @@ class Link:
             self._broke("it was restarted", undone=message.ident)
         else:
             reply.set_exception(error)
+
+    def _suspect(self, reason: str) -> None:
+        """One of those who wait may be what the agent refused: nobody is said a third time."""
+        for ident, (message, reply) in self._pending.items():
+            if ident in self._suspects and not reply.done():
+                error = ProtocolError(f"Cannot {OPERATIONS[message.name].doing}: {reason}")
+                reply.set_exception(error)
+        self._suspects.update(self._pending)
 
     def _event(self, message: Message) -> None:
         body = message.body

@@ -19,7 +19,7 @@ from enum import IntEnum, IntFlag
 from typing import Final
 
 from tfnz_notebook._base import numbers
-from tfnz_notebook.errors import ProtocolError
+from tfnz_notebook.errors import ProtocolError, TooLarge
 
 VERSION: Final = 1
 #: The oldest version this side still speaks.
@@ -272,7 +272,7 @@ def fixed(kind: Type, channel: int, *values: int, stream: int = 0) -> bytes:
 
 
 def fielded(kind: Type, channel: int, fields: Iterable[tuple[Tag, Value | str]]) -> bytes:
-    """Encode a frame of fields; text is UTF-8. Raises ProtocolError over ``MAX_PAYLOAD``."""
+    """Encode a frame of fields; text is UTF-8. Raises TooLarge over ``MAX_PAYLOAD``."""
     parts = [b""]
     for tag, value in fields:
         if isinstance(value, int):
@@ -282,9 +282,11 @@ def fielded(kind: Type, channel: int, fields: Iterable[tuple[Tag, Value | str]])
         parts += (_FIELD.pack(tag, len(raw)), raw)
     size = sum(map(len, parts))
     if size > MAX_PAYLOAD:
-        raise ProtocolError(
-            f"Cannot send {kind.name}: arguments and environment have more than "
-            f"{numbers.size(MAX_PAYLOAD)}. Put large data in a file."
+        raise TooLarge(
+            f"Cannot tell the container {kind.name}: it takes {numbers.size(size)}, and at most "
+            f"{numbers.size(MAX_PAYLOAD)} go. Put large data in a file.",
+            size=size,
+            limit=MAX_PAYLOAD,
         )
     parts[0] = HEADER.pack(size, kind, 0, 0, channel)
     return b"".join(parts)
@@ -292,6 +294,7 @@ def fielded(kind: Type, channel: int, fields: Iterable[tuple[Tag, Value | str]])
 
 def data(channel: int, stream: int, offset: int, chunk: bytes | memoryview) -> bytes:
     """Encode a DATA frame of at most ``MAX_DATA`` bytes."""
+    assert len(chunk) <= MAX_DATA  # its senders cut by it
     return b"".join(
         (
             HEADER.pack(_OFFSET.size + len(chunk), Type.DATA, stream, 0, channel),

@@ -14,14 +14,32 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
+from tfnz_notebook._base import numbers
 from tfnz_notebook.errors import ProtocolError
 
-#: Largest payload: the files given to ``spawn_container`` before boot travel in one.
-MAX_PAYLOAD: Final = 64 << 20
+#: Bytes of a message, encoded, without its payload; and of any payload. Whoever sends checks it:
+#: what may be larger streams, goes ahead in pieces (``Operation.ahead``), or comes in pages.
+MAX_BODY: Final = 1 << 20
+MAX_PAYLOAD: Final = 1 << 20
+#: Bytes of a message's part that are taken off the wire at all; between that and the bounds above,
+#: what is refused is refused by name.
+MAX_FRAME: Final = 4 << 20
 #: Bytes of output or of an upload in one message.
 MAX_CHUNK: Final = 512 << 10
+#: Bytes that may go ahead of a request (a container's files, a question); and of a process, whose
+#: arguments and environment no Linux takes beyond 6 MiB, execve(2).
+MAX_AHEAD: Final = 64 << 20
+MAX_ARGUMENTS: Final = 8 << 20
+#: Bytes of a page of a listing, about: its last item may reach beyond. And of all its pages.
+PAGE: Final = 256 << 10
+MAX_LISTING: Final = 64 << 20
 #: Bytes of each stream that the event of a process's end may carry.
 MAX_SAID: Final = 64 << 10
+#: Bytes of a container's last words in what is told of it; and kept, for who asks.
+MAX_WORDS: Final = 4 << 10
+MAX_TAIL: Final = 64 << 10
+#: Characters of a command's text for people.
+MAX_TEXT: Final = 500
 
 
 class Scope(Enum):
@@ -74,9 +92,11 @@ _OPTIONAL_TEXT: Final = Field((str, type(None)), required=False, limit=65536)
 _OPTIONAL_NUMBER: Final = Field((int, type(None)), required=False, limit=1 << 62)
 _SECONDS: Final = Field((int, float, type(None)), required=False, limit=1 << 31)
 _FLAG: Final = Field(bool, required=False)
-_TEXTS: Final = Field(list, limit=65536, of=str)
+_TEXTS: Final = Field(list, limit=1 << 20, of=str)
 _MAP: Final = Field(dict, limit=65536)
 
+#: The id of what went ahead.
+_AHEAD: Final = {"ahead": _OPTIONAL_ID}
 _CONTAINER: Final = {"container": _ID}
 _PROCESS: Final = {"process": _ID}
 
@@ -95,9 +115,14 @@ class Operation:
     viewer: bool = False
     #: Most bytes of the payload that comes along; 0: there is none.
     payload: int = 0
+    #: Most bytes of its lists, maps and payload that may go ahead of it, in pieces, where they do
+    #: not fit in it; 0: none may.
+    ahead: int = 0
     #: Names of the reply's fields, and whether bytes come with them.
     reply: tuple[str, ...] = ()
     answers_bytes: bool = False
+    #: Whether the first of these fields is a list that comes in pages.
+    pages: bool = False
 
 
 _ROWS: Final = (
@@ -127,22 +152,37 @@ _ROWS: Final = (
     ),
     Operation("ping", "reach the agent", Scope.LINK, viewer=True),
     Operation("bye", "leave the session", Scope.LINK, viewer=True),
+    # -- what is too large for one message: a piece of a request to come, a page of an answer
+    Operation(
+        "ahead",
+        "send it in pieces",
+        Scope.SESSION,
+        {"ahead": _ID, "offset": _NUMBER},
+        payload=MAX_CHUNK,
+    ),
+    Operation("more", "list the rest", Scope.SESSION, {"more": _NUMBER}, reply=("items", "more")),
     # -- places
-    Operation("node.list", "list nodes", Scope.SESSION, reply=("nodes",)),
-    Operation("image.list", "list images", Scope.SESSION, reply=("images",)),
+    Operation("node.list", "list nodes", Scope.SESSION, reply=("nodes",), pages=True),
+    Operation("image.list", "list images", Scope.SESSION, reply=("images",), pages=True),
     Operation("volume.create", "create the volume", Scope.SESSION, {"name": _ID}),
-    Operation("volume.list", "list volumes", Scope.SESSION, reply=("volumes",)),
+    Operation("volume.list", "list volumes", Scope.SESSION, reply=("volumes",), pages=True),
     Operation("volume.remove", "destroy the volume", Scope.SESSION, {"name": _ID}, Again.NEVER),
     # -- containers; payload of spawn: msgpack map, absolute path to bytes
     Operation(
         "container.spawn",
         "spawn a container",
         Scope.SESSION,
-        {**_CONTAINER, "spec": _MAP},
-        payload=MAX_PAYLOAD,
+        {**_CONTAINER, "spec": _MAP, **_AHEAD},
+        payload=MAX_CHUNK,
+        ahead=MAX_AHEAD,
     ),
+    # "log": the last of its output, of one that ended
     Operation(
-        "container.info", "look at the container", Scope.CONTAINER, _CONTAINER, reply=("info",)
+        "container.info",
+        "look at the container",
+        Scope.CONTAINER,
+        _CONTAINER,
+        reply=("info", "log"),
     ),
     Operation("container.start", "start the main process", Scope.CONTAINER, _CONTAINER),
     Operation(
@@ -184,7 +224,7 @@ _ROWS: Final = (
             **_CONTAINER,
             **_PROCESS,
             "command": _TEXTS,
-            "text": _TEXT,
+            "text": Field(str, limit=MAX_TEXT),
             "env": _TEXTS,
             "cwd": _OPTIONAL_TEXT,
             "user": _OPTIONAL_TEXT,
@@ -199,17 +239,20 @@ _ROWS: Final = (
             "last": _FLAG,
             # The event of its end shall carry its output, if each stream has at most so much.
             "said": Field(int, required=False, limit=MAX_SAID),
+            **_AHEAD,
         },
         payload=MAX_CHUNK,
+        ahead=MAX_ARGUMENTS,
         reply=("info",),
     ),
-    # All of a container, in pages: those that were started after that one.
+    # All of a container, in the order in which they were started.
     Operation(
         "process.list",
         "list processes",
         Scope.CONTAINER,
-        {**_CONTAINER, "after": _OPTIONAL_ID},
-        reply=("processes", "more"),
+        _CONTAINER,
+        reply=("processes",),
+        pages=True,
     ),
     # Of those that are known; a kernel that was away asks for what no snapshot named. ``all``: the
     # others are gone; not so while a container has not been met.
@@ -219,6 +262,7 @@ _ROWS: Final = (
         Scope.SESSION,
         {"processes": Field(list, limit=256, of=str)},
         reply=("processes", "all"),
+        pages=True,
     ),
     Operation(
         "process.ticket", "view the process", Scope.PROCESS, _PROCESS, reply=("ticket", "agent")
@@ -261,9 +305,10 @@ _ROWS: Final = (
         "process.ask",
         "ask the process",
         Scope.PROCESS,
-        {**_PROCESS, "timeout": _SECONDS, "settle": _FLAG, "write": _OPTIONAL_TEXT},
+        {**_PROCESS, "timeout": _SECONDS, "settle": _FLAG, "write": _OPTIONAL_TEXT, **_AHEAD},
         Again.NAMED,
-        payload=MAX_PAYLOAD,
+        payload=MAX_CHUNK,
+        ahead=MAX_AHEAD,
         reply=("reason", "out_from", "out", "err_from", "err"),
     ),
     # -- reading logs
@@ -327,6 +372,7 @@ _ROWS: Final = (
         Scope.CONTAINER,
         {**_CONTAINER, "path": _TEXT},
         reply=("entries",),
+        pages=True,
     ),
     Operation(
         "file.mkdir",
@@ -405,21 +451,36 @@ def checked(name: str, shape: Shape | None, body: Mapping[Any, Any]) -> dict[str
     return known
 
 
+#: What PROTOCOL.md says of sizes.
+BOUNDS: Final[Mapping[str, int]] = {
+    "a message, encoded, without its payload": MAX_BODY,
+    "a payload": MAX_PAYLOAD,
+    "a part of a message, to be refused by name": MAX_FRAME,
+    "a page of a listing or of a snapshot, about": PAGE,
+    "all pages of a listing": MAX_LISTING,
+    "each stream in the event of a process's end": MAX_SAID,
+    "a container's last words in its `info`": MAX_WORDS,
+    "the same for who asks (`container.info`)": MAX_TAIL,
+    "a command's `text` (characters)": MAX_TEXT,
+}
+
+
 def tables() -> str:
     """The rows as PROTOCOL.md has them."""
     lines = [
-        "| request | fields | payload | after a break | scope | viewers | reply |",
-        "|---|---|---|---|---|---|---|",
+        "| request | fields | payload | ahead | after a break | scope | viewers | reply |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| `{row.name}` | {_fields(row.fields)} | {_size(row.payload)} | {row.again.value} "
-        f"| {row.scope.value} | {'yes' if row.viewer else ''} "
-        f"| {', '.join([*row.reply, *(['bytes'] if row.answers_bytes else [])])} |"
+        f"| `{row.name}` | {_fields(row.fields)} | {_size(row.payload)} | {_size(row.ahead)} "
+        f"| {row.again.value} | {row.scope.value} | {'yes' if row.viewer else ''} | {_reply(row)} |"
         for row in OPERATIONS.values()
     ]
     for title, shapes in (("note", NOTES), ("event", EVENTS)):
         lines += ["", f"| {title} | fields |", "|---|---|"]
         lines += [f"| `{name}` | {_fields(shape)} |" for name, shape in shapes.items()]
+    lines += ["", "| at most | of |", "|---|---|"]
+    lines += [f"| {_size(most)} | {what} |" for what, most in BOUNDS.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -427,10 +488,13 @@ def _fields(shape: Shape) -> str:
     return ", ".join(key if rule.required else f"*{key}*" for key, rule in shape.items())
 
 
+def _reply(row: Operation) -> str:
+    listed = [f"{row.reply[0]} …", *row.reply[1:]] if row.pages else row.reply
+    return ", ".join([*listed, *(["bytes"] if row.answers_bytes else [])])
+
+
 def _size(most: int) -> str:
-    if not most:
-        return ""
-    return f"{most >> 20} MiB" if most >= 1 << 20 else f"{most >> 10} KiB"
+    return numbers.size(most) if most else ""
 
 
 if __name__ == "__main__":

@@ -11,8 +11,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-from tfnz_notebook._wire.link import MAX_HEADER
-from tfnz_notebook._wire.operations import MAX_PAYLOAD
+from tfnz_notebook._wire.operations import MAX_FRAME
 from tfnz_notebook.errors import ProtocolError
 
 _LENGTHS: Final = struct.Struct(">II")
@@ -62,7 +61,7 @@ class Messages:
         at, view = 0, self._whole
         while self._end - at >= _LENGTHS.size:
             header, payload = self._lengths = _LENGTHS.unpack_from(view, at)
-            if header > MAX_HEADER or payload > MAX_PAYLOAD + 1:
+            if max(header, payload - 1) > MAX_FRAME:
                 raise ProtocolError(f"A message of {header + payload} bytes.")
             start = at + _LENGTHS.size
             end = start + header + max(payload - 1, 0)

@@ -13,6 +13,7 @@ from tfnz_notebook._wire.operations import OPERATIONS
 from tfnz_notebook.agent.container.container import Container
 from tfnz_notebook.agent.container.dial import Dial
 from tfnz_notebook.agent.container.transfers import Transfer
+from tfnz_notebook.agent.large import Large
 from tfnz_notebook.agent.process.process import Process
 from tfnz_notebook.agent.process.reader import Flow, Reader
 from tfnz_notebook.agent.sessions import Session
@@ -38,6 +39,7 @@ class Client:
         self.readers: dict[int, Reader | Flow] = {}
         self.dials: dict[int, Dial] = {}
         self.transfers: dict[str, Transfer] = {}
+        self.large = Large()
         #: One upload's pieces are taken one after the other, however fast they come.
         self.turns: dict[str, asyncio.Lock] = {}
         #: Of the processes it spawned, those whose end shall bring their output: at most so much.
@@ -149,6 +151,7 @@ class Client:
     def close(self) -> None:
         """Let go of everything that was opened for it."""
         self.gone = True
+        self.large.close()
         if self._telling is not None:
             self._telling.cancel()
         for ident in list(self.readers):

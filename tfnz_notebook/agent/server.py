@@ -18,7 +18,7 @@ from tfnz_notebook.agent.process.process import Process
 from tfnz_notebook.agent.sessions import Member, Sessions, session_name
 from tfnz_notebook.agent.sparse import Sparse
 from tfnz_notebook.agent.world import now
-from tfnz_notebook.errors import AgentError, ProtocolError, TfnzError, to_wire
+from tfnz_notebook.errors import AgentError, ProtocolError, TfnzError, TooLarge, to_wire
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +75,10 @@ class Server:
 
     def garbage(self, identity: bytes, error: ProtocolError) -> None:
         """A client said what cannot be understood: it is told so, and forgotten."""
+        if ident := error.details.get("ident", 0):  # that request fails, and nothing else does
+            self._said.warning("client %s: %s It is refused.", identity.hex()[:12], error)
+            self.send(identity, Message(Kind.ERROR, ident, "protocol", to_wire(error)))
+            return
         self._said.warning("client %s: %s It is forgotten.", identity.hex()[:12], error)
         client = self.clients.get(identity)
         if client is not None:
@@ -101,7 +105,9 @@ class Server:
 
     async def _do(self, client: Client, message: Message) -> Answer:
         client.may(message)
-        return await self._answers[message.name](client, message)
+        message = client.large.whole(message)
+        body, payload = await self._answers[message.name](client, message)
+        return client.large.answer(message, body), payload
 
     async def _answer(self, identity: bytes, message: Message, work: Awaitable[Answer]) -> None:
         try:
@@ -197,8 +203,19 @@ class Server:
     # -- out
 
     def send(self, identity: bytes, message: Message) -> bool:
-        """Queue a message; False if the client is not connected."""
-        return self.router is not None and self.router.send(identity, link.encode(message))
+        """Queue a message; False if the client is not connected.
+
+        An answer that is too large becomes the error that says so.
+        """
+        try:
+            parts = link.encode(message)
+        except TooLarge as error:
+            self._said.warning("client %s: %s", identity.hex()[:12], error)
+            if message.kind is Kind.EVENT:
+                return True
+            name = message.name
+            parts = link.encode(Message(Kind.ERROR, message.ident, name, to_wire(error)))
+        return self.router is not None and self.router.send(identity, parts)
 
     def lost(self, identity: bytes) -> None:
         """A connection ended, with a word or without."""

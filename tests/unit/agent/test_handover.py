@@ -8,6 +8,7 @@ import pytest
 from unit.agent.live import LiveAgent, container, live_agent, process, until
 
 from tfnz_notebook._link.link import Link
+from tfnz_notebook._wire import link as wire
 from tfnz_notebook._wire.link import Message
 from tfnz_notebook.errors import AgentError, ProcessGone
 
@@ -22,7 +23,8 @@ async def said(
     link: Link, name: str, body: dict[str, Any], payload: bytes | None = None
 ) -> Message:
     """Ask under a name of the test's own; the link would choose a new one each time."""
-    return await link._ask(Message(0, next(link._idents), name, body, payload))  # type: ignore[arg-type]
+    message = wire.request(next(link._idents), name, body, payload)
+    return await link._ask(message, wire.encode(message))
 
 
 async def written(link: Link, ident: str, count: int) -> bytes:

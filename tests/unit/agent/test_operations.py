@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgpack
 import pytest
-from unit.agent.live import LiveAgent, container, live_agent, process, until
-from unit.wire.bodies import body_of
+from unit.agent.live import LiveAgent, container, live_agent, process
+from unit.wire.bodies import body_of, value_of
 
 from tfnz_notebook._link.link import Link
 from tfnz_notebook._wire import link as wire
-from tfnz_notebook._wire.link import Kind, Message
-from tfnz_notebook._wire.operations import OPERATIONS, Operation, Scope
+from tfnz_notebook._wire.link import Message
+from tfnz_notebook._wire.operations import MAX_BODY, OPERATIONS, Field, Operation, Scope
 from tfnz_notebook.agent.operations import ANSWERS
-from tfnz_notebook.errors import ContainerGone, ProcessGone, TfnzError
+from tfnz_notebook.errors import ContainerGone, ProcessGone, ProtocolError, TfnzError
 
 ROWS = [row for row in OPERATIONS.values() if row.name != "hello"]
 
@@ -54,23 +55,48 @@ async def test_what_is_of_another_session_is_refused(agent: LiveAgent, row: Oper
 
 
 @about(*Scope)
-async def test_what_is_malformed_ends_nobody_else(agent: LiveAgent, row: Operation):
-    """Each field left out, and each of another type: the one who said it is forgotten."""
+async def test_what_is_malformed_fails_its_call_alone(agent: LiveAgent, row: Operation):
+    """Each field left out, each of another type, each too large; and a message that is."""
     kernel, witness = await agent.kernel(), await agent.kernel()
     where = await container(witness)
     right = body_of(row)
     wrong = [{**right, key: b"?"} for key in row.fields]
     wrong += [{key: right[key] for key in right if key != missing} for missing in right]
+    wrong += [{**right, key: beyond(rule)} for key, rule in row.fields.items() if rule.limit]
+    wrong += [{**right, "more than goes": "x" * MAX_BODY}]
+    before = kernel._line
     for body in wrong:
-        greeted = kernel.client
-        assert kernel._line is not None
-        before = kernel._line
-        before.send(wire.encode(Message(Kind.REQUEST, 7, row.name, body)))
-        await until(lambda old=before: kernel.up and kernel._line is not old)
-        assert kernel.client == greeted
-        kernel._refused = 0  # it is not this kernel's fault
+        with pytest.raises(ProtocolError):
+            await unchecked(kernel, row, body)
+    if row.payload:
+        with pytest.raises(ProtocolError, match=f"{row.name}: a payload of"):
+            await unchecked(kernel, row, right, bytes(row.payload + 1))
+    await kernel.caught_up()
+    assert kernel._line is before, "the link has not noticed"
     await witness.caught_up()
     assert where in witness.known.containers
+
+
+def beyond(rule: Field) -> Any:
+    """A value that is one too large for a field; None if no message can hold it."""
+    kinds = rule.kind if isinstance(rule.kind, tuple) else (rule.kind,)
+    if bool in kinds or rule.limit >= MAX_BODY:
+        return -1 if int in kinds else b"?"
+    if int in kinds:
+        return rule.limit + 1
+    size = rule.limit + 1
+    if list in kinds:
+        return [value_of(Field(rule.of)) if rule.of else 0] * size
+    return "x" * size if str in kinds else dict.fromkeys(map(str, range(size)), 0)
+
+
+async def unchecked(
+    link: Link, row: Operation, body: dict[str, Any], payload: bytes | None = None
+) -> Message:
+    """Ask it as a kernel would that does not look at what it says."""
+    message = wire.request(next(link._idents), row.name, body, payload)
+    header = msgpack.packb([0, message.ident, row.name, body])
+    return await link._ask(message, [header] if payload is None else [header, payload])
 
 
 @about(Scope.SESSION, Scope.CONTAINER, Scope.PROCESS)

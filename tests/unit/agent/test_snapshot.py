@@ -9,7 +9,9 @@ from unit.agent.live import NAME, LiveAgent, container, live_agent, process, unt
 
 from tfnz_notebook._link.link import Link
 from tfnz_notebook._link.views.viewer import LivePlace
+from tfnz_notebook._wire import operations as wire
 from tfnz_notebook.agent import snapshot
+from tfnz_notebook.errors import ContainerFailed
 from tfnz_notebook.widgets.explorer.tail import BYTES, Tail
 
 
@@ -28,11 +30,11 @@ async def kernel(agent: LiveAgent) -> Link:
     return link
 
 
-@pytest.mark.parametrize("page", [1, 2000, snapshot.PAGE])
+@pytest.mark.parametrize("page", [1, 2000, wire.PAGE])
 async def test_who_comes_later_is_told_all_whatever_a_page_holds(
     agent: LiveAgent, monkeypatch: pytest.MonkeyPatch, page: int
 ):
-    monkeypatch.setattr(snapshot, "PAGE", page)
+    monkeypatch.setattr(wire, "PAGE", page)
     first = await kernel(agent)
     places = [await container(first, f"box{number}") for number in range(3)]
     running = [(await process(first, where, "sleep", "60"))[0] for where in places * 4]
@@ -95,22 +97,60 @@ async def test_a_short_process_takes_three_messages(agent: LiveAgent, monkeypatc
     assert (told[-1]["returncode"], told[-1]["out"], told[-1]["err"]) == (0, 2, 0)
 
 
-async def test_a_listing_comes_in_pages(agent: LiveAgent, monkeypatch):
-    monkeypatch.setattr(snapshot, "PAGE", 1000)
+async def test_what_is_told_is_small_whatever_it_is_about(agent: LiveAgent, monkeypatch):
+    """Exited containers that said much, processes of long command lines, and many of them."""
+    first = await kernel(agent)
+    chatty = [uuid.uuid4().hex for _ in range(12)]
+    for where in chatty:
+        spec = {"image": "debian", "command": ["count", "12000"], "tag": "t" * 1000}
+        await first.request("container.spawn", {"container": where, "spec": spec})
+    where = await container(first)
+    for _ in range(40):
+        await process(first, where, "sleep", "60", *["x" * 10_000] * 6)
+    for _ in range(300):
+        await process(first, where, "true")
+    await until(lambda: first.known.ended.get(where) == 300)
+    for each in chatty:
+        await until(lambda each=each: first.known.containers[each]["state"] == "exited", 30)
+        assert 0 < len(first.known.containers[each]["log"]) <= wire.MAX_WORDS
+        asked = (await first.request("container.info", {"container": each})).body
+        assert wire.MAX_WORDS < len(asked["log"]) <= wire.MAX_TAIL
+        assert asked["log"].endswith(b"line 11999\n")
+    monkeypatch.setattr(wire, "PAGE", 16 << 10)
+    sizes: list[int] = []
+    send = agent.service.server.router.send
+
+    def weigh(identity: bytes, parts: list[bytes]) -> bool:
+        sizes.append(sum(map(len, parts)))
+        return send(identity, parts)
+
+    monkeypatch.setattr(agent.service.server.router, "send", weigh)
+    second = await kernel(agent)
+    listed = await second.request("process.list", {"container": where})
+    assert len(listed.body["processes"]) == 340
+    assert list(second.known.containers) == [*chatty, where]
+    assert len(second.known.processes[where]) == 40 + snapshot.RECENT
+    assert len(sizes) > 10
+    most = 3 * wire.MAX_WORDS  # of one thing, beside a full page
+    assert max(sizes) < wire.PAGE + most
+
+
+async def test_what_went_wrong_is_told_without_its_log_twice(agent: LiveAgent):
     link = await kernel(agent)
-    where = await container(link)
-    made = [(await process(link, where, "true"))[0] for _ in range(20)]
-    found: list[str] = []
-    pages = 0
-    while True:
-        body = {"container": where, "after": found[-1] if found else None}
-        reply = (await link.request("process.list", body)).body
-        found += [info["process"] for info in reply["processes"]]
-        pages += 1
-        if not reply["more"]:
-            break
-    assert found == made
-    assert pages > 3
+    where = uuid.uuid4().hex
+
+    async def refused(*_: object) -> str:
+        raise ContainerFailed("Cannot start: " + "no " * 10_000, log=b"word " * 20_000, code=7)
+
+    agent.engine.create = refused  # type: ignore[method-assign]
+    await link.request("container.spawn", {"container": where, "spec": {"image": "debian"}})
+    await until(lambda: link.known.containers[where]["state"] == "failed")
+    info = link.known.containers[where]
+    assert len(info["log"]) == wire.MAX_WORDS
+    assert info["error"]["details"] == {"code": 7}
+    assert len(info["error"]["message"]) <= 4096
+    asked = (await link.request("container.info", {"container": where})).body
+    assert len(asked["log"]) == wire.MAX_TAIL
 
 
 async def test_the_end_of_a_log_is_followed_without_asking_again(agent: LiveAgent):

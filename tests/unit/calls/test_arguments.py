@@ -10,7 +10,7 @@ import pytest
 from tfnz_notebook._base import names
 from tfnz_notebook._calls import arguments, follow
 from tfnz_notebook._calls.spec import container_spec
-from tfnz_notebook.errors import FileError, ImageNameInvalid, Misuse, TfnzError
+from tfnz_notebook.errors import FileError, ImageNameInvalid, Misuse, TfnzError, TooLarge
 
 MESSAGE = re.compile(r"Cannot [^:]+.*: .+\. .+[.)]", re.DOTALL)
 
@@ -134,11 +134,26 @@ def test_commands_that_are_none(subtests: pytest.Subtests) -> None:
         5,
         "a\0b",
         ["a\0"],
-        ["x"] * 5000,
+        "half \ud800 a pair",
     ]
     for command in rows:
         with subtests.test(repr(command)[:60]):
             refused(Misuse, arguments.argv, "spawn a process", command)
+
+
+def test_what_no_linux_starts(subtests: pytest.Subtests) -> None:
+    """execve(2): 128 KiB a string, and its end."""
+    most = (128 << 10) - 1
+    rows: list[tuple[Any, Any, Any]] = [
+        (arguments.argv, "x" * most, "x" * (most + 1)),
+        (arguments.argv, ["echo", "ü" * (most // 2)], ["echo", "ü" * (most // 2 + 1)]),
+        (arguments.environment, {"A": "x" * (most - 2)}, {"A": "x" * (most - 1)}),
+    ]
+    for function, fits, does_not in rows:
+        with subtests.test(repr(fits)[:20]):
+            assert function("spawn a process", fits)
+            said = refused(TooLarge, function, "spawn a process", does_not)
+            assert "at most 128 KiB go" in said
 
 
 def test_ports_out_of_range(subtests: pytest.Subtests) -> None:
@@ -206,7 +221,8 @@ def test_pre_boot_files_that_are_none(subtests: pytest.Subtests) -> None:
         ([("/a", None)], Misuse),
         ([("a", b"1")], FileError),
         ([("../a", b"1")], FileError),
-        ([("/a", bytes(64 << 20))], Misuse),
+        ([("/half\ud800", b"1")], FileError),
+        ([("/a", bytes(64 << 20))], TooLarge),
     ]
     for files, kind in rows:
         with subtests.test(repr(files)[:60]):

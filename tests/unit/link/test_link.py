@@ -21,6 +21,7 @@ from tfnz_notebook.errors import (
     EngineError,
     LinkClosed,
     ProcessGone,
+    ProtocolError,
     to_wire,
 )
 from tfnz_notebook.location import Location
@@ -479,3 +480,39 @@ def test_of_a_log_whose_beginning_is_gone_the_rest_is_read(
     assert process.wait_until_complete(10) == b"rest"
     assert process.log(50) == b"rest"
     assert list(process) == [b"rest"]
+
+
+# -- what an agent refuses
+
+
+def test_a_request_that_an_agent_refuses_by_name_fails_alone(
+    agent: ScriptedAgent, location: Location
+) -> None:
+    def refuse(_: ScriptedAgent, message: Message) -> Any:
+        raise ProtocolError("image.list: 'x' is over its limit of 3.")
+
+    agent.answers["image.list"] = refuse
+    with pytest.raises(ProtocolError, match="over its limit"):
+        location.images()
+    assert [node.name for node in location.nodes()] == ["first", "second"]
+    assert len(agent.named("hello")) == 1, "the link has not noticed"
+
+
+def test_a_request_at_which_an_agent_breaks_off_is_said_twice_and_no_more(
+    agent: ScriptedAgent, location: Location
+) -> None:
+    """One of them is poison; nobody knows which, and a third time would be for ever."""
+
+    def break_off(_: ScriptedAgent, message: Message) -> Any:
+        error = to_wire(ProtocolError("A header that is not msgpack: ValueError."))
+        agent._send(agent._identity, Message(Kind.ERROR, 0, "protocol", error))
+        return NotImplemented
+
+    agent.answers["image.list"] = break_off
+    with pytest.raises(ProtocolError, match=r"^Cannot list images: A header that is not"):
+        location.images()
+    assert len(agent.named("image.list")) == 2
+    del agent.answers["image.list"]
+    agent.answers["node.list"] = lambda a, m: ({"nodes": []}, None)
+    assert location.nodes() == []
+    assert location.reachable

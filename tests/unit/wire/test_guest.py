@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tfnz_notebook._wire import guest, header
 from tfnz_notebook._wire.guest import FIELDS, FIXED, HEADER, INTEGERS, Decoder, Frame, Tag, Type
-from tfnz_notebook.errors import ProtocolError
+from tfnz_notebook.errors import ProtocolError, TooLarge
 
 GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text())
 
@@ -168,8 +168,9 @@ def test_a_consumer_that_stops_early_sees_no_frame_twice():
 
 
 def test_arguments_over_the_limit_are_refused_before_they_are_sent():
-    with pytest.raises(ProtocolError, match="Put large data in a file"):
+    with pytest.raises(TooLarge, match=r"takes 1 MiB, .* Put large data in a file") as refusal:
         guest.fielded(Type.SPAWN, 2, [(Tag.ARG, b"x" * guest.MAX_PAYLOAD)])
+    assert refusal.value.details == {"size": guest.MAX_PAYLOAD + 6, "limit": guest.MAX_PAYLOAD}
 
 
 def test_text_that_is_not_utf8_survives():

@@ -12,9 +12,17 @@ from hypothesis import strategies as st
 from unit.wire.bodies import full
 
 from tfnz_notebook._wire import link
-from tfnz_notebook._wire.link import MAX_HEADER, Kind, Message
-from tfnz_notebook._wire.operations import EVENTS, NOTES, OPERATIONS, tables
-from tfnz_notebook.errors import ProtocolError, TfnzError, from_wire, to_wire
+from tfnz_notebook._wire.link import Kind, Message
+from tfnz_notebook._wire.operations import (
+    EVENTS,
+    MAX_BODY,
+    MAX_FRAME,
+    MAX_PAYLOAD,
+    NOTES,
+    OPERATIONS,
+    tables,
+)
+from tfnz_notebook.errors import ProtocolError, TfnzError, TooLarge, from_wire, to_wire
 
 TABLES = {
     Kind.REQUEST: {row.name: row.fields for row in OPERATIONS.values()},
@@ -112,7 +120,7 @@ def test_garbage_is_a_protocol_error(header):
 
 def test_sizes_are_bounded():
     with pytest.raises(ProtocolError, match="bytes"):
-        link.decode([bytes(MAX_HEADER + 1)])
+        link.decode([bytes(MAX_BODY + 1)])
     with pytest.raises(ProtocolError, match="parts"):
         link.decode([])
     with pytest.raises(ProtocolError, match="parts"):
@@ -168,11 +176,63 @@ def test_lists_hold_what_they_say():
 
 
 def test_payloads_are_bounded_by_their_row():
+    """On the way out, and, should somebody not have looked, on the way in."""
     for row in OPERATIONS.values():
         message = message_of(Kind.REQUEST, row.name)
-        message.payload = bytes(row.payload + 1)
-        with pytest.raises(ProtocolError, match=r"bytes\."):
-            link.decode(link.encode(message))
+        header, message.payload = link.encode(message)[0], bytes(row.payload + 1)
+        with pytest.raises(TooLarge, match=f"Cannot {row.doing}: "):
+            link.encode(message)
+        with pytest.raises(ProtocolError, match=r"bytes\.") as refusal:
+            link.decode([header, message.payload])
+        assert refusal.value.details == {"ident": 9}
+
+
+@pytest.mark.parametrize(("kind", "name"), ALL)
+def test_nothing_is_said_that_would_be_refused_for_its_size(kind, name):
+    message = message_of(kind, name)
+    message.body["more"] = "x" * MAX_BODY  # as in a list, a map, a text without its own limit
+    with pytest.raises(TooLarge, match=r"takes 1 MiB, and at most 1 MiB go") as refusal:
+        link.encode(message)
+    assert refusal.value.details["limit"] == MAX_BODY
+
+
+@pytest.mark.parametrize("kind", [Kind.REPLY, Kind.ERROR, Kind.EVENT])
+def test_answers_and_events_are_bounded_too(kind):
+    with pytest.raises(TooLarge):
+        link.encode(Message(kind, 4, "log.read", {}, bytes(MAX_PAYLOAD + 1)))
+    assert link.encode(Message(kind, 4, "log.read", {}, bytes(MAX_PAYLOAD)))
+
+
+def test_what_is_refused_is_named_where_it_can_be_read():
+    def ident(header: bytes, *more: bytes) -> int:
+        with pytest.raises(ProtocolError) as refusal:
+            link.decode([header, *more])
+        return refusal.value.details.get("ident", 0)
+
+    long = "x" * MAX_BODY
+    for number in (1, 127, 128, 1 << 16, 1 << 32, (1 << 62) - 1):
+        assert ident(msgpack.packb([0, number, "ping", {"a": long}])) == number
+        assert ident(msgpack.packb([0, number, "no.such", {}])) == number
+        assert ident(msgpack.packb([0, number, "container.info", {}])) == number
+    assert ident(msgpack.packb([1, 7, "log.read", {"a": long}])) == 7, "an answer, too"
+    for header in (
+        msgpack.packb([3, 0, "data", {"a": long}]),
+        msgpack.packb([0, 1 << 62, "ping", {"a": long}]),
+        msgpack.packb([0, -1, "ping", {"a": long}]),
+        msgpack.packb([9, 7, "ping", {"a": long}]),
+        msgpack.packb({"a": long}),
+        msgpack.packb(long),
+        b"\x94\x00" + bytes([0xC1]) * MAX_BODY,
+    ):
+        assert ident(header) == 0
+
+
+def test_a_request_that_is_too_large_for_one_message_goes_in_pieces_that_are_not():
+    for row in OPERATIONS.values():
+        assert row.payload <= MAX_PAYLOAD
+        assert not row.ahead or row.ahead > row.payload
+        assert "ahead" in row.fields or not row.ahead
+    assert MAX_BODY < MAX_FRAME, "what is somewhat too large is refused by name"
 
 
 def test_the_protocol_as_people_read_it_has_these_rows():

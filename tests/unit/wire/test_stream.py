@@ -5,8 +5,7 @@ import struct
 
 import pytest
 
-from tfnz_notebook._wire.link import MAX_HEADER
-from tfnz_notebook._wire.operations import MAX_PAYLOAD
+from tfnz_notebook._wire.operations import MAX_FRAME
 from tfnz_notebook._wire.stream import Messages, framed
 from tfnz_notebook.errors import ProtocolError
 
@@ -39,7 +38,7 @@ def test_messages_are_whole_however_they_are_cut(most: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "lengths", [(MAX_HEADER + 1, 0), (1, MAX_PAYLOAD + 2), (0xFF000000, 0), (0xFFFFFFFF,) * 2]
+    "lengths", [(MAX_FRAME + 1, 0), (1, MAX_FRAME + 2), (0xFF000000, 0), (0xFFFFFFFF,) * 2]
 )
 def test_what_is_before_a_message_beyond_the_bounds_arrives(lengths: tuple[int, int]) -> None:
     messages = Messages()

@@ -18,8 +18,9 @@ from typing import Any, Final
 from tfnz_notebook._base.text import command_line
 from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire.guest import Flag, Frame, Type
+from tfnz_notebook._wire.operations import MAX_TAIL
 from tfnz_notebook.agent.container.guest import Guest
-from tfnz_notebook.agent.container.info import MAX_TAIL, info_of
+from tfnz_notebook.agent.container.info import info_of
 from tfnz_notebook.agent.container.neighbours import Neighbours
 from tfnz_notebook.agent.container.refusals import (
     exited_early,

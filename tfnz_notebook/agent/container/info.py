@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from tfnz_notebook.errors import to_wire
+from tfnz_notebook._wire.operations import MAX_WORDS
+from tfnz_notebook.errors import TfnzError, to_wire
 
 if TYPE_CHECKING:
     from tfnz_notebook.agent.container.container import Container
 
-#: Bytes of a container's last words that travel with its end.
-MAX_TAIL: Final = 65536
+#: Characters of what an engine, or an error, says of it.
+MAX_SAID: Final = 4096
 
 
 def info_of(container: Container) -> dict[str, Any]:
-    """The ``info`` of its events."""
+    """The ``info`` of its events: a few KiB, whatever it is and did."""
     spec, progress, error = container.spec, container.progress, container.error
     return {
         "container": container.ident,
@@ -28,10 +29,17 @@ def info_of(container: Container) -> dict[str, Any]:
         "ip": container.ip,
         "sleep": spec.sleep,
         "tag": container.tag,
-        "text": progress.text,
+        "text": progress.text[:MAX_SAID],
         "done": progress.done,
         "total": progress.total,
         "returncode": container.returncode,
-        "error": to_wire(error) if error is not None else None,
-        "log": container.log_tail[-MAX_TAIL:],
+        "error": _cause(error) if error is not None else None,
+        "log": container.log_tail[-MAX_WORDS:],
     }
+
+
+def _cause(error: TfnzError) -> dict[str, Any]:
+    """Without the log, which is told beside it."""
+    told = to_wire(error)
+    details = {key: each for key, each in told["details"].items() if key != "log"}
+    return {**told, "message": told["message"][:MAX_SAID], "details": details}

@@ -57,6 +57,12 @@ def spawn_error(command: Command, frame: Frame) -> SpawnFailed:
             return SpawnFailed(
                 f"Cannot run in {command.cwd!r}: {reason}. Make the directory first.", **details
             )
+        case _, 7:  # E2BIG
+            return SpawnFailed(
+                f"Cannot run {program[:200]!r}: {reason}. Its arguments and environment are more "
+                "than the container's system takes. Put them in a file, or write them to stdin.",
+                **details,
+            )
         case _, 11:  # EAGAIN
             return SpawnFailed(
                 "Cannot start another process: the container's limit on processes is reached. "

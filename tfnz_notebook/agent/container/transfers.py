@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Any
+
+import msgpack
 
 from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire.guest import Flag, Frame, Tag, Type
-from tfnz_notebook._wire.link import MAX_HEADER
+from tfnz_notebook._wire.operations import MAX_LISTING
 from tfnz_notebook.agent.container.guest import Guest
 from tfnz_notebook.agent.container.inflow import Inflow
 from tfnz_notebook.agent.container.refusals import file_error
@@ -16,10 +19,6 @@ from tfnz_notebook.agent.process.reader import Flow, Sink
 from tfnz_notebook.errors import FileError, TfnzError
 
 Field = tuple[Tag, int | bytes | str]
-#: Bytes that a listing may take, for it travels in one message (about 30,000 entries).
-MAX_LISTING: Final = MAX_HEADER * 3 // 4
-#: What an entry takes there beside its name and its target.
-_ENTRY: Final = 100
 
 
 class Transfer:
@@ -28,7 +27,8 @@ class Transfer:
     def __init__(self, guest: Guest, verb: str, path: str) -> None:
         self.path = path
         self.flow: Flow | None = None
-        self.stats: list[Frame] = []
+        #: The entries of a listing, packed: in that form a million of them can be held.
+        self.entries: list[bytes] = []
         self.answer: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         for future in (self.answer, self.ended):
@@ -69,18 +69,19 @@ class Transfer:
                 pass
 
     def _stat(self, frame: Frame) -> None:
-        self._listed += _ENTRY + len(frame.raw(Tag.NAME)) + len(frame.raw(Tag.LINK))
+        entry: bytes = msgpack.packb(described(frame), unicode_errors="surrogateescape")
+        self._listed += len(entry)
         if self._listed > MAX_LISTING:
             if not self.ended.done():
                 self._guest.send(wire.fixed(Type.CLOSE, self._channel, 0))
                 self._finish(
                     FileError(
-                        f"Cannot {self._verb} {self.path!r}: it has more than {len(self.stats)} "
+                        f"Cannot {self._verb} {self.path!r}: it has more than {len(self.entries)} "
                         "entries. List a part of it with a process, as 'ls -f | head'."
                     )
                 )
             return
-        self.stats.append(frame)
+        self.entries.append(entry)
         if not self.answer.done():
             self.answer.set_result(frame)
 
@@ -149,12 +150,12 @@ async def get(
     return transfer, described(await transfer.answer)
 
 
-async def listing(guest: Guest, path: str) -> list[dict[str, Any]]:
+async def listing(guest: Guest, path: str) -> Iterator[dict[str, Any]]:
     """The entries of a directory."""
     transfer = Transfer(guest, "list", path)
     transfer.say(Type.LIST, [])
     await transfer.ended
-    return [described(frame) for frame in transfer.stats]
+    return (msgpack.unpackb(each, unicode_errors="surrogateescape") for each in transfer.entries)
 
 
 async def make_directory(

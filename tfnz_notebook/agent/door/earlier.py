@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-from tfnz_notebook._wire.link import MAX_HEADER
+from tfnz_notebook._wire.operations import MAX_FRAME
 from tfnz_notebook.errors import ProtocolError
 
 #: The first byte of a greeting; of a message of ours it is 0.
@@ -35,7 +35,7 @@ class Frames:
     def feed(self, data: bytes) -> Iterator[list[bytes]]:
         """Bytes that were read: the parts of each message that is whole. ProtocolError."""
         self._data += data
-        if len(self._data) > 2 * MAX_HEADER:
+        if len(self._data) > 2 * MAX_FRAME:
             raise ProtocolError("A frame without an end.")
         if not self._greeted:
             if len(self._data) < len(_GREETING):

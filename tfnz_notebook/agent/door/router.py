@@ -13,8 +13,7 @@ from collections.abc import Callable
 
 import zmq
 
-from tfnz_notebook._wire.link import MAX_HEADER
-from tfnz_notebook._wire.operations import MAX_PAYLOAD
+from tfnz_notebook._wire.operations import MAX_FRAME
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +34,7 @@ class Router:
         self.socket.setsockopt(zmq.SNDHWM, 0)  # readers' credit bounds what is queued
         self.socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         self.socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
-        self.socket.setsockopt(zmq.MAXMSGSIZE, max(MAX_HEADER, MAX_PAYLOAD))
+        self.socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME)
         self._incoming = incoming
         self._loop = asyncio.get_running_loop()
         self._pending: asyncio.Handle | None = None

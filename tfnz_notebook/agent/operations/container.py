@@ -9,6 +9,7 @@ import msgpack
 
 from tfnz_notebook._wire.guest import CONNECTION, Tag, Type
 from tfnz_notebook._wire.link import Message
+from tfnz_notebook._wire.operations import MAX_TAIL
 from tfnz_notebook.agent.clients import NOTHING, Answer, Client
 from tfnz_notebook.agent.container.container import Container
 from tfnz_notebook.agent.container.labels import labelled
@@ -78,10 +79,10 @@ def _spec(ident: str, told: dict[str, Any], payload: bytes | None) -> ContainerS
 
 @of_container("container.info")
 async def info(client: Client, container: Container, message: Message) -> Answer:
-    """One container, its address included once it runs."""
+    """One container, its address included once it runs, the end of its output once it has ended."""
     if container.state == "running":
         await container.address()
-    return {"info": container.info()}, None
+    return {"info": container.info(), "log": container.log_tail[-MAX_TAIL:]}, None
 
 
 @of_container("container.start")

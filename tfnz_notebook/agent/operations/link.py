@@ -1,4 +1,4 @@
-"""The link itself: still there, leaving."""
+"""The link itself: still there, leaving; and what does not fit in one message."""
 
 from __future__ import annotations
 
@@ -19,3 +19,17 @@ async def bye(client: Client, message: Message) -> Answer:
     await client.leave()
     client.server.forget(client)
     return NOTHING
+
+
+@of_session("ahead")
+async def ahead(client: Client, message: Message) -> Answer:
+    """A piece of what a request to come will need."""
+    body = message.body
+    client.large.piece(body["ahead"], body["offset"], message.payload or b"")
+    return NOTHING
+
+
+@of_session("more")
+async def more(client: Client, message: Message) -> Answer:
+    """The next page of an answer."""
+    return client.large.more(message.body["more"]), None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tfnz_notebook._wire.link import Message
+from tfnz_notebook._wire.operations import MAX_PAYLOAD
 from tfnz_notebook.agent.clients import Answer, Client
 from tfnz_notebook.agent.operations.answers import of_process
 from tfnz_notebook.agent.process.process import Process
@@ -24,7 +25,7 @@ async def read(client: Client, process: Process, message: Message) -> Answer:
     """A piece of a log; with ``order``, also how its streams came one after the other."""
     body = message.body
     log = process.logs[stream_of(message) - 1]
-    offset, chunk = log.read(body["offset"], min(body["limit"], 4 << 20))
+    offset, chunk = log.read(body["offset"], min(body["limit"], MAX_PAYLOAD))
     told: dict[str, Any] = {"offset": offset, "head": log.head, "base": log.base, "eof": log.eof}
     if body.get("order"):
         told["order"] = [list(mark) for mark in process.order.marks]

@@ -14,7 +14,6 @@ from tfnz_notebook.agent.process.asking import ask, begin_stdin, close_stdin, wr
 from tfnz_notebook.agent.process.command import IDENT, Command
 from tfnz_notebook.agent.process.process import Process
 from tfnz_notebook.agent.process.stop import destroy, signal
-from tfnz_notebook.agent.snapshot import first_page
 from tfnz_notebook.errors import Misuse, ProtocolError
 
 #: Seconds that destroy_process waits between TERM and KILL, unless told otherwise.
@@ -74,15 +73,9 @@ def _readers(body: dict[str, Any]) -> Iterator[tuple[int, int, int]]:
 
 @of_container("process.list")
 async def list_processes(client: Client, container: Container, message: Message) -> Answer:
-    """A container's processes that kernels started, in that order: a page of them."""
-    others = (each for each in container.processes.values() if each is not container.main)
-    after = message.body.get("after")
-    if after is not None:
-        for each in others:
-            if each.ident == after:
-                break
-    told, more = first_page(each.info() for each in others)
-    return {"processes": told, "more": more}, None
+    """A container's processes that kernels started, in that order."""
+    others = [each for each in container.processes.values() if each is not container.main]
+    return {"processes": (each.info() for each in others)}, None
 
 
 @of_session("process.info")

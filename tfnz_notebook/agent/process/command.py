@@ -8,13 +8,15 @@ from typing import Final
 
 import msgpack
 
-from tfnz_notebook._wire.guest import Flag, Frame, Tag
+from tfnz_notebook._base import numbers
+from tfnz_notebook._wire import guest as wire
+from tfnz_notebook._wire.guest import Flag, Frame, Tag, Type
+from tfnz_notebook._wire.operations import MAX_TEXT
 from tfnz_notebook.agent.process.log import Retain
+from tfnz_notebook.errors import TooLarge
 
 #: Ids of containers and processes: they become labels and file names.
 IDENT: Final = re.compile(r"[0-9a-f]{32}")
-#: Characters of a command's text that are kept for people.
-MAX_TEXT: Final = 500
 
 
 @dataclass(slots=True)
@@ -33,6 +35,21 @@ class Command:
     timeout: float | None = None
     retain: Retain = "all"
 
+    def __post_init__(self) -> None:
+        self.text = self.text[:MAX_TEXT]  # it is told in each event
+
+    def frame(self, ident: str, channel: int) -> bytes:
+        """SPAWN. Raises TooLarge."""
+        try:
+            return wire.fielded(Type.SPAWN, channel, self.fields(ident))
+        except TooLarge as error:
+            size, limit = (numbers.size(error.details[key]) for key in ("size", "limit"))
+            raise TooLarge(
+                f"Cannot run {self.argv[0][:200]!r}: its arguments and environment take {size}, "
+                f"and at most {limit} go. Put large data in a file, or write it to its stdin.",
+                **error.details,
+            ) from None
+
     def fields(self, ident: str) -> list[tuple[Tag, int | bytes | str]]:
         """The fields of SPAWN. META is what :func:`remembered` needs in a later agent."""
         flags = (Flag.TTY if self.tty else 0) | (Flag.ADOPT if self.login else 0)
@@ -46,7 +63,7 @@ class Command:
         meta: bytes = msgpack.packb(
             {
                 "id": ident,
-                "text": self.text[:MAX_TEXT],
+                "text": self.text,
                 "retain": self.retain,
                 "timeout": self.timeout,
             },
@@ -64,7 +81,7 @@ def remembered(inventory: Frame) -> tuple[str, Command] | None:
     """
     try:
         meta = msgpack.unpackb(inventory.raw(Tag.META), unicode_errors="surrogateescape")
-        ident, text = str(meta["id"]), str(meta["text"])[:MAX_TEXT]
+        ident, text = str(meta["id"]), str(meta["text"])
         retain: Retain = "tail" if meta.get("retain") == "tail" else "all"
         timeout = float(meta["timeout"]) if meta.get("timeout") is not None else None
     except Exception:  # noqa: BLE001 - whatever is in there, it is not ours

@@ -26,7 +26,7 @@ from tfnz_notebook.agent.process.records import Records
 from tfnz_notebook.agent.process.stdin import Stdin
 from tfnz_notebook.agent.process.stop import destroy
 from tfnz_notebook.agent.world import now
-from tfnz_notebook.errors import ContainerGone, ProcessGone, TfnzError, WaitTimeout
+from tfnz_notebook.errors import ContainerGone, ProcessGone, TfnzError, TooLarge, WaitTimeout
 
 #: Seconds between TERM and KILL when a timeout ends a process.
 TIMEOUT_GRACE: Final = 5.0
@@ -107,8 +107,12 @@ class Process:
         await self.guest.room()  # its arguments and environment are bulk
         self.channel = self.input.channel = self.guest.open(self)
         self._spawned = asyncio.get_running_loop().create_future()
+        try:
+            self._say_spawn()
+        except TooLarge:
+            self.guest.free(self.channel)
+            raise
         self.guest.expect(self._spawned)
-        self._say_spawn()
         if closed:
             self.input.close()
         self.guest.flush()
@@ -123,8 +127,7 @@ class Process:
             self._timer = asyncio.get_running_loop().call_later(left, self._timeout_reached)
 
     def _say_spawn(self) -> None:
-        fields = self.command.fields(self.ident)
-        self.guest.send(wire.fielded(Type.SPAWN, self.channel, fields))
+        self.guest.send(self.command.frame(self.ident, self.channel))
 
     def adopt(self, channel: int, inventory: Frame) -> None:
         """Take over a process that an earlier agent (or the guest itself) started."""
