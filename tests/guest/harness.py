@@ -355,7 +355,8 @@ class Agent:
             fields.append((Tag.META, meta))
         process = self.channel(channel)
         process.auto_ack = self.auto_ack
-        self.send(wire.fielded(Type.SPAWN, channel, fields))
+        for frame in wire.spawn(channel, fields, wire.MAX_ARGUMENTS):
+            self.send(frame)
         if not stdin:
             process.close_stdin()
         if started:

@@ -254,7 +254,6 @@ def test_an_inventory_larger_than_the_queue(plain: Agent) -> None:
 
 def test_arguments_over_the_limits(plain: Agent) -> None:
     for fields in (
-        [(Tag.ARG, "x")] * (wire.MAX_ARGS + 1),
         [(Tag.ARG, "true"), (Tag.META, bytes(wire.MAX_META + 1))],
         [(Tag.ARG, "true"), *[(Tag.ENV, f"A{n}=")[:2] for n in range(20000)]],
     ):
@@ -274,7 +273,56 @@ def test_arguments_over_the_limits(plain: Agent) -> None:
 
 
 def test_many_arguments(plain: Agent) -> None:
-    words = [str(n) for n in range(wire.MAX_ARGS - 3)]
-    process = plain.spawn("/bin/sh", "-c", 'echo $# "${3997}"', "sh", *words[:-1], stdin=False)
+    words = [str(n) for n in range(50_000)]
+    process = plain.spawn("/bin/sh", "-c", 'echo $# "${3997}"', "sh", *words, stdin=False)
     assert process.wait() == 0
-    assert process.out == b"%d 3996\n" % (len(words) - 1)
+    assert process.out == b"50000 3996\n"
+
+
+def test_arguments_that_do_not_fit_in_a_frame(plain: Agent) -> None:
+    """1.8 MB of the 2 MiB that Linux takes where the stack is as large as usual."""
+    count = 'for last; do :; done; echo $# ${#last} ${#BIG} "$A"'
+    words, env = ["x" * 120_000] * 14, ["BIG=" + "y" * 130_000, "A=B=C"]
+    process = plain.spawn("/bin/sh", "-c", count, "sh", *words, env=env)
+    assert process.wait() == 0
+    assert process.out == b"14 120000 130000 B=C\n"
+
+
+def test_the_kernel_has_the_last_word_on_arguments(plain: Agent) -> None:
+    beyond = plain.spawn("true", "x" * (128 << 10))
+    assert plain.errno(beyond) == 7  # E2BIG, of execve
+    assert beyond.failed is not None
+    assert beyond.failed.text(Tag.STAGE) == "exec"
+    assert plain.run("echo fine") == b"fine\n"
+
+
+def test_what_came_ahead_belongs_to_one_process(plain: Agent) -> None:
+    def ahead(channel: int, *fields: tuple[Tag, str]) -> None:
+        plain.send(wire.fielded(Type.ARGS, channel, fields))
+
+    first = plain.channel(plain.guest.channel())
+    ahead(first.channel, (Tag.ARG, "echo"), (Tag.ARG, "one"), (Tag.ENV, "A=1"))
+    ahead(first.channel)
+    ahead(first.channel, (Tag.ARG, "two"))
+    plain.send(wire.fielded(Type.SPAWN, first.channel, [(Tag.ARG, "three")]))
+    assert (first.wait(), first.out) == (0, b"one two three\n")
+    ahead(first.channel, (Tag.ARG, "rm"))  # it is there already
+    plain.send(wire.fielded(Type.SPAWN, first.channel, [(Tag.ARG, "rm")]))
+    assert plain.run("echo fine") == b"fine\n"
+    ahead(first.channel + 1000, (Tag.ARG, "rm"))  # which nobody spawns
+    assert plain.run("echo fine") == b"fine\n"
+    last = plain.guest.channel()
+    ahead(last, (Tag.ARG, "rm"))
+    again = plain.guest.agent()  # a new connection begins anew
+    process = again.spawn("echo", "four", channel=last)
+    assert (process.wait(), process.out) == (0, b"four\n")
+
+
+def test_more_arguments_than_a_guest_keeps(plain: Agent) -> None:
+    process = plain.channel(plain.guest.channel())
+    words = [(Tag.ARG, "x" * 100_000)] * 10
+    for _ in range(7):
+        plain.send(wire.fielded(Type.ARGS, process.channel, words))
+    plain.send(wire.fielded(Type.SPAWN, process.channel, [(Tag.ARG, "true")]))
+    assert plain.errno(process) == 7
+    assert plain.run("echo fine") == b"fine\n"

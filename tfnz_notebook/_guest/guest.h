@@ -262,6 +262,7 @@ struct process {
 
 extern struct process *main_process;
 struct process *process_of(uint32_t channel);
+void process_args(struct frame *); /* for the SPAWN to come; NULL: there will be none */
 void process_spawn(struct frame *);
 int process_start_main(void); /* errno */
 void process_advance(struct process *);

@@ -10,8 +10,8 @@
 #define WINDOW_TTY 65536
 #define WINDOW_IN 262144
 #define MAX_CHANNELS 16384
-#define MAX_ARGS 4096
 #define MAX_META 4096
+#define MAX_ARGUMENTS 6291456
 #define MAIN 1
 
 enum type_e {
@@ -37,6 +37,7 @@ enum type_e {
     T_WAITING = 30,
     T_CANCEL = 31,
     T_START = 32,
+    T_ARGS = 33,
     T_DIAL = 48,
     T_CLOSE = 49,
     T_PUT = 64,
@@ -117,11 +118,12 @@ enum tag_e {
     TAG_OOM = 49,
     TAG_SLEEPING = 50,
     TAG_AGE = 51,
-    TAG_LAST = 51,
+    TAG_ARGUMENTS = 52,
+    TAG_LAST = 52,
 };
 
 /* Bit n: tag n is known, and its value is an integer. */
-#define TAGS_OF_INTEGERS 0xefff7d7fcb836ull
+#define TAGS_OF_INTEGERS 0x1efff7d7fcb836ull
 
 enum flag_e {
     FLAG_TTY = 1,

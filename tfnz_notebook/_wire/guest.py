@@ -36,8 +36,9 @@ WINDOW_TTY: Final = 64 << 10
 #: Bytes of one input stream (stdin, uploads) that may be unacknowledged.
 WINDOW_IN: Final = 256 << 10
 MAX_CHANNELS: Final = 16384
-MAX_ARGS: Final = 4096
 MAX_META: Final = 4096
+#: Bytes of a process's arguments and environment: no Linux takes more, execve(2).
+MAX_ARGUMENTS: Final = 6 << 20
 #: Channel 0 is the connection, channel 1 the container's main process.
 CONNECTION: Final = 0
 MAIN: Final = 1
@@ -69,6 +70,7 @@ class Type(IntEnum):
     WAITING = 0x1E  # G u32 request, u32 reason, u64 stdin, u64 stdout, u64 stderr offsets
     CANCEL = 0x1F  # A u32 request
     START = 0x20  # A u32 request: start the main process of a sleeping container
+    ARGS = 0x21  # A fields: ARG and ENV that go before those of the SPAWN to come on its channel
     DIAL = 0x30  # A fields: host, port
     CLOSE = 0x31  # B u32 errno: the channel is dropped, both directions
     PUT = 0x40  # A fields: path, mode, user, flags; then DATA, EOF; answered by STAT or FAILED
@@ -141,6 +143,7 @@ class Tag(IntEnum):
     OOM = 49  # # OOM kills counted in the container's cgroup
     SLEEPING = 50  # # 1: the main process was not started yet
     AGE = 51  # # ns since the start, on a clock that nobody sets
+    ARGUMENTS = 52  # # bytes of ARG and ENV of a process that the guest takes, in ARGS and SPAWN
 
 
 class Flag(IntFlag):
@@ -198,6 +201,7 @@ FIELDS: Final = frozenset(
     {
         Type.HELLO,
         Type.SPAWN,
+        Type.ARGS,
         Type.FAILED,
         Type.PROC,
         Type.DIAL,
@@ -273,14 +277,50 @@ def fixed(kind: Type, channel: int, *values: int, stream: int = 0) -> bytes:
 
 def fielded(kind: Type, channel: int, fields: Iterable[tuple[Tag, Value | str]]) -> bytes:
     """Encode a frame of fields; text is UTF-8. Raises TooLarge over ``MAX_PAYLOAD``."""
-    parts = [b""]
+    return _fielded(kind, channel, [_encoded(tag, value) for tag, value in fields])
+
+
+def spawn(
+    channel: int, fields: Iterable[tuple[Tag, Value | str]], most: int = MAX_PAYLOAD
+) -> list[bytes]:
+    """Encode SPAWN, and before it as many ARGS as it needs. Raises TooLarge.
+
+    ``most`` is what this guest takes of arguments and environment (``Tag.ARGUMENTS``).
+    """
+    words: list[bytes] = []
+    others: list[bytes] = []
     for tag, value in fields:
-        if isinstance(value, int):
-            raw = _INT.pack(value)
-        else:
-            raw = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
-        parts += (_FIELD.pack(tag, len(raw)), raw)
-    size = sum(map(len, parts))
+        (words if tag in (Tag.ARG, Tag.ENV) else others).append(_encoded(tag, value))
+    size = sum(map(len, words))
+    if size > most:
+        raise TooLarge(
+            f"Cannot start a process: its arguments and environment take {numbers.size(size)}, and "
+            f"at most {numbers.size(most)} go. Put large data in a file, or write it to its stdin.",
+            size=size,
+            limit=most,
+        )
+    frames: list[bytes] = []
+    room = MAX_PAYLOAD - sum(map(len, others))
+    while sum(map(len, words)) > room:
+        count, filled = 1, len(words[0])
+        while count < len(words) and filled + len(words[count]) <= room:
+            filled += len(words[count])
+            count += 1
+        frames.append(_fielded(Type.ARGS, channel, words[:count]))
+        del words[:count]
+    return [*frames, _fielded(Type.SPAWN, channel, [*words, *others])]
+
+
+def _encoded(tag: Tag, value: Value | str) -> bytes:
+    if isinstance(value, int):
+        raw = _INT.pack(value)
+    else:
+        raw = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
+    return _FIELD.pack(tag, len(raw)) + raw
+
+
+def _fielded(kind: Type, channel: int, fields: list[bytes]) -> bytes:
+    size = sum(map(len, fields))
     if size > MAX_PAYLOAD:
         raise TooLarge(
             f"Cannot tell the container {kind.name}: it takes {numbers.size(size)}, and at most "
@@ -288,8 +328,7 @@ def fielded(kind: Type, channel: int, fields: Iterable[tuple[Tag, Value | str]])
             size=size,
             limit=MAX_PAYLOAD,
         )
-    parts[0] = HEADER.pack(size, kind, 0, 0, channel)
-    return b"".join(parts)
+    return b"".join((HEADER.pack(size, kind, 0, 0, channel), *fields))
 
 
 def data(channel: int, stream: int, offset: int, chunk: bytes | memoryview) -> bytes:

@@ -19,8 +19,8 @@ _NUMBERS = (
     "WINDOW_TTY",
     "WINDOW_IN",
     "MAX_CHANNELS",
-    "MAX_ARGS",
     "MAX_META",
+    "MAX_ARGUMENTS",
     "MAIN",
 )
 

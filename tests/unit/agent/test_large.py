@@ -17,6 +17,7 @@ from tfnz_notebook._wire import operations
 from tfnz_notebook._wire.operations import MAX_AHEAD, MAX_BODY, MAX_CHUNK
 from tfnz_notebook.agent import large
 from tfnz_notebook.agent.clients import Client
+from tfnz_notebook.engines.fake.guest import FakeGuest
 from tfnz_notebook.errors import AgentError, ProtocolError, TooLarge
 
 
@@ -67,24 +68,18 @@ async def test_a_container_with_large_files_and_a_large_environment(agent: LiveA
     assert not of(agent, link).large._pieces, "nothing is kept"
 
 
-async def test_a_process_with_a_large_environment(
-    agent: LiveAgent, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(wire, "MAX_BODY", 500_000)
+async def test_a_process_with_large_arguments(agent: LiveAgent) -> None:
     link = await agent.kernel()
     where = await container(link)
     said = watched(link)
-    env = ["A=" + "\u00fc" * 200_000, "B=" + "x" * 90_000]
-    body = {"container": where, "command": ["env"], "text": "env", "last": True}
-    for more in (False, True):
-        ident = uuid.uuid4().hex
-        full = {**body, "process": ident, "env": [*env, "C=" + "x" * 400_000] if more else env}
-        await link.request("process.spawn", full)
-        await until(lambda ident=ident: (link.known.process(ident) or {}).get("ended"))
-        written = sum(len(each.encode()) + 1 for each in full["env"])
-        assert (link.known.process(ident) or {})["out"] > written
-    names = ["process.spawn", "ahead", "ahead", "process.spawn"]
-    assert [name for _, _, name, _ in said] == names
+    words = ["\u00fc" * 60_000] * 30
+    env = [f"NAME_{number}=" + "x" * 100_000 for number in range(10)]
+    body = {"container": where, "command": ["echo", *words], "text": "echo", "env": env}
+    ident = uuid.uuid4().hex
+    await link.request("process.spawn", {**body, "process": ident, "last": True})
+    await until(lambda: (link.known.process(ident) or {}).get("ended"))
+    assert (link.known.process(ident) or {})["out"] == 30 * 120_001
+    assert [name for _, _, name, _ in said] == ["ahead"] * 9 + ["process.spawn"]
 
 
 async def test_a_question_of_megabytes(agent: LiveAgent) -> None:
@@ -114,15 +109,18 @@ async def test_what_is_too_large_even_so_is_not_begun(
     assert link.up
 
 
+@pytest.mark.parametrize(("told", "most"), [(0, "1 MiB"), (3 << 20, "3 MiB"), (1 << 40, "6 MiB")])
 async def test_arguments_beyond_what_a_container_takes_fail_their_call_alone(
-    agent: LiveAgent,
+    agent: LiveAgent, monkeypatch: pytest.MonkeyPatch, told: int, most: str
 ) -> None:
+    """A guest of before, which does not say what it takes; one that says; one that boasts."""
+    monkeypatch.setattr(FakeGuest, "arguments", told)
     link = await agent.kernel()
     where = await container(link)
     ident, _ = await process(link, where, "cat")
     before = link._line
-    with pytest.raises(TooLarge, match=r"Cannot run 'echo': .* 4\.58 MiB, and at most 1 MiB"):
-        await process(link, where, "echo", *["x" * 60_000] * 80)
+    with pytest.raises(TooLarge, match=f"^Cannot start a process: .* 6.07 MiB, and at most {most}"):
+        await process(link, where, "echo", *["x" * 60_000] * 106)
     assert link._line is before, "the link has not noticed"
     reply = await link.request("process.ask", {"process": ident, "timeout": 5}, b"b\n")
     assert reply.body["out"] == 2

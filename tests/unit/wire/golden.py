@@ -43,6 +43,7 @@ FIELDS: dict[str, tuple[Type, int, list[tuple[Tag, int | bytes]]]] = {
             (Tag.META, b"\x81\xa2id\xa1x"),
         ],
     ),
+    "args": (Type.ARGS, 2, [(Tag.ARG, b"one"), (Tag.ENV, b"A=1")]),
     "failed": (Type.FAILED, 7, [(Tag.ERRNO, 2), (Tag.STAGE, b"exec"), (Tag.TEXT, b"No such")]),
     "proc": (
         Type.PROC,

@@ -173,6 +173,37 @@ def test_arguments_over_the_limit_are_refused_before_they_are_sent():
     assert refusal.value.details == {"size": guest.MAX_PAYLOAD + 6, "limit": guest.MAX_PAYLOAD}
 
 
+def test_arguments_that_do_not_fit_in_a_frame_go_before_it():
+    words = [(Tag.ARG, b"x" * size) for size in (0, 1, 130_000, 250_000, 1, 700_000)] * 2
+    env = [(Tag.ENV, f"A{number}=" + "y" * 1000) for number in range(100)]
+    others = [(Tag.CWD, b"/"), (Tag.FLAGS, 1), (Tag.META, bytes(4096))]
+    frames = guest.spawn(9, [*words, *env, *others], guest.MAX_ARGUMENTS)
+    *ahead, last = decoded(b"".join(frames))
+    assert len(ahead) >= 2
+    assert {frame.type for frame in ahead} == {Type.ARGS}
+    assert (last.type, {frame.channel for frame in (*ahead, last)}) == (Type.SPAWN, {9})
+    said = [field for frame in (*ahead, last) for field in frame.fields]
+    assert said == [*words, *((tag, text.encode()) for tag, text in env), *others]
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_what_fits_in_spawn_goes_in_spawn(fits):
+    others = [(Tag.CWD, b"/"), (Tag.META, bytes(4096))]
+    size = guest.MAX_PAYLOAD - (6 + 1) - (6 + 4096) - 6 + (not fits)
+    frames = guest.spawn(9, [(Tag.ARG, b"x" * size), *others], guest.MAX_ARGUMENTS)
+    assert len(frames) == (1 if fits else 2)
+    assert b"".join(frames[-1:])[4] == Type.SPAWN
+
+
+@pytest.mark.parametrize("most", [guest.MAX_PAYLOAD, guest.MAX_ARGUMENTS])
+def test_arguments_beyond_what_a_guest_takes_are_refused(most):
+    words = [(Tag.ARG, b"x" * (128 << 10))] * 50
+    fit = words[: most // ((128 << 10) + 6)]
+    assert guest.spawn(9, fit, most)
+    with pytest.raises(TooLarge, match=r"Cannot start a process: .* at most . MiB go\. Put"):
+        guest.spawn(9, [*fit, words[0]], most)
+
+
 def test_text_that_is_not_utf8_survives():
     raw = guest.fielded(Type.FAILED, 2, [(Tag.TEXT, b"caf\xe9")])
     [frame] = decoded(raw)

@@ -64,6 +64,7 @@ static void say_hello(void)
     put_int(QUEUE, TAG_PID, guest.pid);
     put_int(QUEUE, TAG_UID, geteuid());
     put_int(QUEUE, TAG_SLEEPING, !main_process);
+    put_int(QUEUE, TAG_ARGUMENTS, MAX_ARGUMENTS);
     frame_end(QUEUE);
 }
 
@@ -81,6 +82,7 @@ void conn_close(const char *why)
     conn.frame.length = conn.frame.done = 0;
     conn.in.start = conn.in.end = conn.queue.start = conn.queue.end = 0;
     channels_disconnected();
+    process_args(NULL);
 }
 
 void conn_input(void)

@@ -114,6 +114,7 @@ void conn_dispatch(struct frame *f)
     case T_HELLO: hello(f); break;
     case T_PING: say64(T_PONG, 0, 0, get64(f, 0)); break;
     case T_PONG: break;
+    case T_ARGS: process_args(f); break;
     case T_SPAWN: process_spawn(f); break;
     case T_DATA: data(f); break;
     case T_EOF: eof(f); break;

@@ -1,7 +1,7 @@
 /* What execve is given: argv, the environment, the working directory; and whom it runs as. */
 #include "guest.h"
 
-enum { MAX_ENV = 4 * MAX_ARGS };
+enum { MAX_ENV = 16384 }; /* each is looked for among those before it */
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 extern char **environ;
 
@@ -73,7 +73,7 @@ static int collect(const struct frame *f, struct list *args, struct list *env)
         args_count += field.tag == TAG_ARG;
         env_count += field.tag == TAG_ENV;
     }
-    if (args_count > MAX_ARGS || env_count > MAX_ENV)
+    if (env_count > MAX_ENV)
         return E2BIG;
     args->item = calloc(args_count + 1, sizeof *args->item);
     env->item = calloc(env_count + 1, sizeof *env->item);

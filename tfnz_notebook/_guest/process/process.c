@@ -116,16 +116,40 @@ static int start(struct process *p, struct spec *spec, const struct winsize *siz
     return 0;
 }
 
+/* What came ahead of a SPAWN, of one at a time: fields as in its frame. */
+static struct {
+    uint32_t channel, size;
+    uint8_t *fields;
+    int error;
+} ahead;
+
+void process_args(struct frame *f)
+{
+    if (!f || f->channel != ahead.channel) {
+        free(ahead.fields);
+        memset(&ahead, 0, sizeof ahead);
+    }
+    if (!f || ahead.error || !f->size)
+        return;
+    ahead.channel = f->channel;
+    uint8_t *fields = NULL;
+    if (f->size > MAX_ARGUMENTS - ahead.size)
+        ahead.error = E2BIG;
+    else if (!(fields = realloc(ahead.fields, ahead.size + f->size)))
+        ahead.error = ENOMEM;
+    if (!fields)
+        return;
+    memcpy(fields + ahead.size, f->payload, f->size);
+    ahead.fields = fields;
+    ahead.size += f->size;
+}
+
 static int too_much(const struct frame *f)
 {
-    struct field field;
-    size_t args = 0;
-    for (size_t at = 0; field_next(f, &at, &field);) {
-        args += field.tag == TAG_ARG;
-        if (field.tag == TAG_META && field.size > MAX_META)
-            return E2BIG;
-    }
-    return args > MAX_ARGS ? E2BIG : 0;
+    struct field meta;
+    if (field_find(f, TAG_META, &meta) && meta.size > MAX_META)
+        return E2BIG;
+    return ahead.error;
 }
 
 void process_introduced(struct process *p)
@@ -153,9 +177,12 @@ static int spawn(struct process *p, struct frame *f, const char **stage)
     }
     /* A copy: the keeper inherits it, and the connection's buffer is kept from children. */
     struct frame copy = *f;
-    if (!(copy.payload = malloc(f->size + 1u)))
+    copy.size += ahead.size;
+    if (!(copy.payload = malloc(copy.size + 1u)))
         return ENOMEM;
-    memcpy(copy.payload, f->payload, f->size);
+    if (ahead.size)
+        memcpy(copy.payload, ahead.fields, ahead.size);
+    memcpy(copy.payload + ahead.size, f->payload, f->size);
     struct spec spec = {.frame = &copy};
     int error = start(p, &spec, &size, stage);
     free(copy.payload);
@@ -170,11 +197,14 @@ void process_spawn(struct frame *f)
         return;
     }
     if (c) { /* said again after a broken connection */
+        process_args(NULL);
         ((struct process *)c)->introduced = true;
         process_introduced((struct process *)c);
         return;
     }
     const char *stage = "arguments";
+    if (f->channel != ahead.channel)
+        process_args(NULL);
     int error = too_much(f);
     if (!error) {
         struct process *p = channel_new(f->channel, K_PROCESS, sizeof *p);
@@ -188,6 +218,7 @@ void process_spawn(struct frame *f)
                 channel_drop(&p->channel);
         }
     }
+    process_args(NULL);
     if (error)
         say_failed(f->channel, error, stage);
 }

@@ -116,6 +116,8 @@ class Guest:
         self._pause = 0.0
         self._since = 0.0  # when the present connection was up
         self.sleeping = False
+        #: Bytes of arguments and environment that it takes for one process.
+        self.arguments = wire.MAX_PAYLOAD
 
     # -- connecting
 
@@ -350,6 +352,8 @@ class Guest:
         self._restarted = self._boot not in (b"", boot)
         self._boot = boot
         self.sleeping = bool(frame.integer(Tag.SLEEPING))
+        told = frame.integer(Tag.ARGUMENTS, wire.MAX_PAYLOAD)  # one from before says nothing
+        self.arguments = min(max(told, wire.MAX_PAYLOAD), wire.MAX_ARGUMENTS)
         self.send(
             wire.fielded(
                 Type.HELLO,

@@ -8,12 +8,9 @@ from typing import Final
 
 import msgpack
 
-from tfnz_notebook._base import numbers
-from tfnz_notebook._wire import guest as wire
-from tfnz_notebook._wire.guest import Flag, Frame, Tag, Type
+from tfnz_notebook._wire.guest import Flag, Frame, Tag
 from tfnz_notebook._wire.operations import MAX_TEXT
 from tfnz_notebook.agent.process.log import Retain
-from tfnz_notebook.errors import TooLarge
 
 #: Ids of containers and processes: they become labels and file names.
 IDENT: Final = re.compile(r"[0-9a-f]{32}")
@@ -37,18 +34,6 @@ class Command:
 
     def __post_init__(self) -> None:
         self.text = self.text[:MAX_TEXT]  # it is told in each event
-
-    def frame(self, ident: str, channel: int) -> bytes:
-        """SPAWN. Raises TooLarge."""
-        try:
-            return wire.fielded(Type.SPAWN, channel, self.fields(ident))
-        except TooLarge as error:
-            size, limit = (numbers.size(error.details[key]) for key in ("size", "limit"))
-            raise TooLarge(
-                f"Cannot run {self.argv[0][:200]!r}: its arguments and environment take {size}, "
-                f"and at most {limit} go. Put large data in a file, or write it to its stdin.",
-                **error.details,
-            ) from None
 
     def fields(self, ident: str) -> list[tuple[Tag, int | bytes | str]]:
         """The fields of SPAWN. META is what :func:`remembered` needs in a later agent."""

@@ -127,7 +127,9 @@ class Process:
             self._timer = asyncio.get_running_loop().call_later(left, self._timeout_reached)
 
     def _say_spawn(self) -> None:
-        self.guest.send(self.command.frame(self.ident, self.channel))
+        fields = self.command.fields(self.ident)
+        for frame in wire.spawn(self.channel, fields, self.guest.arguments):
+            self.guest.send(frame)
 
     def adopt(self, channel: int, inventory: Frame) -> None:
         """Take over a process that an earlier agent (or the guest itself) started."""

@@ -49,6 +49,9 @@ class _Put:
 class FakeGuest:
     """One container's guest. ``finished`` is called with the container's exit code."""
 
+    #: Bytes of arguments that it says to take; 0: as guests of before, it says nothing.
+    arguments = wire.MAX_ARGUMENTS
+
     def __init__(
         self,
         *,
@@ -66,6 +69,8 @@ class FakeGuest:
         self._argv, self._env, self._user, self._cwd = argv, dict(env), user, cwd
         self._finished = finished
         self._processes: dict[int, FakeProcess] = {}
+        #: Of a SPAWN to come: its channel, and the fields that came before.
+        self._ahead: tuple[int, tuple[tuple[Tag, wire.Value], ...]] = (0, ())
         self._puts: dict[int, _Put] = {}
         self._gets: dict[int, Output] = {}
         self._pids = 1
@@ -85,6 +90,7 @@ class FakeGuest:
             Type.DIAL: self._on_dial,
             Type.PUT: self._on_file,
             Type.GET: self._on_file,
+            Type.ARGS: self._on_args,
             Type.LIST: self._on_file,
             Type.MKDIR: self._on_file,
             Type.CLOSE: self._on_close,
@@ -115,6 +121,8 @@ class FakeGuest:
         hello: Fields = [(Tag.VERSION, wire.VERSION), (Tag.VERSION_MIN, wire.VERSION_MIN)]
         hello += [(Tag.BOOT, self.boot), (Tag.PID, 1), (Tag.UID, 0)]
         hello.append((Tag.SLEEPING, int(wire.MAIN not in self._processes)))
+        if self.arguments:
+            hello.append((Tag.ARGUMENTS, self.arguments))
         stream.deliver(fielded(Type.HELLO, wire.CONNECTION, hello))
         return stream
 
@@ -262,7 +270,14 @@ class FakeGuest:
 
     # -- processes ----------------------------------------------------------------------------
 
+    def _on_args(self, frame: Frame) -> None:
+        channel, before = self._ahead
+        fields = (*before, *frame.fields) if channel == frame.channel else frame.fields
+        self._ahead = (frame.channel, fields)
+
     def _on_spawn(self, frame: Frame) -> None:
+        if self._ahead[0] == frame.channel:
+            frame.fields, self._ahead = (*self._ahead[1], *frame.fields), (0, ())
         held = self._processes.get(frame.channel)
         if held is not None:
             self.say(fixed(Type.SPAWNED, frame.channel, held.pid))

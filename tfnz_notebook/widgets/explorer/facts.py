@@ -25,6 +25,9 @@ Info = dict[str, Any]
 MOST_RUNNING: Final = 50
 MOST_ENDED: Final = 3
 
+#: Of all containers of a table, which is sent whole each time: about half a MiB.
+MOST_ROWS: Final = 1000
+
 #: States that nothing follows.
 OVER: Final = frozenset({"failed", "destroyed"})
 
@@ -100,6 +103,17 @@ def container(
         "processes": [] if state in OVER else processes_shown,
         "more": 0 if state in OVER else more,
     }
+
+
+def fitted(containers: list[Info], most: int = MOST_ROWS) -> list[Info]:
+    """The same with no more processes than that in all; those left out are counted in ``more``."""
+    found = []
+    for each in containers:
+        shown = each["processes"][:most]
+        most -= len(shown)
+        left = len(each["processes"]) - len(shown)
+        found.append({**each, "processes": shown, "more": each["more"] + left})
+    return found
 
 
 def pull(told: Mapping[str, Any]) -> Info:

@@ -61,7 +61,7 @@ class ProcessTable(_Table):
             shown.append({**drawn, "log": ""})
         return {
             "session": one_line(self.location.session, 80),
-            "containers": shown,
+            "containers": facts.fitted(shown),
             "more": len(told) - len(shown),
         }
 

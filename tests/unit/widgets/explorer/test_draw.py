@@ -199,3 +199,12 @@ def test_a_counter_that_falls_back_gives_no_rate() -> None:
     assert latest is not None
     assert (latest["cpu"], latest["read"], latest["limit"]) == (None, None, None)
     assert latest["cpus"] == [100.0]
+
+
+def test_a_table_has_as_many_rows_as_are_sent_at_a_time() -> None:
+    ran = [told.process(ID, f"p{number}", started=float(number)) for number in range(40)]
+    shown = [facts.container(told.container(ident), ran, ended=9) for ident in ("a", "b", "c")]
+    fitted = facts.fitted(shown, 50)
+    assert [len(each["processes"]) for each in fitted] == [40, 10, 0]
+    assert [each["more"] for each in fitted] == [9, 39, 49]
+    assert facts.fitted(shown) == shown
