@@ -9,6 +9,7 @@
     │   ├── EngineGone                the engine stopped answering in the middle
     │   ├── AgentError                the agent cannot be started, or speaks another version
     │   └── LinkClosed                this location was disconnected, or its agent is out of reach
+    │       └── ForkedError           it is of the process that forked this one
     ├── ImageError
     │   ├── ImageMissing              not here, and it cannot be pulled
     │   └── ImageNameInvalid          *also* ValueError
@@ -93,6 +94,10 @@ class AgentError(LocationError):
 
 class LinkClosed(LocationError, ValueError):
     """This location was disconnected, or its agent is out of reach."""
+
+
+class ForkedError(LinkClosed):
+    """It came from a location of the process that forked this one, and works there alone."""
 
 
 class ImageError(TfnzError):

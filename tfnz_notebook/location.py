@@ -17,6 +17,7 @@ import os
 import uuid
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, Literal
 
 import msgpack
@@ -84,6 +85,7 @@ class Location(Block):
         arguments.seconds(doing, "ttl", ttl)
         if callbacks is not None:
             arguments.choice(doing, "callbacks", callbacks, ("thread", "loop"))
+        self._pid = os.getpid()
         self._mode = callbacks
         self._containers: dict[str, Container] = {}
         self._link = Link(place(where, server_key), session=session, ttl=ttl)
@@ -96,6 +98,7 @@ class Location(Block):
         if self._mode == "loop":
             dispatch.home("loop", self._caller)  # Misuse now rather than at the first process
         await self._link.open()
+        thread.unless_taken(lambda: self._link.background(self._link.close()))
 
     # -- what it is
 
@@ -243,14 +246,13 @@ class Location(Block):
             container._follow_main(data, ended)
         self._containers[ident] = container
         container._asked = {"container": ident, "spec": spec}, payload
+        destroy = partial(self._link.take_back, "container.destroy", {"container": ident})
         try:
-            await self._link.request("container.spawn", *container._asked)
-        except BaseException as error:
+            await self._link.request("container.spawn", *container._asked, undo=destroy)
+        except BaseException:
             self._container_over(container)
-            if isinstance(error, asyncio.CancelledError) and not self._link.over:
-                gone = {"container": ident}
-                self._link.background(self._link.request("container.destroy", gone))
             raise
+        thread.unless_taken(destroy)
         return container
 
     @face
@@ -386,7 +388,7 @@ class LocationAio(Twin, Location):
 def _goodbye() -> None:
     """Sessions end with their process; those that are durable only hear that it left."""
     for location in list(_open):
-        if location.connected and location._link.pid == os.getpid():
+        if location.connected and not location._forked:
             try:
                 thread.wait(asyncio.wait_for(location._disconnect(), EXIT_TIMEOUT))
             except (TfnzError, TimeoutError):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tfnz_notebook._base.numbers import number, size
 from tfnz_notebook._calls.arguments import Command, Environment, Files
-from tfnz_notebook._calls.faces import Closed, Twin, face
+from tfnz_notebook._calls.faces import Closed, Owned, Twin, face
 from tfnz_notebook.errors import Misuse
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ Mounts = Iterable[
 """What ``volumes=`` takes: (a volume or a path of the engine's machine, mount point[, 'ro'])."""
 
 
-class Node(metaclass=Closed):
+class Node(Owned, metaclass=Closed):
     """Given by a location's ``node``, ``nodes``, ``best_node`` and ``ranked_nodes``."""
 
     _comes_from = "Use location.best_node() or location.node(name)."

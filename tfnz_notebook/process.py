@@ -9,7 +9,7 @@ from tfnz_notebook._base import names
 from tfnz_notebook._base.text import clip
 from tfnz_notebook._calls import arguments, echo
 from tfnz_notebook._calls.changes import Changes
-from tfnz_notebook._calls.faces import Closed, Twin, face
+from tfnz_notebook._calls.faces import Closed, Owned, Twin, face
 from tfnz_notebook._calls.follow import Data, Follower, callbacks, termination
 from tfnz_notebook._calls.pieces import Lines, Pieces
 from tfnz_notebook._link import thread
@@ -37,7 +37,7 @@ class Completed(NamedTuple):
     """Its exit code, or minus the signal that ended it."""
 
 
-class Log(metaclass=Closed):
+class Log(Owned, metaclass=Closed):
     """What a :class:`~tfnz_notebook.process.Process` wrote: two streams of bytes with offsets.
 
     Offsets count the bytes of a stream since the process began, and stay what they are: in other
@@ -325,8 +325,8 @@ class Process(Log):
         """Ended, and every callback for it has run; but who waits inside of one cannot wait so."""
         if not self._ended:
             return False
-        here = thread.caller().thread
-        return all(f.settled or f.lane.runs_in(here) for f in self._followers)
+        inside = thread.caller().inside
+        return all(f.settled or f.lane in inside for f in self._followers)
 
     async def _output(self, stream: int) -> bytes:
         """All that it wrote to a stream before it ended; of a short one that came with its end."""

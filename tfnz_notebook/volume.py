@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tfnz_notebook._calls.arguments import NamedVolume
-from tfnz_notebook._calls.faces import Closed, Twin, face
+from tfnz_notebook._calls.faces import Closed, Owned, Twin, face
 
 if TYPE_CHECKING:
     from tfnz_notebook.location import Location
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["Volume", "VolumeAio"]
 
 
-class Volume(NamedVolume, metaclass=Closed):
+class Volume(NamedVolume, Owned, metaclass=Closed):
     """Made by :meth:`Location.create_volume`; never destroyed but on request.
 
     What is written on it is there for the next container::

@@ -9,10 +9,15 @@ is one process's queue at its home: first in, first out, never two at once. Rule
   such a call itself lets others run meanwhile, but never its own lane.
 - A callback runs in the ``contextvars`` context of the cell that made the lane. ipykernel
   sends prints where that context says, so they appear under that cell.
-- A callback that raises is reported there once, with its traceback; the stream goes on.
+- A callback that raises, whatever it raises, is reported there once, with its traceback; the
+  stream, the loop and the kernel go on. Only an interrupt reaches who is blocked below it.
 - Output that piles up is handed over in larger pieces, up to ``JOIN`` bytes.
 
-Pushing happens on the I/O loop; running on the home's thread; one lock a home lies between.
+Pushing happens on the I/O loop, running on the home's thread. Between them are queues, and no lock
+that anybody waits for: a signal handler may make a blocking call in the middle of any of this, and
+the I/O loop must still get through. Each call that is pushed leaves a token, its lane, with the
+home; who takes the token runs the lane's next call, if it is there and nobody else is in the lane.
+Who cannot get in says so, and whoever is in leaves tokens for all that waits by then.
 """
 
 from __future__ import annotations
@@ -30,7 +35,7 @@ from threading import get_ident
 from typing import Any, Final, Literal
 from weakref import WeakKeyDictionary
 
-from tfnz_notebook._link.thread import Call, Caller, pumps
+from tfnz_notebook._link.thread import Call, Caller, inside, pumps
 from tfnz_notebook.errors import Misuse
 
 #: Most bytes given to a data callback in one call, where several chunks were waiting.
@@ -60,8 +65,11 @@ class Item:
         self.ran = ran
         self.size = 0 if data is None else len(data)
 
-    def run(self) -> None:
-        """Call it; whatever it raises is printed, and only interrupts and exits go further."""
+    def run(self, *, blocked: bool) -> None:
+        """Call it, and report what it raises.
+
+        ``blocked``: below it is a call of the user's that waits, and that an interrupt is for.
+        """
         if self.function is None:
             return
         try:
@@ -69,11 +77,18 @@ class Item:
                 self.function(*self.args)
             else:
                 self.function(*self.args, self.data)
-        except Exception as error:  # noqa: BLE001  # a user's function may raise anything
-            trace = error.__traceback__
-            while trace is not None and trace.tb_frame.f_globals.get("__package__") == __package__:
-                trace = trace.tb_next  # how we came to call it is of no interest
-            traceback.print_exception(error.with_traceback(trace))
+        except BaseException as error:  # a user's function may raise anything
+            if blocked and isinstance(error, KeyboardInterrupt):
+                raise
+            _report(error)
+
+
+def _report(error: BaseException) -> None:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_globals.get("__package__") == __package__:
+        trace = trace.tb_next  # how we came to call it is of no interest
+    with suppress(Exception):  # stderr may be closed, or a user's
+        traceback.print_exception(error.with_traceback(trace))
 
 
 class Lane:
@@ -82,17 +97,15 @@ class Lane:
     def __init__(self, home: Home, context: contextvars.Context) -> None:
         self.home = home
         self.items: deque[Item] = deque()
-        self.queued = False
-        self.busy = False
+        #: Held by who runs one of its callbacks; tried, never waited for.
+        self._busy = threading.Lock()
+        self._skipped = False
         self._context = context
 
     def push(self, item: Item) -> None:
         """Queue a call."""
-        self.home.offer(self, item)
-
-    def runs_in(self, thread: int) -> bool:
-        """Whether that thread is inside of one of this lane's callbacks right now."""
-        return self.busy and self.home.thread == thread
+        self.items.append(item)
+        self.home.offer(self)
 
     def take(self) -> Item:
         """The next call, with the output that waits behind it joined to its own."""
@@ -110,13 +123,30 @@ class Lane:
         first.data = b"".join(pieces)
         return first
 
-    def run(self, item: Item) -> None:
-        """On the home's thread, with ``busy`` set."""
+    def run(self, *, blocked: bool) -> bool:
+        """On the home's thread: the next of its calls. False if there is none, or one is run."""
+        if not self._busy.acquire(blocking=False):
+            self._skipped = True
+            if not self._busy.acquire(blocking=False):  # else it was left just now
+                return False
+        stack = inside.setdefault(get_ident(), [])
+        stack.append(self)
         try:
-            self._context.run(item.run)
+            if not self.items:  # they were joined to one before
+                return False
+            item = self.take()
+            try:
+                self._context.run(item.run, blocked=blocked)
+            finally:
+                if item.ran is not None:
+                    item.ran(item.size)
         finally:
-            if item.ran is not None:
-                item.ran(item.size)
+            stack.remove(self)
+            self._busy.release()
+            if self._skipped:
+                self._skipped = False
+                self.home.offer(self, len(self.items))
+        return True
 
 
 class Home:
@@ -125,36 +155,28 @@ class Home:
     def __init__(self, loop: asyncio.AbstractEventLoop | None, thread: int) -> None:
         self.thread = thread
         self._loop = loop
-        self._lock = threading.Lock()
         self._ready: deque[Lane] = deque()
+        #: Of the calls that its thread is blocked in, the innermost last.
         self._waiters: list[SimpleQueue[None]] = []
         self._scheduled = False
         self._wake: SimpleQueue[None] = SimpleQueue()
-        self._dispatcher: threading.Thread | None = None
+        self._started = threading.Lock()
 
-    # -- on the I/O loop
+    def offer(self, lane: Lane, calls: int = 1) -> None:
+        """Calls of that lane wait: see to it that somebody runs them. From any thread."""
+        self._ready.extend([lane] * calls)
+        self._tell()
 
-    def offer(self, lane: Lane, item: Item) -> None:
-        """Queue ``item`` and see to it that somebody runs it."""
-        with self._lock:
-            lane.items.append(item)
-            if lane.queued or lane.busy:
-                return  # somebody was told before, or will look when the present one is done
-            lane.queued = True
-            self._ready.append(lane)
-            waiter = self._waiters[-1] if self._waiters else None
-        if waiter is not None:
+    def _tell(self) -> None:
+        for waiter in self._waiters[-1:]:
             waiter.put(None)
-        self._schedule()
-
-    def _schedule(self) -> None:
-        with self._lock:
-            if self._scheduled:
-                return
-            self._scheduled = True
-        if self._loop is not None:
+        loop = self._loop
+        if self._scheduled and not (loop is not None and loop.is_closed()):
+            return  # who was told before looks after this
+        self._scheduled = True
+        if loop is not None:
             with suppress(RuntimeError):  # the loop was closed
-                self._loop.call_soon_threadsafe(self._turn_on_loop, context=contextvars.Context())
+                loop.call_soon_threadsafe(self._turn_on_loop, context=contextvars.Context())
                 return
             self._leave_loop()
         self._start()
@@ -168,45 +190,32 @@ class Home:
 
     # -- on the home's thread
 
-    def turn(self) -> bool:
-        """Run one callback; False if none was waiting."""
-        with self._lock:
-            if not self._ready:
+    def turn(self, *, blocked: bool = False) -> bool:
+        """Run one callback; False if none was waiting. ``blocked`` as in :meth:`Item.run`."""
+        while True:
+            try:
+                lane = self._ready.popleft()
+            except IndexError:
                 return False
-            lane = self._ready.popleft()
-            lane.queued = False
-            lane.busy = True
-            item = lane.take()
-        try:
-            lane.run(item)
-        finally:
-            with self._lock:
-                lane.busy = False
-                if lane.items:
-                    lane.queued = True
-                    self._ready.append(lane)
-        return True
+            if lane.run(blocked=blocked):
+                return True
 
     def pump(self, call: Call[Any]) -> None:
         """Run callbacks until ``call`` is done; at least those that wait already."""
-        with self._lock:
-            self._waiters.append(call.wake)
-            waiting = len(self._ready)
+        interruptible = threading.current_thread() is threading.main_thread()
+        self._waiters.append(call.wake)
+        waiting = len(self._ready)
         try:
             while True:
-                while (waiting > 0 or not call.done) and self.turn():
+                while (waiting > 0 or not call.done) and self.turn(blocked=interruptible):
                     waiting -= 1
                 if call.done:
                     return
                 call.wake.get()
         finally:
-            with self._lock:
-                self._waiters.remove(call.wake)
-                ready, outer = bool(self._ready), self._waiters[-1:]
-            if ready:
-                for waiter in outer:
-                    waiter.put(None)
-                self._schedule()
+            self._waiters.remove(call.wake)
+            if self._ready:
+                self._tell()
 
     def _turn_on_loop(self) -> None:
         self._scheduled = False
@@ -214,14 +223,11 @@ class Home:
             self.turn()
         finally:
             if self._ready:  # one at a time: the loop has other things to do
-                self._schedule()
+                self._tell()
 
     def _start(self) -> None:
-        if self._dispatcher is None:
-            self._dispatcher = threading.Thread(
-                target=self._run, name="tfnz-callbacks", daemon=True
-            )
-            self._dispatcher.start()
+        if self._started.acquire(blocking=False):  # by the first who comes here, for good
+            threading.Thread(target=self._run, name="tfnz-callbacks", daemon=True).start()
 
     def _run(self) -> None:
         self.thread = get_ident()
@@ -235,13 +241,11 @@ class Home:
 
 _loops: WeakKeyDictionary[asyncio.AbstractEventLoop, Home] = WeakKeyDictionary()
 _thread: Home | None = None
-_making = threading.Lock()
 
 
 def _after_fork() -> None:
-    global _thread, _making
+    global _thread
     _thread = None
-    _making = threading.Lock()
     pumps.clear()
     _loops.clear()
 
@@ -255,25 +259,24 @@ def _forget(home: Home) -> None:
 
 
 def home(mode: Mode | None, caller: Caller) -> Home:
-    """Where the callbacks of something made by ``caller`` run.
+    """Where the callbacks of something made by ``caller`` run; on the I/O loop.
 
     ``None``: on the caller's loop if it has one, else on the dispatcher thread.
     """
     global _thread
-    with _making:
-        if mode == "thread" or (mode is None and caller.loop is None):
-            if _thread is None:
-                _thread = Home(None, 0)
-            return _thread
-        if caller.loop is None:
-            raise Misuse(
-                "Cannot run callbacks on a loop: none runs in this thread. "
-                "Call this from a coroutine or a notebook, or use Location(callbacks='thread')."
-            )
-        found = _loops.get(caller.loop)
-        if found is None:
-            for loop in [loop for loop in _loops if loop.is_closed()]:
-                _forget(_loops.pop(loop))
-            found = _loops[caller.loop] = Home(caller.loop, caller.thread)
-        pumps[found.thread] = found.pump
-        return found
+    if mode == "thread" or (mode is None and caller.loop is None):
+        if _thread is None:
+            _thread = Home(None, 0)
+        return _thread
+    if caller.loop is None:
+        raise Misuse(
+            "Cannot run callbacks on a loop: none runs in this thread. "
+            "Call this from a coroutine or a notebook, or use Location(callbacks='thread')."
+        )
+    found = _loops.get(caller.loop)
+    if found is None:
+        for loop in [loop for loop in _loops if loop.is_closed()]:
+            _forget(_loops.pop(loop))
+        found = _loops[caller.loop] = Home(caller.loop, caller.thread)
+    pumps[found.thread] = found.pump
+    return found

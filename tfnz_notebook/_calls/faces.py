@@ -3,20 +3,37 @@
 A public method is written once, as a coroutine of the I/O loop, under :class:`face`. Called on the
 object it blocks; called on the object's ``aio`` twin it returns an awaitable for the caller's own
 loop. Both have the coroutine's signature and docstring, for readers and for type checkers.
+
+An object belongs to the process that made it. In a forked child both faces raise ForkedError before
+anything is asked or waited for, and leaving a block leaves it to the parent.
 """
 
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Coroutine
 from types import MethodType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
+from tfnz_notebook._link.faults import FORKED
 from tfnz_notebook._link.thread import awaitable, wait
-from tfnz_notebook.errors import Misuse
+from tfnz_notebook.errors import ForkedError, Misuse
+
+
+class Owned:
+    """What has faces."""
+
+    #: The process that it belongs to: no other has the thread that answers it.
+    _pid: int
+
+    @property
+    def _forked(self) -> bool:
+        return self._pid != os.getpid()
+
 
 P = ParamSpec("P")
-S = TypeVar("S")
+S = TypeVar("S", bound=Owned)
 R = TypeVar("R")
 T = TypeVar("T")
 
@@ -31,7 +48,10 @@ class Closed(type):
         )
 
     def _create(cls: type[T], *args: Any, **kwargs: Any) -> T:
-        return type.__call__(cls, *args, **kwargs)  # type: ignore[no-any-return]  # as type() is
+        made: T = type.__call__(cls, *args, **kwargs)
+        if isinstance(made, Owned):
+            made._pid = os.getpid()  # noqa: SLF001  # Owned is of this file
+        return made
 
 
 class Twin:
@@ -48,7 +68,7 @@ class Twin:
         return twin
 
 
-class Block:
+class Block(Owned):
     """With-blocks, plain and ``async``; both leave through ``_leave``."""
 
     async def _leave(self) -> None:
@@ -58,25 +78,33 @@ class Block:
         return self
 
     def __exit__(self, *error: object) -> None:
-        wait(self._leave())
+        if not self._forked:
+            wait(self._leave())
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await awaitable(self._leave())
+        if not self._forked:
+            await awaitable(self._leave())
 
 
 class face(Generic[S, P, R]):  # noqa: N801  # read as property is, and written as a decorator
     """Decorator of methods that are coroutines of the I/O loop."""
 
     def __init__(self, core: Callable[Concatenate[S, P], Coroutine[Any, Any, R]]) -> None:
+        forked = f"Cannot call {core.__name__}(): {FORKED}"
+
         @functools.wraps(core)
         def blocking(of: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+            if of._forked:  # noqa: SLF001  # Owned is of this file
+                raise ForkedError(forked)
             return wait(core(of, *args, **kwargs))
 
         @functools.wraps(core)
         async def awaited(of: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+            if of._forked:  # noqa: SLF001  # Owned is of this file
+                raise ForkedError(forked)
             return await awaitable(core(of, *args, **kwargs))
 
         self.__doc__ = core.__doc__

@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 from tfnz_notebook._base.numbers import progress
 from tfnz_notebook._base.text import last_words, one_line
 from tfnz_notebook._calls.changes import Changes
-from tfnz_notebook._calls.faces import Closed
+from tfnz_notebook._calls.faces import Closed, Owned
 from tfnz_notebook._calls.follow import Data
 from tfnz_notebook._link import patience
 from tfnz_notebook._link.known import COMING
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 LAST_LOOK: Final = 1.0
 
 
-class Base(metaclass=Closed):
+class Base(Owned, metaclass=Closed):
     """State, and the events that change it; everything but properties runs on the I/O loop."""
 
     _comes_from = "Use node.spawn_container()."

@@ -82,6 +82,14 @@ class Files(Base):
             "parents": True,
         }
         self._check("put a file")
+        try:
+            await self._put(body, content)
+        except BaseException:
+            # The agent takes it after the pieces that it has, and then there is nothing left of it.
+            self._link.take_back("file.put", {**body, "drop": True})
+            raise
+
+    async def _put(self, body: dict[str, Any], content: bytes | Path) -> None:
         if isinstance(content, Path):
             with content.open("rb") as file:
                 piece = await asyncio.to_thread(file.read, MAX_CHUNK)

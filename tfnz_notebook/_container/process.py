@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, Literal
 
 from tfnz_notebook._base.text import last_words
@@ -14,6 +15,7 @@ from tfnz_notebook._calls.faces import face
 from tfnz_notebook._calls.follow import Data, Follower
 from tfnz_notebook._calls.follow import callbacks as check_callbacks
 from tfnz_notebook._container.base import Base
+from tfnz_notebook._link import thread
 from tfnz_notebook._wire.operations import MAX_CHUNK, MAX_SAID, MAX_TEXT
 from tfnz_notebook.errors import (
     ContainerGone,
@@ -164,22 +166,21 @@ class Processes(Base):
         stdin: bytes | None,
         follower: Follower | None,
     ) -> None:
+        gone = {"process": process.id, "grace": 0.0}
+        destroy = partial(self._link.take_back, "process.destroy", gone)
         try:
-            await self._link.request("process.spawn", body, stdin)
+            await self._link.request("process.spawn", body, stdin, undo=destroy)
         except BaseException as error:
             self._process_over(process)
             if follower is not None:
                 follower.close()
-            if isinstance(error, asyncio.CancelledError) and not self._link.over:
-                # Interrupted: nobody would have a handle on what may run by now.
-                gone = {"process": process.id, "grace": 0.0}
-                self._link.background(self._link.request("process.destroy", gone))
             if isinstance(error, ContainerGone) and self.state == "exited":
                 raise await self._exited("spawn a process") from None
             raise
         if follower is not None:
             for reader in follower.readers:
                 reader.opened = True
+        thread.unless_taken(destroy)
 
     def _keep(self, process: Process) -> None:
         self._known[process.id] = process
@@ -235,9 +236,9 @@ class Processes(Base):
                 await self._feed(process, payload)
             return await self._complete(process, timeout, check)
         except asyncio.CancelledError:
-            if process.returncode is None and not self._link.over:
+            if process.returncode is None:
                 gone = {"process": process.id, "grace": 0.0}
-                self._link.background(self._link.request("process.destroy", gone))
+                self._link.take_back("process.destroy", gone)
             raise
 
     async def _feed(self, process: Process, payload: bytes) -> None:

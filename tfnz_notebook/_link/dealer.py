@@ -13,6 +13,7 @@ credit bounds what can wait.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -26,6 +27,8 @@ BATCH: Final = 64
 #: Seconds for a TCP connection and its handshake; heartbeats of ZMTP notice a dead peer.
 HANDSHAKE: Final = 10.0
 TCP_HEARTBEAT: Final = 10.0
+#: Sockets of one process, three a location: usually more than it may have descriptors.
+SOCKETS: Final = 8192
 
 _ENDED: Final = {
     zmq.EVENT_DISCONNECTED: "the connection ended",
@@ -36,17 +39,20 @@ _ENDED: Final = {
 }
 
 
-_context: zmq.Context[Any] | None = None
+#: By the process that made each. pyzmq's own ``Context.instance`` may belong to somebody else, and
+#: ``closed`` of one says False in a forked child: it has the parent's descriptors, not its threads.
+#: The parent's stays referenced there, so that nothing of it is let go of.
+_contexts: dict[int, zmq.Context[Any]] = {}
 
 
 def _zmq() -> zmq.Context[Any]:
-    """One context a process: pyzmq's own ``Context.instance`` may belong to somebody else."""
-    global _context
-    # pyzmq's contexts know of forks: `closed` is true in a child of the process that made it.
-    if _context is None or _context.closed:
-        _context = zmq.Context()
-        _context.set(zmq.BLOCKY, False)
-    return _context
+    """One context a process."""
+    context = _contexts.get(os.getpid())
+    if context is None:
+        context = _contexts[os.getpid()] = zmq.Context()
+        context.set(zmq.BLOCKY, False)
+        context.set(zmq.MAX_SOCKETS, SOCKETS)
+    return context
 
 
 class Dealer:
@@ -74,7 +80,11 @@ class Dealer:
         socket.set(zmq.HANDSHAKE_IVL, int(HANDSHAKE * 1000))
         socket.set(zmq.HEARTBEAT_IVL, int(TCP_HEARTBEAT * 1000))
         socket.set(zmq.HEARTBEAT_TIMEOUT, int(2 * TCP_HEARTBEAT * 1000))
-        self._monitor = socket.get_monitor_socket(sum(_ENDED))
+        try:
+            self._monitor = socket.get_monitor_socket(sum(_ENDED))
+        except zmq.ZMQError:
+            socket.close(0)
+            raise
         self._fd = socket.get(zmq.FD)
         self._monitor_fd = self._monitor.get(zmq.FD)
         socket.connect(address.url)

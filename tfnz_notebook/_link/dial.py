@@ -8,6 +8,7 @@ the link; whoever needs it dials again.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any, Final, Protocol
 
 from tfnz_notebook._link.link import Link
@@ -52,6 +53,7 @@ class Dial:
 
     async def connect(self) -> None:
         """Raises PortClosed, ContainerGone, LinkClosed."""
+        close = partial(self._link.note, "dial.close", {"reader": self.number})
         body: dict[str, Any] = {
             "container": self._container,
             "reader": self.number,
@@ -60,7 +62,8 @@ class Dial:
             "credit": self._in.granted,
         }
         try:
-            await self._link.request("dial.open", body)
+            # The agent knows the number once it has dialled; a close before that goes unheard.
+            await self._link.request("dial.open", body, undo=close)
         except BaseException:
             self.close()
             raise

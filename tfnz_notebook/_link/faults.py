@@ -19,4 +19,5 @@ def again(error: TfnzError, name: str) -> LinkClosed:
     text = str(error)
     if not text.startswith("Cannot "):
         text = f"Cannot {OPERATIONS[name].doing if name in OPERATIONS else name}: {text}"
-    return LinkClosed(text, **error.details)
+    kind = type(error) if isinstance(error, LinkClosed) else LinkClosed
+    return kind(text, **error.details)

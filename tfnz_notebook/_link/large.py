@@ -25,7 +25,8 @@ TOGETHER: Final = 8
 #: Times that the connection may break in the middle before the call fails.
 BREAKS: Final = 5
 
-Say = Callable[[str, dict[str, Any], bytes | None], Awaitable[Message]]
+Undo = Callable[[], object]
+Say = Callable[..., Awaitable[Message]]
 
 
 class Large:
@@ -35,8 +36,11 @@ class Large:
         self._say = say
         self._turn = asyncio.Lock()  # an agent keeps one at a time of each client
 
-    async def ahead(self, message: Message) -> Message:
-        """Ask what is too large for one message. Raises TooLarge, and what the agent answers."""
+    async def ahead(self, message: Message, undo: Undo | None = None) -> Message:
+        """Ask what is too large for one message. Raises TooLarge, and what the agent answers.
+
+        ``undo`` as with any request.
+        """
         row = OPERATIONS[message.name]
         parts = {key: each for key, each in message.body.items() if isinstance(each, list | dict)}
         whole: bytes = msgpack.packb([parts, message.payload], unicode_errors="surrogateescape")
@@ -48,7 +52,7 @@ class Large:
             name = uuid.uuid4().hex
             async with self._turn:
                 await self._pieces(name, whole)
-            return await self._say(row.name, {**message.body, **left, "ahead": name}, None)
+            return await self._say(row.name, {**message.body, **left, "ahead": name}, None, undo)
 
         return await _until_whole(ask)
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from tfnz_notebook._link.ends import Address, Line, Place
 from tfnz_notebook._wire.stream import Messages, framed
-from tfnz_notebook.errors import LinkClosed, ProtocolError
+from tfnz_notebook.errors import AgentError, LinkClosed, ProtocolError
 
 #: Seconds for an agent to accept, which it does before anything else.
 ACCEPT: Final = 10.0
@@ -29,9 +29,14 @@ async def connect(
     address, connected = await loop.run_in_executor(None, _find, place)
     if connected is None:
         # It takes as long to import as everything else here: who stays on this machine needs none.
+        import zmq
+
         from tfnz_notebook._link.dealer import Dealer
 
-        return Dealer(address, received, ended)
+        try:
+            return Dealer(address, received, ended)
+        except zmq.ZMQError as error:
+            raise _no_more(place, error) from None
     line = LocalLine(connected, received, ended)
     await loop.create_unix_connection(lambda: line, sock=connected)
     return line
@@ -41,7 +46,10 @@ def _find(place: Place) -> tuple[Address, socket.socket | None]:
     address = place.find()
     if not address.url.startswith(LOCAL):
         return address, None
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    except OSError as error:
+        raise _no_more(place, error) from None
     try:
         sock.settimeout(ACCEPT)
         sock.connect(address.url.removeprefix(LOCAL))
@@ -53,6 +61,14 @@ def _find(place: Place) -> tuple[Address, socket.socket | None]:
             f"({error.strerror or error}). Make another Location()."
         ) from None
     return address, sock
+
+
+def _no_more(place: Place, error: Exception) -> AgentError:
+    return AgentError(
+        f"Cannot reach the agent of {place.where!r}: this process cannot open another socket "
+        f"({error}). Disconnect locations that are not needed, or raise the limit of open files "
+        "(ulimit -n)."
+    )
 
 
 class LocalLine(asyncio.BufferedProtocol):

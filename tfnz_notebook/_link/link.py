@@ -21,7 +21,7 @@ import itertools
 import math
 import os
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, cast
 
 from tfnz_notebook._link import hello
@@ -36,6 +36,7 @@ from tfnz_notebook._wire.operations import EVENTS, OPERATIONS, Again
 from tfnz_notebook.errors import (
     ContainerUnresponsive,
     EngineGone,
+    ForkedError,
     LinkClosed,
     NoEngine,
     ProcessGone,
@@ -94,6 +95,7 @@ class Link:
         self._pending: dict[int, tuple[Message, asyncio.Future[Message]]] = {}
         self._suspects: set[int] = set()  # of these, who was there when the agent refused us
         self._large = Large(self._once)
+        self._orphans: set[int] = set()  # of these, whose asker was cancelled
         self._idents = itertools.count(1)
         self._readers = itertools.count(1)
         self._line: Line | None = None
@@ -126,24 +128,36 @@ class Link:
         self.background(self._beat())
 
     async def request(
-        self, name: str, body: dict[str, Any], payload: bytes | None = None
+        self,
+        name: str,
+        body: dict[str, Any],
+        payload: bytes | None = None,
+        *,
+        undo: Callable[[], object] | None = None,
     ) -> Message:
         """Ask, and wait for the reply, all of it.
 
+        ``undo`` is called if who asked was cancelled, once the agent may have done it all the same.
         Raises what the agent answers, TooLarge, LinkClosed.
         """
         if OPERATIONS[name].pages:
             return await self._large.listing(name, body)
-        return await self._once(name, body, payload)
+        return await self._once(name, body, payload, undo)
 
-    async def _once(self, name: str, body: dict[str, Any], payload: bytes | None) -> Message:
+    async def _once(
+        self,
+        name: str,
+        body: dict[str, Any],
+        payload: bytes | None,
+        undo: Callable[[], object] | None = None,
+    ) -> Message:
         ident = next(self._idents)
         again = OPERATIONS[name].again
         if again is Again.NAMED:  # known by this name if it has to be said again
             body = {"write": f"{self.client}-{ident}", **body}
         elif self._line is not None and again is Again.NEVER:
             self._line.look()  # nothing may be lost with a connection that is dead already
-        if not self._open or self._queued or self.pid != os.getpid():
+        if not self._open or self._queued or self.forked:
             await self._wait_open(name)
         message = wire.request(ident, name, body, payload)
         try:
@@ -151,8 +165,13 @@ class Link:
         except TooLarge:
             if not OPERATIONS[name].ahead:
                 raise
-            return await self._large.ahead(message)
-        return await self._ask(message, parts)
+            return await self._large.ahead(message, undo)
+        return await self._ask(message, parts, undo=undo)
+
+    def take_back(self, name: str, body: dict[str, Any]) -> None:
+        """Have that done beside, which undoes something; it may be gone already."""
+        if self._over is None:
+            self.background(self.request(name, body))
 
     async def caught_up(self) -> None:
         """Return once all that happened before now is known. Raises LinkClosed."""
@@ -225,10 +244,19 @@ class Link:
         """Whether it was closed, by us or for good."""
         return self._over is not None
 
+    @property
+    def forked(self) -> bool:
+        """Whether it is of the process that forked this one, which goes on with it."""
+        return self.pid != os.getpid()
+
+    def of_this_process(self, doing: str) -> None:
+        """Raise ForkedError in a forked child: no thread of its parent's is there to answer."""
+        if self.forked:
+            raise again(ForkedError(FORKED), doing)
+
     def check(self, doing: str) -> None:
-        """Raise LinkClosed if it is over, or another process's."""
-        if self.pid != os.getpid():
-            raise again(LinkClosed(FORKED), doing)
+        """Raise LinkClosed if it is over, ForkedError if it is another process's."""
+        self.of_this_process(doing)
         if self._over is not None:
             raise again(self._over, doing)
 
@@ -303,17 +331,46 @@ class Link:
         self.check(name)
 
     async def _ask(
-        self, message: Message, parts: list[bytes], lost: asyncio.Future[Message] | None = None
+        self,
+        message: Message,
+        parts: list[bytes],
+        lost: asyncio.Future[Message] | None = None,
+        undo: Callable[[], object] | None = None,
     ) -> Message:
         reply = lost if lost is not None else asyncio.get_running_loop().create_future()
         self._pending[message.ident] = (message, reply)
         try:
             assert self._line is not None
             self._line.send(parts)
-            return await reply
+            # Shielded: the answer may come between a cancel and our hearing of it.
+            return await (reply if undo is None else asyncio.shield(reply))
+        except asyncio.CancelledError:
+            if undo is not None:
+                self._orphan(message, reply, undo)
+            raise
         finally:
+            if message.ident not in self._orphans:
+                self._pending.pop(message.ident, None)
+                self._suspects.discard(message.ident)
+
+    def _orphan(
+        self, message: Message, reply: asyncio.Future[Message], undo: Callable[[], object]
+    ) -> None:
+        """Nobody waits for the reply any more, but what it tells of is to be undone."""
+
+        def told(answer: asyncio.Future[Message]) -> None:
+            self._orphans.discard(message.ident)
             self._pending.pop(message.ident, None)
             self._suspects.discard(message.ident)
+            error = answer.exception()
+            if error is None or isinstance(error, LinkClosed):  # done, or nobody knows
+                undo()
+
+        if reply.done():
+            told(reply)
+        else:
+            self._orphans.add(message.ident)
+            reply.add_done_callback(told)
 
     # -- hearing
 
@@ -436,6 +493,7 @@ class Link:
         error = LinkClosed(self._out_of_reach(reason))
         for message, reply in list(self._pending.values()):
             lost = OPERATIONS[message.name].again is Again.NEVER and message.ident != undone
+            lost = lost or message.ident in self._orphans  # done twice would be undone once
             if lost and not reply.done():
                 reply.set_exception(again(error, message.name))
         for sink in list(self._sinks.values()):

@@ -19,7 +19,7 @@ from tfnz_notebook._base.numbers import plural
 from tfnz_notebook._base.text import clip, one_line
 from tfnz_notebook._calls import arguments
 from tfnz_notebook._calls.changes import Changes
-from tfnz_notebook._calls.faces import Closed, face
+from tfnz_notebook._calls.faces import Closed, Owned, face
 from tfnz_notebook._link.thread import io
 from tfnz_notebook._link.views.desk import Source
 from tfnz_notebook.errors import Misuse, WaitTimeout
@@ -35,7 +35,7 @@ _QUOTE: Final = 160
 Listener = Callable[[bool], None]
 
 
-class Plot(metaclass=Closed):
+class Plot(Owned, metaclass=Closed):
     """Made by ``process.plot(...)`` or ``container.stats().plot()``.
 
     As a cell's last expression, or with :meth:`show`, it shows itself; anywhere it fills, whether

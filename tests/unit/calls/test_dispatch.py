@@ -124,6 +124,81 @@ def test_an_error_is_printed_once_and_the_next_one_runs(capsys: pytest.CaptureFi
     assert "_link" not in said  # the user's own frames only
 
 
+ANYTHING = (
+    SystemExit("out of a callback"),
+    KeyboardInterrupt("out of a callback"),
+    GeneratorExit("out of a callback"),
+    asyncio.CancelledError("out of a callback"),
+    BaseException("out of a callback"),
+)
+
+
+@pytest.mark.parametrize("error", ANYTHING, ids=lambda error: type(error).__name__)
+def test_whatever_one_raises_is_reported_and_the_dispatcher_goes_on(
+    error: BaseException, capsys: pytest.CaptureFixture[str]
+) -> None:
+    got: list[int] = []
+    one, two = lane(), lane()
+
+    def broken() -> None:
+        raise error
+
+    push(one, broken)
+    push(one, got.append, 1)
+    push(two, got.append, 2)
+    until(lambda: len(got) == 2)
+    assert sorted(got) == [1, 2]
+    assert f"{type(error).__name__}: out of a callback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", ANYTHING, ids=lambda error: type(error).__name__)
+async def test_whatever_one_raises_on_a_loop_the_loop_goes_on(
+    error: BaseException, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = asyncio.Event()
+    one = lane(here())
+
+    def broken() -> None:
+        raise error
+
+    push(one, broken)
+    push(one, done.set)
+    await done.wait()
+    assert f"{type(error).__name__}: out of a callback" in capsys.readouterr().err
+
+
+async def test_an_exit_does_not_reach_who_waits(capsys: pytest.CaptureFixture[str]) -> None:
+    """As sys.exit() in a callback, while a notebook's cell waits for its process."""
+    one = lane(here())
+
+    def leave() -> None:
+        raise SystemExit(3)
+
+    async def long() -> str:
+        one.push(Item(leave, ()))
+        return "done"
+
+    assert thread.wait(long()) == "done"
+    assert "SystemExit: 3" in capsys.readouterr().err
+
+
+def test_an_error_that_cannot_be_shown_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Closed:
+        def write(self, text: str) -> None:
+            raise ValueError("closed")
+
+    got: list[int] = []
+    one = lane()
+
+    def broken() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("sys.stderr", Closed())
+    push(one, broken)
+    push(one, got.append, 1)
+    until(lambda: got)
+
+
 def test_they_run_in_the_context_of_who_made_the_lane() -> None:
     token = flag.set("spawner")
     one = lane()
@@ -242,11 +317,60 @@ async def test_an_interrupt_in_a_callback_goes_through_and_the_lane_goes_on() ->
     assert got == [1]
 
 
+async def test_a_wait_knows_the_callbacks_that_it_is_made_in() -> None:
+    """Those above it on the stack it cannot wait for; the ones that run below it, it can."""
+    one, two = lane(here()), lane(here())
+    seen: list[tuple[object, ...]] = []
+    over = asyncio.Event()
+
+    async def look() -> None:
+        seen.append(thread.caller().inside)
+        over.set()
+
+    async def call(of: Lane, function: Callable[..., object]) -> None:
+        of.push(Item(function, ()))
+        await over.wait()
+
+    def first() -> None:
+        thread.wait(call(two, second))
+
+    def second() -> None:
+        thread.wait(look())
+
+    async def wait_for_both() -> None:
+        seen.append(thread.caller().inside)
+        await call(one, first)
+
+    thread.wait(wait_for_both())
+    thread.wait(look())
+    assert seen == [(), (one, two), ()]
+
+
 async def test_thread_mode_on_a_loop_needs_no_pumping() -> None:
     got: list[int] = []
     one = lane(here(), "thread")
     push(one, got.append, 1)
     until(lambda: got)  # blocks the loop
+
+
+def test_what_was_told_to_a_loop_that_was_closed_runs_on_the_thread() -> None:
+    got: list[int] = []
+
+    async def make() -> Lane:
+        one = lane(here())
+        push(one, got.append, 1)
+        until(lambda: one.items)  # it is scheduled, and this loop will not turn again
+        asyncio.get_running_loop().stop()
+        return one
+
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(make())
+    loop.run_forever()
+    one = task.result()
+    loop.close()
+    push(one, got.append, 2)
+    until(lambda: len(got) == 2)
+    assert got == [1, 2]
 
 
 def test_after_its_loop_is_closed_they_run_on_the_thread() -> None:

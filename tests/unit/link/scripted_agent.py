@@ -167,6 +167,15 @@ class ScriptedAgent:
         """Say something to every client."""
         self.do(lambda: self._tell(name, body, payload))
 
+    def answer(self, message: Message, body: dict[str, Any] | None = None) -> None:
+        """Answer a request now that the test has kept waiting."""
+        self.do(lambda: self._send(self.clients[-1], wire.reply(message, body or {})))
+
+    def refuse(self, message: Message, error: TfnzError) -> None:
+        """As :meth:`answer`, with an error."""
+        told = Message(Kind.ERROR, message.ident, message.name, to_wire(error))
+        self.do(lambda: self._send(self.clients[-1], told))
+
     def raw(self, parts: list[bytes]) -> None:
         """Say anything at all to every client."""
 

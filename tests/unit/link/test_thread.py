@@ -9,6 +9,7 @@ import warnings
 from typing import Any
 
 import pytest
+from unit.children import in_a_child
 
 from tfnz_notebook._link import thread
 from tfnz_notebook.errors import Misuse
@@ -132,6 +133,108 @@ async def test_cancelling_here_cancels_there() -> None:
     assert await asyncio.to_thread(cancelled.wait, 10)
 
 
+async def made(undone: list[str]) -> str:
+    thread.unless_taken(lambda: undone.append("it"))
+    return "it"
+
+
+async def settled() -> None:
+    """The I/O loop has done what it was told before."""
+    await asyncio.sleep(0)
+
+
+def test_what_was_made_for_nobody_is_undone() -> None:
+    undone: list[str] = []
+    call = thread.Call(made(undone))
+    thread.io().soon(call.start)
+    call.wake.get()
+    thread.io().soon(call.abandon)
+    thread.wait(settled())
+    assert undone == ["it"]
+
+
+def test_what_was_taken_stays() -> None:
+    undone: list[str] = []
+    assert thread.wait(made(undone)) == "it"
+    assert asyncio.run(awaited(undone)) == "it"
+    assert undone == []
+
+
+async def awaited(undone: list[str]) -> str:
+    return await thread.awaitable(made(undone))
+
+
+async def test_a_cancel_after_the_result_and_before_its_arrival_undoes_it() -> None:
+    undone: list[str] = []
+    task = asyncio.create_task(awaited(undone))
+    await asyncio.sleep(0)
+    for _ in range(3):
+        thread.wait(settled())  # it has returned over there, and this loop has not turned
+    task.cancel()
+    await asyncio.wait([task])
+    thread.wait(settled())
+    assert (task.cancelled(), undone) == (True, ["it"])
+
+
+def test_a_loop_that_was_closed_meanwhile_takes_nothing() -> None:
+    undone: list[str] = []
+    release = threading.Event()
+
+    async def late() -> str:
+        await asyncio.to_thread(release.wait)
+        return await made(undone)
+
+    async def leave() -> None:
+        waiting.append(asyncio.create_task(thread.awaitable(late())))
+        await asyncio.sleep(0)
+
+    waiting: list[asyncio.Task[str]] = []
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(leave())
+    loop.close()
+    release.set()
+    for _ in range(100):
+        thread.wait(asyncio.sleep(0.01))
+        if undone:
+            break
+    assert undone == ["it"]
+    waiting[0]._log_destroy_pending = False  # type: ignore[attr-defined]  # as it is meant to be
+
+
+def test_where_no_asyncio_loop_runs_the_remedy_is_named() -> None:
+    """As under trio, whose loop is another."""
+
+    async def ask() -> None:
+        await thread.awaitable(ident())
+
+    coroutine = ask()
+    with pytest.raises(Misuse, match=r"trio\.to_thread"):
+        coroutine.send(None)
+
+
+def test_a_signal_handler_may_block_while_its_thread_does() -> None:
+    seen: list[int] = []
+
+    async def kill() -> str:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        await asyncio.to_thread(handled.wait, 10)
+        return "done"
+
+    def handler(_number: int, _frame: object) -> None:
+        seen.append(thread.wait(ident()))
+        handled.set()
+
+    handled = threading.Event()
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        for _ in range(20):
+            handled.clear()
+            assert thread.wait(kill()) == "done"
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert seen == [thread.io().ident] * 20
+
+
 def test_many_threads_at_once() -> None:
     results: list[int] = []
 
@@ -152,19 +255,42 @@ def test_many_threads_at_once() -> None:
 
 def test_a_forked_child_has_an_io_thread_of_its_own() -> None:
     before = thread.wait(ident())
+    assert in_a_child(lambda: thread.wait(ident()) == thread.io().ident) == "True"
+    assert thread.wait(ident()) == before
+
+
+def test_who_is_blocked_below_the_callback_that_forks_is_not_blocked_there() -> None:
+    """The child goes on in the middle of its parent's wait, which nobody there will end."""
     read, write = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: forking with threads
-        child = os.fork()
-    if child == 0:
-        answer: Any = b"no"
-        try:
-            answer = b"ok" if thread.wait(ident()) == thread.io().ident else b"other"
-        finally:
-            os.write(write, answer)
+
+    def pump(call: thread.Call[Any]) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            children.append(os.fork())
+        if children[0]:
+            thread.io().soon(release.set)
+        call.wake.get()
+
+    children: list[int] = []
+    release = asyncio.Event()
+
+    async def parents() -> str:
+        await release.wait()
+        return "the parent's"
+
+    thread.pumps[threading.get_ident()] = pump
+    answer = "nothing"
+    try:
+        answer = thread.wait(parents())
+    except BaseException as error:  # noqa: BLE001  # it is told of
+        answer = f"{type(error).__name__}: {error}"
+    finally:
+        if children[0] == 0:
+            os.write(write, answer.encode())
             os._exit(0)
-    os.waitpid(child, 0)
+        del thread.pumps[threading.get_ident()]
     os.close(write)
     with os.fdopen(read, "rb") as pipe:
-        assert pipe.read() == b"ok"
-    assert thread.wait(ident()) == before
+        assert pipe.read().startswith(b"ForkedError: Cannot wait any longer: this location")
+    os.waitpid(children[0], 0)
+    assert answer == "the parent's"

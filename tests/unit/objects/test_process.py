@@ -1,13 +1,16 @@
 """A process: its end, its output, its stdin, its callbacks."""
 
 import asyncio
+import os
+import signal
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from unit.link.scripted_agent import ScriptedAgent
+from unit.link.scripted_agent import FakeProcess, ScriptedAgent
 
+from tfnz_notebook._link import thread
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import (
     CommandNotFound,
@@ -411,29 +414,77 @@ def test_arguments_are_checked_before_anything_is_sent(
     assert not agent.named("process.destroy")
 
 
+def kept_waiting(agent: ScriptedAgent, name: str, then: Callable[[], object]) -> None:
+    """A request that is not answered, but ``then`` done."""
+
+    def keep(_scripted: ScriptedAgent, _message: Any) -> Any:
+        then()
+        return NotImplemented
+
+    agent.answers[name] = keep
+
+
 def test_an_interrupted_spawn_leaves_nothing_behind(
     agent: ScriptedAgent, container: Container
 ) -> None:
-    import os
-    import signal
-
-    def answer(scripted: ScriptedAgent, message: Any) -> Any:
-        scripted.processes[message.body["process"]] = scripted_process(message)
-        os.kill(os.getpid(), signal.SIGINT)
-        return NotImplemented
-
-    def scripted_process(message: Any) -> Any:
-        from unit.link.scripted_agent import FakeProcess
-
-        return FakeProcess(message.body["process"], message.body["container"])
-
-    agent.answers["process.spawn"] = answer
+    kept_waiting(agent, "process.spawn", lambda: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
         container.spawn_process("x", lambda p, d: None)
-    (message,) = agent.until(lambda: agent.named("process.destroy"))
-    assert message.body["process"] == agent.named("process.spawn")[0].body["process"]
-    assert container.processes == []
+    agent.until(lambda: container.processes == [])
     assert container.location.nodes()
+    (spawn,) = agent.named("process.spawn")
+    assert not agent.named("process.destroy")  # there is nothing to destroy yet
+    agent.processes[spawn.body["process"]] = process = FakeProcess(
+        spawn.body["process"], spawn.body["container"]
+    )
+    agent.answer(spawn, {"info": process.info()})
+    (message,) = agent.until(lambda: agent.named("process.destroy"))
+    assert message.body["process"] == spawn.body["process"]
+
+
+def test_an_interrupted_spawn_that_is_refused_leaves_nothing_to_undo(
+    agent: ScriptedAgent, container: Container
+) -> None:
+    kept_waiting(agent, "process.spawn", lambda: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        container.spawn_process("x")
+    (spawn,) = agent.named("process.spawn")
+    agent.refuse(spawn, CommandNotFound("Cannot run 'x': it is not there. Look."))
+    agent.until(lambda: not container._link._pending)
+    assert container.location.nodes()
+    assert not agent.named("process.destroy")
+
+
+@pytest.mark.parametrize("cut", [0, 1])
+async def test_a_cancelled_spawn_is_undone_whenever_the_cancel_comes(
+    agent: ScriptedAgent, container: Container, cut: int
+) -> None:
+    arrived = threading.Event()
+    kept_waiting(agent, "process.spawn", arrived.set)
+    task = asyncio.create_task(container.aio.spawn_process("x"))
+    assert await asyncio.to_thread(arrived.wait, 10)
+    (spawn,) = agent.named("process.spawn")
+    process = FakeProcess(spawn.body["process"], spawn.body["container"])
+    agent.processes[process.ident] = process
+    if cut == 0:  # before its answer
+        task.cancel()
+        await asyncio.wait([task])
+        agent.answer(spawn, {"info": process.info()})
+    else:  # after it, but before this loop has turned
+        agent.answer(spawn, {"info": process.info()})
+        agent.until(lambda: not container._link._pending)
+        agent.until(lambda: thread.wait(settled()))
+        task.cancel()
+        await asyncio.wait([task])
+    assert task.cancelled()
+    await asyncio.to_thread(agent.until, lambda: agent.named("process.destroy"))
+
+
+async def settled() -> bool:
+    """All that the I/O loop had to do is done."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+    return True
 
 
 def test_after_a_disconnect(container: Container) -> None:
