@@ -14,7 +14,11 @@ MAX_LINE: Final = 1 << 20
 
 
 class Pieces(Iterator[bytes], AsyncIterator[bytes]):
-    """A stream of a process, piece by piece. Not to be shared by threads."""
+    """A stream of a process, piece by piece. Not to be shared by threads.
+
+    The I/O loop says that there is something, and only then is it taken, by who asked: an ``await``
+    that is cancelled, or a ``for`` that is interrupted, while waiting has taken nothing.
+    """
 
     def __init__(self, link: Link, process: str, stream: int, offset: int) -> None:
         self._link = link
@@ -24,6 +28,8 @@ class Pieces(Iterator[bytes], AsyncIterator[bytes]):
         self._elided = 0
         self._chunks: Chunks | None = None
         self._over = False
+        #: Bytes taken that the I/O loop was not told of.
+        self._untold = 0
 
     @property
     def offset(self) -> int:
@@ -35,18 +41,23 @@ class Pieces(Iterator[bytes], AsyncIterator[bytes]):
         """Bytes that were passed over so far, because the log had dropped them."""
         return self._elided
 
-    async def _fetch(self) -> bytes:
+    async def _arrived(self) -> None:
+        """Something can be taken, or nothing will be. On the I/O loop."""
         if self._chunks is None:
             self._chunks = Chunks(self._link, self._process, self._stream, self._offset)
-            await self._chunks.reader.open()
-        piece = await self._chunks.next()
-        self._offset, self._elided = self._chunks.offset, self._chunks.elided
-        return piece
+            self._chunks.reader.begin()  # beside: it is not for this call to cut short
+        told, self._untold = self._untold, 0
+        self._chunks.reader.taken(told)
+        await self._chunks.arrived()
 
-    def _missing(self, piece: bytes) -> bool:
-        if not piece:
-            self._over = True
-        return self._over
+    def _take(self) -> bytes:
+        """What has arrived; empty at the end."""
+        assert self._chunks is not None
+        piece = self._chunks.take()
+        self._offset, self._elided = self._chunks.offset, self._chunks.elided
+        self._untold += len(piece)
+        self._over = not piece
+        return piece
 
     def __iter__(self) -> Pieces:
         return self
@@ -55,26 +66,26 @@ class Pieces(Iterator[bytes], AsyncIterator[bytes]):
         return self
 
     def __next__(self) -> bytes:
-        if self._over:
-            raise StopIteration
-        piece = thread.wait(self._fetch())
-        if self._missing(piece):
-            raise StopIteration
-        return piece
+        if not self._over:
+            self._link.of_this_process("read the log")
+            thread.wait(self._arrived())
+            if piece := self._take():
+                return piece
+        raise StopIteration
 
     async def __anext__(self) -> bytes:
-        if self._over:
-            raise StopAsyncIteration
-        piece = await thread.awaitable(self._fetch())
-        if self._missing(piece):
-            raise StopAsyncIteration
-        return piece
+        if not self._over:
+            self._link.of_this_process("read the log")
+            await thread.awaitable(self._arrived())
+            if piece := self._take():
+                return piece
+        raise StopAsyncIteration
 
     def close(self) -> None:
         """Read no further; the process goes on. Also happens when this is collected."""
         self._over = True
         chunks, self._chunks = self._chunks, None
-        if chunks is not None:
+        if chunks is not None and not self._link.forked:
             thread.io().soon(chunks.close)
 
     def __del__(self) -> None:

@@ -63,7 +63,7 @@ class Sink(Protocol):
         """How far we may send (dialled connections)."""
 
     def closed(self, errno: int) -> None:
-        """The far end dropped it (dialled connections)."""
+        """The far end dropped it: a connection ended, a log or a file cannot be read on."""
 
     def broken(self, error: TfnzError, final: bool) -> None:
         """The link broke; it will be mended unless ``final``."""

@@ -9,6 +9,7 @@ link is not seen here but as a pause.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -16,10 +17,12 @@ from typing import Final
 from tfnz_notebook._base import numbers
 from tfnz_notebook._link.link import Link
 from tfnz_notebook._wire.window import Receiver
-from tfnz_notebook.errors import FileError, LinkClosed, QuotaFull, TfnzError
+from tfnz_notebook.errors import FileError, LinkClosed, ProcessError, QuotaFull, TfnzError
 
 #: Bytes of one stream that may wait in this process.
 WINDOW: Final = 4 << 20
+#: What is handed on at once, about: while it is used, the rest of the window is on its way.
+PIECE: Final = WINDOW // 4
 #: Logs up to this size are asked for; larger ones stream.
 SMALL: Final = 1 << 20
 #: Most bytes that one call returns.
@@ -77,7 +80,7 @@ class Reader:
         if self._keep is not None:
             window = self.credit - self.offset
             body |= {"tail": self._keep, "keep": self._keep, "window": window}
-        self.opened = True
+        number, self.opened = self.number, True
         try:
             reply = await self._link.request("reader.open", body)
             self.elided += self._window.skip(int(reply.body.get("offset") or 0))
@@ -85,9 +88,19 @@ class Reader:
             # Not repeated by the link, but by mended(), which knows the offset.
             if self._link.over:
                 raise
+            if self._lost or self.number != number:
+                return  # it broke meanwhile: mended() will come, or has come already
+            if self._link.up:
+                await self.open()
+            else:  # it was broken before, so that nobody has told us
+                self._lost = True
         except TfnzError:
             self.opened = False
             raise
+
+    def begin(self) -> None:
+        """Open it beside; what stands against that ends it."""
+        self._link.background(self._open_or_end())
 
     def taken(self, size: int) -> None:
         """So many bytes were used up."""
@@ -124,7 +137,15 @@ class Reader:
         """Readers send nothing."""
 
     def closed(self, errno: int) -> None:
-        """Readers are not dialled."""
+        """The agent cannot read on: what it kept of the stream is gone, or its disk fails."""
+        if not self.finished:
+            self._finish(
+                ProcessError(
+                    f"Cannot read the log beyond byte {self.offset}: its agent has lost it "
+                    f"({os.strerror(errno)}). Read from a later offset.",
+                    errno=errno,
+                )
+            )
 
     def broken(self, error: TfnzError, final: bool) -> None:
         """Pause, or end."""
@@ -140,9 +161,9 @@ class Reader:
         self._link.drop(self.number)
         self.number = self._link.reader(self)
         self._window.renew()
-        self._link.background(self._reopen())
+        self.begin()
 
-    async def _reopen(self) -> None:
+    async def _open_or_end(self) -> None:
         try:
             await self.open()
         except TfnzError as error:
@@ -156,7 +177,11 @@ class Reader:
 
 
 class Chunks:
-    """A reader to take from at one's own pace: ``await chunks.next()``."""
+    """A reader to take from at one's own pace.
+
+    Bytes come on the I/O loop; who knows that some have :meth:`arrived` may :meth:`take` them on
+    any one thread, and tells the reader afterwards.
+    """
 
     def __init__(self, link: Link, process: str, stream: int, offset: int) -> None:
         #: Each piece with its end and what was dropped before it, so that none has a gap in it.
@@ -164,7 +189,7 @@ class Chunks:
         self._arrived = asyncio.Event()
         self._error: TfnzError | None = None
         self._over = False
-        #: Where what :meth:`next` returns begins; bytes that were dropped before there.
+        #: Where what :meth:`take` returns begins; bytes that were dropped before there.
         self.offset = offset
         self.elided = 0
         self.reader = Reader(link, process, stream, offset, self._received, self._ended)
@@ -182,23 +207,34 @@ class Chunks:
         """Whether something has arrived."""
         return bool(self._queue)
 
-    async def next(self) -> bytes:
-        """What has arrived, waiting for something; empty at the end. Raises LinkClosed."""
+    async def arrived(self) -> None:
+        """Wait for something, or for the end. Raises what ended it before the stream's own end."""
         while not self._queue:
             if self._over:
                 if self._error is not None:
                     raise self._error
-                self.offset, self.elided = self.reader.offset, self.reader.elided
-                return b""
+                return
             self._arrived.clear()
             await self._arrived.wait()
-        pieces, before = [], self._queue[0][2]
-        while self._queue and self._queue[0][2] == before:
+
+    def take(self) -> bytes:
+        """What has arrived, up to ``PIECE`` bytes and a piece; empty at the end."""
+        if not self._queue:
+            self.offset, self.elided = self.reader.offset, self.reader.elided
+            return b""
+        pieces, before, size = [], self._queue[0][2], 0
+        while self._queue and self._queue[0][2] == before and size < PIECE:
             piece, self.offset, self.elided = self._queue.popleft()
             pieces.append(piece)
-        joined = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        self.reader.taken(len(joined))
-        return joined
+            size += len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def next(self) -> bytes:
+        """What has arrived, waiting for something; for the I/O loop itself. Empty at the end."""
+        await self.arrived()
+        piece = self.take()
+        self.reader.taken(len(piece))
+        return piece
 
     def close(self) -> None:
         """Want no more."""
@@ -269,12 +305,15 @@ class Download:
             "credit": self._window.granted,
         }
         try:
-            await self._link.request("file.get", body)
+            await self._link.request("file.get", body, undo=self._close)
             return await self._whole
         finally:
             self._link.drop(self.number)
             self._whole.cancel()
-            self._link.note("dial.close", {"reader": self.number})
+            self._close()
+
+    def _close(self) -> None:
+        self._link.note("dial.close", {"reader": self.number})
 
     def data(self, offset: int, payload: bytes) -> None:
         """Bytes of the file. ProtocolError for those that are not next, or not asked for."""
@@ -308,7 +347,15 @@ class Download:
         """Downloads send nothing."""
 
     def closed(self, errno: int) -> None:
-        """Downloads are not dialled."""
+        """Reading it failed in the middle."""
+        if not self._whole.done():
+            self._whole.set_exception(
+                FileError(
+                    f"Cannot fetch {self._path!r}: {os.strerror(errno)} after "
+                    f"{numbers.size(self._window.expected)}. Can all of it be read?",
+                    errno=errno,
+                )
+            )
 
     def broken(self, error: TfnzError, final: bool) -> None:
         """A download does not survive a break."""

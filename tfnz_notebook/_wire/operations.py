@@ -341,7 +341,8 @@ _ROWS: Final = (
         reply=("offset", "head"),
     ),
     Operation("reader.close", "stop reading", Scope.SESSION, {"reader": _NUMBER}, viewer=True),
-    # -- files; put: one or more messages with the same transfer, the last one says so
+    # -- files; put: one or more messages with the same transfer, the last one says so, or one that
+    # the file is given up: drop
     Operation(
         "file.put",
         "put the file",
@@ -354,6 +355,7 @@ _ROWS: Final = (
             "user": _OPTIONAL_TEXT,
             "parents": _FLAG,
             "last": _FLAG,
+            "drop": _FLAG,
         },
         Again.NEVER,
         payload=MAX_CHUNK,

@@ -103,7 +103,7 @@ class Client:
         """Send an event; a client that is not connected any more is forgotten."""
         if not self.gone and not self.server.send(self.identity, link.event(name, body, payload)):
             self.server.forget(self)
-        if name == "eof":
+        if name in ("eof", "dial.closed"):
             # Nothing follows. A reader that was kept would keep the newest of its log in memory,
             # after the container's end, too.
             reader = self.readers.pop(body["reader"], None)

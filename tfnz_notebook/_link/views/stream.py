@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any
 
 from tfnz_notebook._link.link import Link
@@ -129,7 +130,10 @@ class Stream:
         """Streams send nothing."""
 
     def closed(self, errno: int) -> None:
-        """Streams are not dialled."""
+        """The agent cannot read on, and the view is told as of a process that is gone."""
+        if not self._over:
+            self._over = True
+            self._view.drop("gone", f"The agent has lost this output: {os.strerror(errno)}.")
 
     def broken(self, error: TfnzError, final: bool) -> None:
         """Pause, or end."""

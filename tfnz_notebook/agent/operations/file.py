@@ -14,7 +14,7 @@ from tfnz_notebook.agent.operations.answers import of_container
 
 @of_container("file.put")
 async def put(client: Client, container: Container, message: Message) -> Answer:
-    """A piece of an upload; the last one puts the file in place."""
+    """A piece of an upload; the last one puts the file in place, one that drops it leaves none."""
     name = message.body["transfer"]
     turn = client.turns.setdefault(name, asyncio.Lock())
     try:
@@ -32,6 +32,12 @@ async def put(client: Client, container: Container, message: Message) -> Answer:
 async def _put_piece(client: Client, container: Container, message: Message, name: str) -> None:
     body = message.body
     transfer = client.transfers.get(name)
+    if body.get("drop"):
+        if transfer is not None:
+            transfer.abort()
+        client.transfers.pop(name, None)
+        client.turns.pop(name, None)
+        return
     if transfer is None:
         guest = await container.running()
         transfer = client.transfers[name] = transfers.begin_put(

@@ -8,6 +8,7 @@ there the far end is held back.
 
 from __future__ import annotations
 
+import errno
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -68,20 +69,32 @@ class Reader:
 
     def pump(self) -> None:
         """Send what the log has and the credit allows. What it dropped costs none."""
+        if self.finished:
+            return
         window, log = self._window, self.log
         window.head = log.head
         window.skip(log.base)
         if self.keep is not None:
             window.skip(log.head - self.keep)
         while size := min(MAX_CHUNK, window.ready):
-            _, chunk = log.read(window.sent, size)
-            if not chunk:
-                break
+            try:
+                _, chunk = log.read(window.sent, size)
+            except OSError as error:
+                self._fail(error.errno or errno.EIO)
+                return
+            if not chunk:  # its file was cut
+                self._fail(errno.EIO)
+                return
             offset = window.send(len(chunk))
             self.sink.event("data", {"reader": self.ident, "offset": offset}, chunk)
         if log.eof and window.sent >= log.head and not self.finished:
             self.finished = True
             self.sink.event("eof", {"reader": self.ident, "offset": window.sent})
+
+    def _fail(self, number: int) -> None:
+        """The log has lost what it kept: who reads is told, and waits for nothing."""
+        self.finished = True
+        self.sink.event("dial.closed", {"reader": self.ident, "errno": number})
 
 
 class Flow:
