@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from tfnz_notebook._base import names
@@ -172,11 +173,23 @@ class Log(Owned, metaclass=Closed):
         streams = {1: data_callback, 2: stderr_callback}
         follower = self._follow(self, streams, termination_callback, {1: start, 2: other})
         if follower is not None:
-            for reader in follower.readers:
-                await reader.open()
+            leave = partial(self._unfollow, follower)
+            try:
+                for reader in follower.readers:
+                    await reader.open()
+            except BaseException:
+                leave()
+                raise
+            thread.unless_taken(leave)
             if self._ended:
                 follower.ended(self._info)
         return self
+
+    def _unfollow(self, follower: Follower) -> None:
+        """As if it had not been attached: nobody waits for its callbacks."""
+        self._followers.remove(follower)
+        follower.close()
+        self._changes.tell()
 
     def _follow(
         self,

@@ -355,6 +355,7 @@ class Processes(Base):
 
     async def _list(self) -> list[dict[str, Any]]:
         """All that kernels started in it, in that order."""
-        reply = await self._link.request("process.list", {"container": self._id})
+        with self._link.known.hearing() as heard:
+            reply = await self._link.request("process.list", {"container": self._id})
         infos: list[dict[str, Any]] = reply.body["processes"]
-        return infos
+        return [heard.get(info["process"], info) for info in infos]

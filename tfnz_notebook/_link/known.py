@@ -6,7 +6,8 @@ they happened: what was told last holds, and nobody has to ask. Everything is on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 Info = dict[str, Any]
@@ -50,6 +51,25 @@ class Known:
             left.remove(listener)
         if listener is None or not left:
             self._listeners.pop((name, ident), None)
+
+    @contextmanager
+    def hearing(self) -> Iterator[dict[str, Info]]:
+        """What is told of processes inside, the last of each by its id.
+
+        For who asks for some: what was listed may be older than an event by the time it is looked
+        at, and then the event holds.
+        """
+        heard: dict[str, Info] = {}
+
+        def hear(info: Info | None) -> None:
+            if info is not None:
+                heard[str(info["process"])] = info
+
+        self.listen("process", "", hear)
+        try:
+            yield heard
+        finally:
+            self.forget("process", "", hear)
 
     def _tell(self, name: str, ident: str, info: Info | None) -> None:
         for key in ((name, ident), (name, "")):

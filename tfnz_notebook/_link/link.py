@@ -563,8 +563,10 @@ class Link:
         """What the agent knows of them; whether the others are gone."""
         if self.viewer is not None:
             return {}, True  # its snapshot has all that it may know
-        told = (await self.request("process.info", {"processes": processes})).body
-        return {str(info["process"]): info for info in told["processes"]}, bool(told["all"])
+        with self.known.hearing() as heard:
+            told = (await self.request("process.info", {"processes": processes})).body
+        found = {str(info["process"]): info for info in told["processes"]}
+        return {ident: heard.get(ident, info) for ident, info in found.items()}, bool(told["all"])
 
     def _end(self, error: TfnzError) -> None:
         self._over = error
