@@ -50,6 +50,8 @@ class Base(Owned, metaclass=Closed):
         self._known: WeakValueDictionary[str, Process] = WeakValueDictionary()
         self._live: dict[str, Process] = {}
         self._tunnels: list[Tunnel] = []
+        #: Ports that were open once since it started: there a refusal is one.
+        self._answered: set[int] = set()
         self._sampled: tuple[float, float] | None = None
         #: What wants to read something before it goes with its logs.
         self._last_looks: list[Callable[[], Awaitable[object]]] = []
@@ -123,6 +125,7 @@ class Base(Owned, metaclass=Closed):
         if state not in COMING:
             self._asked = None
         if state == "starting" and before not in COMING:
+            self._answered.clear()
             self._reset_main()
         if state not in (*COMING, "failed", "destroyed"):
             self._read_main()

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Final
 
 from tfnz_notebook._base.text import last_words
 from tfnz_notebook._calls import arguments
+from tfnz_notebook._calls.deadline import WORD
 from tfnz_notebook._calls.faces import face
 from tfnz_notebook._container.base import Base
+from tfnz_notebook._link import thread
 from tfnz_notebook._link.dial import accepts, http_status
 from tfnz_notebook._link.forward import Listener
 from tfnz_notebook.errors import (
@@ -17,6 +19,7 @@ from tfnz_notebook.errors import (
     LinkClosed,
     Misuse,
     PortClosed,
+    TfnzError,
     TunnelGone,
 )
 from tfnz_notebook.tunnel import Tunnel
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Seconds between attempts at a port that does not answer yet: from the first to the second.
 POLL: Final = (0.01, 0.25)
+#: Seconds that the first attempt may take which has been accepted; each that does is given double.
+ATTEMPT: Final = 2.0
 
 
 class Ports(Base):
@@ -44,7 +49,7 @@ class Ports(Base):
             await accepts(self._link, self._id, port)
             return ""
 
-        await self._poll(f"wait for port {port}", attempt, timeout)
+        await self._poll(f"wait for port {port}", port, attempt, timeout)
         return self._me
 
     @face
@@ -78,24 +83,29 @@ class Ports(Base):
                 return ""
             return f"it answered {status!r}" if status else "it closed without an answer"
 
-        await self._poll(f"wait for HTTP 200 on port {port}", attempt, timeout)
+        await self._poll(f"wait for HTTP 200 on port {port}", port, attempt, timeout)
         return await self._attach(port, localport, "127.0.0.1")
 
     async def _poll(
-        self, doing: str, attempt: Callable[[], Awaitable[str]], timeout: float | None
+        self, doing: str, port: int, attempt: Callable[[], Awaitable[str]], timeout: float | None
     ) -> None:
         """Try until an attempt gives no complaint; the last one goes into the error."""
         seconds = arguments.seconds(doing, "timeout", timeout)
         complaint = "it does not run yet"
-        delay = POLL[0]
+        delay, patience = POLL[0], ATTEMPT
         try:
             async with asyncio.timeout(seconds):
                 while True:
                     await self._running(doing)
                     try:
-                        complaint = await attempt()
+                        async with asyncio.timeout(patience):
+                            complaint = await attempt()
                         if not complaint:
+                            self._answered.add(port)
                             return
+                    except TimeoutError:  # that connection hangs; the next one may not
+                        complaint = f"it does not answer within {patience:g} s"
+                        patience *= 2
                     except PortClosed:
                         complaint = "nothing listens there"
                     except ContainerGone:
@@ -105,7 +115,7 @@ class Ports(Base):
                     await asyncio.sleep(delay)
                     delay = min(delay * 1.5, POLL[1])
         except TimeoutError:
-            log = await self._logs(None, 20) if self.state == "running" else b""
+            log = await self._words() if self.state == "running" else b""
             said = last_words(log)
             tail = f" Its last words:\n{said}" if said else ""
             raise PortClosed(
@@ -113,6 +123,14 @@ class Ports(Base):
                 f"at container.logs().{tail}",
                 log=log,
             ) from None
+
+    async def _words(self) -> bytes:
+        """The tail of its log, if it is to be had."""
+        try:
+            async with asyncio.timeout(WORD):
+                return await self._logs(None, 20)
+        except (TimeoutError, TfnzError):
+            return b""
 
     # -- tunnels
 
@@ -141,8 +159,9 @@ class Ports(Base):
 
     async def _attach(self, port: int, localport: int | None, bind: str) -> Tunnel:
         self._check("attach a tunnel")
-        listener = Listener(self._link, self._id, port, self._listener_closed)
+        listener = Listener(self._link, self._id, port, self._answered, self._listener_closed)
         await listener.listen(bind, localport or 0)
+        thread.unless_taken(listener.close)
         tunnel = Tunnel._create(self, listener, bind)
         self._tunnels.append(tunnel)
         return tunnel

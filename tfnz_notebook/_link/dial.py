@@ -47,7 +47,7 @@ class Dial:
         self._user = user
         self._in = Receiver(0, WINDOW, gaps=False)
         self._out = Sender(most=MOST)
-        self.over = False
+        self.connected = self.over = False
         self._ended = False
         self.number = link.reader(self)
 
@@ -67,6 +67,9 @@ class Dial:
         except BaseException:
             self.close()
             raise
+        self.connected = True
+        if self.over:  # given up meanwhile, which the agent may have heard too early
+            close()
 
     @property
     def room_left(self) -> int:

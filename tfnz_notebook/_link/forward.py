@@ -1,11 +1,16 @@
 """Listening here for a port there.
 
 Each accepted connection is dialled anew, so a listener goes on after its container was rebooted or
-the link was mended.
+the link was mended. A port that has never answered may be of a server that is still starting: there
+a dial that is refused is tried again, for ten seconds or until the client goes. Once it was open, a
+refusal is one.
 
 Back-pressure goes all the way: what the local client does not read is not asked of the container
 (credit rises only while the transport's buffer is low), and the local socket is not read while
 the container's side has no room.
+
+A cut is never a clean end: a connection lingers for no second (SO_LINGER), so whatever closes its
+socket resets it, the end of this process too, unless both sides have closed their halves before.
 """
 
 from __future__ import annotations
@@ -14,15 +19,25 @@ import asyncio
 import errno
 import os
 import socket
+import struct
 from collections.abc import Callable
 from typing import Final
 
 from tfnz_notebook._link.dial import Dial
 from tfnz_notebook._link.link import Link
-from tfnz_notebook.errors import TfnzError, TunnelError
+from tfnz_notebook.errors import PortClosed, TfnzError, TunnelError
 
 #: Bytes in the transport's buffer above which the container is held back.
 HIGH_WATER: Final = 1 << 20
+#: Seconds that a connection waits for a port that was never open, and between its attempts: from
+#: the first to the second.
+STARTING: Final = 10.0
+POLL: Final = (0.02, 0.25)
+#: Bytes that a client may say meanwhile; more waits in its socket.
+EARLY: Final = 64 << 10
+
+_RESET: Final = struct.pack("ii", 1, 0)
+_LINGER: Final = struct.pack("ii", 0, 0)
 
 
 class Pipe(asyncio.Protocol):
@@ -34,6 +49,8 @@ class Pipe(asyncio.Protocol):
         self._dial: Dial | None = None
         self._waiting = bytearray()
         self._eof = False
+        #: The client has closed its half, or all of it.
+        self._left = asyncio.Event()
         self._held = 0
         self._paused = False
         self._reading = True
@@ -44,42 +61,66 @@ class Pipe(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         transport.set_write_buffer_limits(high=HIGH_WATER)
-        raw = transport.get_extra_info("socket")
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._stop_reading()
+        self._socket: socket.socket = transport.get_extra_info("socket")
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._listener.pipes.add(self)
         self._listener.link.background(self._connect())
 
     async def _connect(self) -> None:
-        listener = self._listener
-        dial = self._dial = Dial(listener.link, listener.container, listener.port, self)
         try:
-            await dial.connect()
+            dial = await self._dialled()
         except TfnzError:
             # Nobody listens there: the local client sees a reset, as it would in the container.
             self._transport.abort()
             return
+        except BaseException:  # the link has ended
+            self._transport.abort()
+            raise
         if self._transport.is_closing():
             dial.close()
             return
+        self._listener.answered.add(self._listener.port)
         self.writable()
+
+    async def _dialled(self) -> Dial:
+        listener, delay = self._listener, POLL[0]
+        until = asyncio.get_running_loop().time() + STARTING
+        while True:
+            dial = self._dial = Dial(listener.link, listener.container, listener.port, self)
+            try:
+                await dial.connect()
+            except PortClosed:
+                late = asyncio.get_running_loop().time() >= until
+                if late or self._left.is_set() or listener.port in listener.answered:
+                    raise
+            else:
+                return dial
+            try:
+                async with asyncio.timeout(delay):
+                    await self._left.wait()
+            except TimeoutError:
+                delay = min(delay * 1.5, POLL[1])
 
     def data_received(self, data: bytes) -> None:
         dial = self._dial
         if dial is None or self._waiting or len(data) > dial.room_left:
             self._waiting += data
-            self._stop_reading()
+            if dial is None or dial.connected or len(self._waiting) >= EARLY:
+                self._stop_reading()  # else it must be heard going
             self.writable()
         else:
             dial.send(data)
 
     def eof_received(self) -> bool:
         self._eof = True
+        self._left.set()
         self.writable()
         return True  # our half stays open: the container may still answer
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._listener.pipes.discard(self)
+        self._left.set()
         if self._dial is not None:
             self._dial.close()
 
@@ -115,7 +156,7 @@ class Pipe(asyncio.Protocol):
     def writable(self) -> None:
         """The container's side has room: send what waits, then read on."""
         dial = self._dial
-        if dial is None or dial.over:
+        if dial is None or dial.over or not dial.connected:
             return
         if self._waiting and dial.room_left:
             size = min(len(self._waiting), dial.room_left)
@@ -134,7 +175,8 @@ class Pipe(asyncio.Protocol):
         """The connection in the container is gone."""
         if errno:
             self._transport.abort()
-        else:
+        elif not self._transport.is_closing():
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
             self._transport.close()
 
 
@@ -142,12 +184,19 @@ class Listener:
     """A local port that leads into a container."""
 
     def __init__(
-        self, link: Link, container: str, port: int, closed: Callable[[Listener], None]
+        self,
+        link: Link,
+        container: str,
+        port: int,
+        answered: set[int],
+        closed: Callable[[Listener], None],
     ) -> None:
+        """``answered``: of the container's ports those that were open once."""
         self.link = link
         self.container = container
         self.port = port
         self.local = 0
+        self.answered = answered
         self.pipes: set[Pipe] = set()
         self._closed = closed
         self._server: asyncio.Server | None = None

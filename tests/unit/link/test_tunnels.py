@@ -1,6 +1,5 @@
 """Through a tunnel: both directions, half-closed, held back, dialled anew for each connection."""
 
-import contextlib
 import os
 import socket
 import threading
@@ -10,7 +9,8 @@ from typing import Any
 import pytest
 from unit.link.scripted_agent import ScriptedAgent
 
-from tfnz_notebook._link import dial
+from tfnz_notebook._container import ports
+from tfnz_notebook._link import dial, forward
 from tfnz_notebook._wire.link import Message
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import PortClosed
@@ -25,6 +25,7 @@ class Server:
     def __init__(self, agent: ScriptedAgent) -> None:
         self.agent = agent
         self.listens = True
+        self.tunnels: list[Tunnel] = []
         self.got: dict[int, bytearray] = {}
         self.eof: list[int] = []
         self.closed: list[int] = []
@@ -104,7 +105,8 @@ def server(agent: ScriptedAgent) -> Server:
 
 @pytest.fixture
 def tunnel(server: Server, container: Container) -> Tunnel:
-    return container.attach_tunnel(80)
+    server.tunnels.append(made := container.attach_tunnel(80))
+    return made
 
 
 @pytest.fixture
@@ -182,18 +184,17 @@ def test_a_closed_client_closes_the_connection_in_the_container(
     server.agent.until(lambda: tunnel.connections == 0)
 
 
+def is_reset(client: socket.socket) -> None:
+    with pytest.raises(ConnectionResetError):
+        client.recv(1)
+
+
 def test_a_reset_in_the_container_is_one_here(server: Server, client: socket.socket) -> None:
     server.drop(server.number(), 104)
-    with contextlib.suppress(ConnectionResetError):
-        assert client.recv(1) == b""
+    is_reset(client)
 
 
 def test_each_connection_is_dialled_anew(server: Server, tunnel: Tunnel) -> None:
-    server.listens = False
-    refused = socket.create_connection(("127.0.0.1", tunnel.port), 10)
-    with refused, contextlib.suppress(ConnectionResetError):
-        assert refused.recv(1) == b""
-    server.listens = True
     for _ in range(3):
         with socket.create_connection(("127.0.0.1", tunnel.port), 10) as connected:
             number = server.number()
@@ -201,13 +202,113 @@ def test_each_connection_is_dialled_anew(server: Server, tunnel: Tunnel) -> None
             assert receive(connected, 2) == b"hi"
 
 
+def refused(server: Server) -> int:
+    return len(server.agent.named("dial.open")) - len(server.got)
+
+
+def test_a_server_that_is_still_starting_is_waited_for(server: Server, tunnel: Tunnel) -> None:
+    server.listens = False
+    with socket.create_connection(("127.0.0.1", tunnel.port), 10) as client:
+        client.sendall(b"first")
+        server.agent.until(lambda: refused(server) > 2)
+        client.sendall(b" words")
+        server.listens = True
+        number = server.number()
+        server.agent.until(lambda: server.got[number] == b"first words")
+
+
+def test_once_it_was_open_a_refusal_is_one(server: Server, tunnel: Tunnel) -> None:
+    with socket.create_connection(("127.0.0.1", tunnel.port), 10):
+        server.number()
+    server.listens = False
+    with socket.create_connection(("127.0.0.1", tunnel.port), 10) as client:
+        is_reset(client)
+    assert refused(server) == 1
+
+
+def test_after_a_reboot_it_is_starting_again(
+    server: Server, tunnel: Tunnel, container: Container
+) -> None:
+    with socket.create_connection(("127.0.0.1", tunnel.port), 10):
+        server.number()
+    for state in ("starting", "running"):
+        server.agent.set_state(container.id, state)
+        server.agent.until(lambda state=state: container.state == state)
+    server.listens = False
+    with socket.create_connection(("127.0.0.1", tunnel.port), 10):
+        server.agent.until(lambda: refused(server) > 2)
+        server.listens = True
+        server.number()
+
+
+def test_a_port_that_nobody_opens_is_a_reset_in_the_end(
+    server: Server, tunnel: Tunnel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forward, "STARTING", 0.1)
+    server.listens = False
+    with socket.create_connection(("127.0.0.1", tunnel.port), 10) as client:
+        is_reset(client)
+    assert refused(server) > 1
+
+
+@pytest.mark.parametrize("said", [b"", b"a request"])
+def test_a_client_that_goes_while_it_waits_ends_that_at_once(
+    server: Server, tunnel: Tunnel, said: bytes
+) -> None:
+    server.listens = False
+    with socket.create_connection(("127.0.0.1", tunnel.port), 10) as client:
+        client.sendall(said)
+        server.agent.until(lambda: refused(server) > 1)
+        assert tunnel.connections == 1
+    server.agent.until(lambda: tunnel.connections == 0, 5.0)
+
+
+def test_a_client_that_goes_before_the_dial_is_answered_leaves_no_connection(
+    server: Server, tunnel: Tunnel
+) -> None:
+    kept: list[Message] = []
+
+    def keep(_: ScriptedAgent, message: Message) -> Any:
+        kept.append(message)
+        return NotImplemented
+
+    server.agent.answers["dial.open"] = keep
+    with socket.create_connection(("127.0.0.1", tunnel.port), 10) as client:
+        server.agent.until(lambda: kept)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    server.agent.until(lambda: tunnel.connections == 0)
+    server.agent.answer(kept[0])
+    number = kept[0].body["reader"]
+    closes = [("dial.close", number)] * 2  # the first may have come before there was anything
+    server.agent.until(lambda: [(m.name, m.body["reader"]) for m in server.agent.notes] == closes)
+
+
+def test_both_halves_closed_is_a_clean_end(server: Server, client: socket.socket) -> None:
+    number = server.number()
+    server.say(number, b"all of it", eof=True)
+    client.shutdown(socket.SHUT_WR)
+    server.agent.until(lambda: server.eof == [number])
+    server.drop(number, 0)
+    assert receive(client, 100) == b"all of it"
+    assert client.recv(1) == b""
+
+
+def test_the_end_of_this_process_is_a_reset(server: Server, client: socket.socket) -> None:
+    """Whatever closes the socket: it lingers for no second."""
+    server.number()
+    (listener,) = [tunnel._listener for tunnel in server.tunnels]
+    (pipe,) = listener.pipes
+    option = pipe._socket.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8)
+    assert option == b"\1\0\0\0\0\0\0\0"
+
+
 def test_it_outlives_a_break_of_the_link(
     agent: ScriptedAgent, server: Server, client: socket.socket, tunnel: Tunnel
 ) -> None:
-    server.number()
+    server.say(server.number(), b"half of it")
+    assert receive(client, 10) == b"half of it"
     agent.raw([b"nonsense"])
-    with contextlib.suppress(ConnectionResetError):
-        assert client.recv(1) == b""
+    is_reset(client)
     agent.until(lambda: len(agent.named("hello")) == 2)
     with socket.create_connection(("127.0.0.1", tunnel.port), 10) as connected:
         number = server.number()
@@ -220,6 +321,19 @@ def test_destroying_it_drops_its_connections(
 ) -> None:
     number = server.number()
     tunnel.destroy()
-    with contextlib.suppress(ConnectionResetError):
-        assert client.recv(1) == b""
+    is_reset(client)
     server.agent.until(lambda: server.closed == [number])
+
+
+def test_an_attempt_that_hangs_does_not_hold_up_the_next(
+    server: Server, container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ports, "ATTEMPT", 0.05)
+    told = threading.Thread(target=lambda: answered.append(container.wait_http_200(80)))
+    answered: list[Tunnel] = []
+    told.start()
+    hanging, number = server.number(), server.number()
+    server.say(number, b"HTTP/1.0 200 OK\r\n\r\n")
+    told.join(10)
+    assert [tunnel.dest_port for tunnel in answered] == [80]
+    server.agent.until(lambda: {hanging, number} <= set(server.closed))
