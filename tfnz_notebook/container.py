@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tfnz_notebook._calls import arguments
 from tfnz_notebook._calls.arguments import StreamName
+from tfnz_notebook._calls.deadline import WORD, within
 from tfnz_notebook._calls.faces import Block, Twin, face
 from tfnz_notebook._container.files import Entry, Files
 from tfnz_notebook._container.ports import Ports
@@ -123,72 +124,86 @@ class Container(Block, Processes, Files, Ports):
         Raises what kept it from that (ImageMissing, ContainerFailed with the log's tail, ...),
         WaitTimeout after ``timeout`` seconds.
         """
-        seconds = arguments.seconds("wait", "timeout", timeout)
-        await self._running("wait until it is ready", seconds)
-        return self
+        doing = "wait until it is ready"
+        async with within(doing, timeout, slack=WORD):
+            await self._running(doing, timeout)
+            return self
 
     # -- the main process
 
     @face
-    async def start(self) -> Container:
+    async def start(self, *, timeout: float | None = None) -> Container:
         """Start the image's command in a container spawned with ``sleep=True`` (20ft)."""
-        self._check("start")
-        await self._link.request("container.start", {"container": self._id})
-        self._read_main()
-        return self
+        async with within("start the main process", timeout):
+            self._check("start")
+            await self._link.request("container.start", {"container": self._id})
+            self._read_main()
+            return self
 
     @face
-    async def stdin(self, data: bytes) -> None:
+    async def stdin(self, data: bytes, *, timeout: float | None = None) -> None:
         """Write bytes to the main process's stdin (20ft). Raises ProcessGone once it has ended."""
-        payload = arguments.stdin(data)
-        self._check("write to stdin")
-        for start in range(0, len(payload), MAX_CHUNK):
-            piece = payload[start : start + MAX_CHUNK]
-            await self._link.request("process.stdin", {"process": self._id}, piece)
+        async with within("write to stdin", timeout):
+            payload = arguments.stdin(data)
+            self._check("write to stdin")
+            for start in range(0, len(payload), MAX_CHUNK):
+                piece = payload[start : start + MAX_CHUNK]
+                await self._link.request("process.stdin", {"process": self._id}, piece)
 
     @face
-    async def logs(self, stream: StreamName | None = None, tail: int | None = None) -> bytes:
+    async def logs(
+        self,
+        stream: StreamName | None = None,
+        tail: int | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> bytes:
         """What the main process wrote: stdout, then stderr, or one ``stream`` of them.
 
         ``tail``: only so many last lines of each. (20ft gave a list of dicts; the time of each line
         is with the engine, as in ``docker logs -t``.)
         """
-        number = None if stream is None else arguments.stream("read the logs", stream)
-        if tail is not None:
-            arguments.number("read the logs", "tail", tail, 0)
-        return await self._logs(number, tail)
+        async with within("read the logs", timeout):
+            number = None if stream is None else arguments.stream("read the logs", stream)
+            if tail is not None:
+                arguments.number("read the logs", "tail", tail, 0)
+            return await self._logs(number, tail)
 
     # -- as a whole
 
     @face
-    async def stats(self) -> Stats:
+    async def stats(self, *, timeout: float | None = None) -> Stats:
         """What it uses now, as its guest sees it (20ft); no tool is needed in the image."""
-        self._check("sample the container")
-        reply = await self._link.request("container.stats", {"container": self._id})
-        told = reply.body.get("sample") or {}
-        at = told["clock"] / 1e9 if "clock" in told else time.time()
-        used = told["cpu"] / 1e6 if "cpu" in told else None
-        percent = None
-        if used is not None:
-            since, before = self._sampled or (float(self._info.get("created") or at), 0.0)
-            percent = 100 * max(0.0, used - before) / (at - since) if at > since else 0.0
-            self._sampled = (at, used)
-        names = ("memory", "memory_limit", "pids", "read", "written", "received", "sent")
-        if not told.get("memory_limit"):  # 0: none is set
-            told = {**told, "memory_limit": None}
-        sample = Stats(at, percent, used, *(told.get(name) for name in names))
-        sample.container = self
-        return sample
+        async with within("sample the container", timeout):
+            self._check("sample the container")
+            reply = await self._link.request("container.stats", {"container": self._id})
+            told = reply.body.get("sample") or {}
+            at = told["clock"] / 1e9 if "clock" in told else time.time()
+            used = told["cpu"] / 1e6 if "cpu" in told else None
+            percent = None
+            if used is not None:
+                since, before = self._sampled or (float(self._info.get("created") or at), 0.0)
+                percent = 100 * max(0.0, used - before) / (at - since) if at > since else 0.0
+                self._sampled = (at, used)
+            names = ("memory", "memory_limit", "pids", "read", "written", "received", "sent")
+            if not told.get("memory_limit"):  # 0: none is set
+                told = {**told, "memory_limit": None}
+            sample = Stats(at, percent, used, *(told.get(name) for name in names))
+            sample.container = self
+            return sample
 
     @face
-    async def ip(self) -> str:
+    async def ip(self, *, timeout: float | None = None) -> str:
         """Its address in the engine's network, empty if it has none (20ft)."""
-        await self._running("get the address")
-        reply = await self._link.request("container.info", {"container": self._id})
-        return str(reply.body["info"].get("ip") or "")
+        async with within("get the address", timeout):
+            await self._running("get the address")
+            reply = await self._link.request("container.info", {"container": self._id})
+            return str(reply.body["info"].get("ip") or "")
 
     @face
-    async def allow_connection_from(self, container: Container) -> None:
+    async def allow_connection_from(
+        self, container: Container, *, timeout: float | None = None
+    ) -> None:
         """Let another container of this location connect to this one, on any port (20ft).
 
         Containers reach no other until this says so; it is one way, and both must run. ``ip()`` is
@@ -196,15 +211,19 @@ class Container(Block, Processes, Files, Ports):
         for this very container, one of another location, and those with a ``network`` of their
         own; EngineError where containers are not kept apart (``location.about``).
         """
-        await self._neighbour("container.allow", "allow a connection", container)
+        async with within("allow a connection", timeout):
+            await self._neighbour("container.allow", "allow a connection", container)
 
     @face
-    async def disallow_connection_from(self, container: Container) -> None:
+    async def disallow_connection_from(
+        self, container: Container, *, timeout: float | None = None
+    ) -> None:
         """Take back what :meth:`allow_connection_from` allowed (20ft). Misuse if it did not.
 
         Connections that are open end as well: with a reset, when the next byte is sent.
         """
-        await self._neighbour("container.disallow", "disallow connections", container)
+        async with within("disallow connections", timeout):
+            await self._neighbour("container.disallow", "disallow connections", container)
 
     async def _neighbour(self, operation: str, doing: str, other: Container) -> None:
         if not isinstance(other, Container):
@@ -220,43 +239,49 @@ class Container(Block, Processes, Files, Ports):
         await self._link.request(operation, {"container": self._id, "other": other._id})
 
     @face
-    async def pause(self) -> None:
+    async def pause(self, *, timeout: float | None = None) -> None:
         """Have the engine stop all that runs in it, until :meth:`unpause`.
 
         Calls that need it raise ContainerPaused meanwhile; those that wait, go on waiting. Raises
         EngineError where the engine cannot (``host``).
         """
-        await self._running("pause")
-        await self._link.request("container.pause", {"container": self._id})
+        async with within("pause", timeout):
+            await self._running("pause")
+            await self._link.request("container.pause", {"container": self._id})
 
     @face
-    async def unpause(self) -> None:
+    async def unpause(self, *, timeout: float | None = None) -> None:
         """Let it go on, whoever paused it."""
-        self._check("unpause")
-        await self._link.request("container.unpause", {"container": self._id})
+        async with within("unpause", timeout):
+            self._check("unpause")
+            await self._link.request("container.unpause", {"container": self._id})
 
     @face
-    async def reboot(self, reset_filesystem: bool = False) -> Container:
+    async def reboot(
+        self, reset_filesystem: bool = False, *, timeout: float | None = None
+    ) -> Container:
         """Stop it and start it again (20ft); ``reset_filesystem``: from the image, as if new.
 
         Its processes end; tunnels stay. The main process's log begins anew. One that has exited is
         started again. Where that fails nothing is deleted: it has exited and can be rebooted again.
         """
-        if self.state != "exited":
+        async with within("reboot", timeout):
+            if self.state != "exited":
+                await self._running("reboot")
+            body = {"container": self._id, "reset_filesystem": bool(reset_filesystem)}
+            await self._link.request("container.reboot", body)
             await self._running("reboot")
-        body = {"container": self._id, "reset_filesystem": bool(reset_filesystem)}
-        await self._link.request("container.reboot", body)
-        await self._running("reboot")
-        return self
+            return self
 
     @face
-    async def destroy(self, *, grace: float | None = None) -> None:
+    async def destroy(self, *, grace: float | None = None, timeout: float | None = None) -> None:
         """Destroy it with all its processes and tunnels; volumes stay.
 
         ``grace``: seconds between TERM and KILL of its main process, default none. ContainerGone
         the second time.
         """
-        await self._destroy(grace)
+        async with within("destroy the container", timeout):
+            await self._destroy(grace)
 
     async def _destroy(self, grace: float | None) -> None:
         seconds = arguments.seconds("destroy the container", "grace", grace)

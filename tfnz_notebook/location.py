@@ -24,13 +24,14 @@ import msgpack
 
 from tfnz_notebook._calls import arguments, dispatch
 from tfnz_notebook._calls.arguments import Command
+from tfnz_notebook._calls.deadline import WORD, within
 from tfnz_notebook._calls.dispatch import Lane
 from tfnz_notebook._calls.faces import Block, Twin, face
 from tfnz_notebook._calls.follow import Data, callback
 from tfnz_notebook._calls.spec import RUN_OPTIONS, container_spec
 from tfnz_notebook._link import thread
 from tfnz_notebook._link.agents.starter import place
-from tfnz_notebook._link.link import Link
+from tfnz_notebook._link.link import BYE_TIMEOUT, Link
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import ContainerGone, Misuse, TfnzError, VolumeError
 from tfnz_notebook.node import Node
@@ -62,7 +63,9 @@ class Location(Block):
         thread (a notebook's main loop); ``'thread'``: on a dispatcher thread. None: on the loop
         if one runs, else on the thread.
     :param server_key: the public key of a ``tcp://`` agent, if it is not in the files of keys.
+    :param timeout: seconds for all of that: finding an engine, starting its agent, its answer.
 
+    All that asks the agent takes ``timeout``: seconds for the whole call, then WaitTimeout.
     A context manager, plain or ``async``, that disconnects. Raises NoEngine, AgentError, Misuse.
     """
 
@@ -74,6 +77,7 @@ class Location(Block):
         ttl: float | None = None,
         callbacks: Literal["thread", "loop"] | None = None,
         server_key: str | None = None,
+        timeout: float | None = None,
     ) -> None:
         doing = "open a location"
         if where is not None:
@@ -83,6 +87,7 @@ class Location(Block):
         elif ttl is not None:
             raise Misuse(f"Cannot {doing}: ttl is for durable sessions. Name one with session=.")
         arguments.seconds(doing, "ttl", ttl)
+        limit = within(doing, timeout)
         if callbacks is not None:
             arguments.choice(doing, "callbacks", callbacks, ("thread", "loop"))
         self._pid = os.getpid()
@@ -90,14 +95,15 @@ class Location(Block):
         self._containers: dict[str, Container] = {}
         self._link = Link(place(where, server_key), session=session, ttl=ttl)
         self._caller = thread.Caller(None, 0)
-        thread.wait(self._connect())
+        thread.wait(self._connect(limit))
         _open.add(self)
 
-    async def _connect(self) -> None:
+    async def _connect(self, limit: within) -> None:
         self._caller = thread.caller()
         if self._mode == "loop":
             dispatch.home("loop", self._caller)  # Misuse now rather than at the first process
-        await self._link.open()
+        async with limit:
+            await self._link.open()
         thread.unless_taken(lambda: self._link.background(self._link.close()))
 
     # -- what it is
@@ -192,36 +198,48 @@ class Location(Block):
     # -- nodes
 
     @face
-    async def nodes(self) -> list[Node]:
+    async def nodes(self, *, timeout: float | None = None) -> list[Node]:
         """The machines of this location; Podman, Docker and host have one."""
-        return [Node._create(self, info) for info in await self._node_infos()]
+        async with within("list nodes", timeout):
+            return [Node._create(self, info) for info in await self._node_infos()]
 
     @face
-    async def node(self, name: str | None = None) -> Node:
+    async def node(self, name: str | None = None, *, timeout: float | None = None) -> Node:
         """The node of that name (20ft), or the only one."""
-        infos = await self._node_infos()
-        for info in infos:
-            if info["name"] == name or (name is None and len(infos) == 1):
-                return Node._create(self, info)
-        names = ", ".join(repr(info["name"]) for info in infos)
-        raise Misuse(f"Cannot find node {name!r}: it is not here. There are {names}.")
+        async with within("find a node", timeout):
+            infos = await self._node_infos()
+            for info in infos:
+                if info["name"] == name or (name is None and len(infos) == 1):
+                    return Node._create(self, info)
+            names = ", ".join(repr(info["name"]) for info in infos)
+            raise Misuse(f"Cannot find node {name!r}: it is not here. There are {names}.")
 
     @face
-    async def ranked_nodes(self, bias_memory: bool = True) -> list[Node]:
+    async def ranked_nodes(
+        self, bias_memory: bool = True, *, timeout: float | None = None
+    ) -> list[Node]:
         """The nodes, the freest first: by free memory, or by free cores (20ft)."""
-        first, second = ("memory_free", "cpu_free") if bias_memory else ("cpu_free", "memory_free")
-        infos = await self._node_infos()
-        infos.sort(key=lambda i: (i.get(first, 0), i.get(second, 0)), reverse=True)
-        return [Node._create(self, info) for info in infos]
+        async with within("list nodes", timeout):
+            first, second = (
+                ("memory_free", "cpu_free") if bias_memory else ("cpu_free", "memory_free")
+            )
+            infos = await self._node_infos()
+            infos.sort(key=lambda i: (i.get(first, 0), i.get(second, 0)), reverse=True)
+            return [Node._create(self, info) for info in infos]
 
     @face
-    async def best_node(self) -> Node:
+    async def best_node(self, *, timeout: float | None = None) -> Node:
         """The node with the most free memory (20ft)."""
-        infos = await self._node_infos()
-        if not infos:
-            raise ContainerGone("Cannot choose a node: this location has none. Look at its engine.")
-        best = max(infos, key=lambda info: (info.get("memory_free", 0), info.get("cpu_free", 0)))
-        return Node._create(self, best)
+        async with within("choose a node", timeout):
+            infos = await self._node_infos()
+            if not infos:
+                raise ContainerGone(
+                    "Cannot choose a node: this location has none. Look at its engine."
+                )
+            best = max(
+                infos, key=lambda info: (info.get("memory_free", 0), info.get("cpu_free", 0))
+            )
+            return Node._create(self, best)
 
     # -- containers
 
@@ -256,27 +274,29 @@ class Location(Block):
         return container
 
     @face
-    async def containers(self) -> list[Container]:
+    async def containers(self, *, timeout: float | None = None) -> list[Container]:
         """The session's containers, those that other kernels spawned included."""
-        return await self._all_containers()
+        async with within("list containers", timeout):
+            return await self._all_containers()
 
     @face
-    async def container(self, name: str) -> Container:
+    async def container(self, name: str, *, timeout: float | None = None) -> Container:
         """The session's container of that name, tag or id (its beginning, if only one fits)."""
-        wanted = arguments.text("find a container", "name", name)
-        found = await self._all_containers()
-        for fits in (
-            [c for c in found if wanted in (c.id, c.name, c.tag)],
-            [c for c in found if len(wanted) >= 4 and c.id.startswith(wanted)],
-        ):
-            if len(fits) == 1:
-                return fits[0]
-            if fits:
-                raise Misuse(f"Cannot find container {name!r}: {len(fits)} fit. Give an id.")
-        raise ContainerGone(
-            f"Cannot find container {name!r}: session {self.session!r} has none of that name, tag "
-            "or id. location.containers() lists them."
-        )
+        async with within("find a container", timeout):
+            wanted = arguments.text("find a container", "name", name)
+            found = await self._all_containers()
+            for fits in (
+                [c for c in found if wanted in (c.id, c.name, c.tag)],
+                [c for c in found if len(wanted) >= 4 and c.id.startswith(wanted)],
+            ):
+                if len(fits) == 1:
+                    return fits[0]
+                if fits:
+                    raise Misuse(f"Cannot find container {name!r}: {len(fits)} fit. Give an id.")
+            raise ContainerGone(
+                f"Cannot find container {name!r}: session {self.session!r} has none of that name, "
+                "tag or id. location.containers() lists them."
+            )
 
     @face
     async def run(
@@ -302,47 +322,52 @@ class Location(Block):
                 f"Cannot run: {', '.join(map(repr, unknown))} is no option of spawn_container. "
                 f"There are {', '.join(sorted(RUN_OPTIONS))}."
             )
-        container = await self._spawn_container(None, image, {**options, "sleep": True})
-        try:
-            callbacks = (data_callback, None, stderr_callback)
-            return await container._run(command, callbacks, input, check, timeout=timeout)
-        finally:
-            if not self._link.over and container.state != "destroyed":
-                self._link.background(container._destroy(None))
+        async with within("run", timeout, slack=WORD):
+            container = await self._spawn_container(None, image, {**options, "sleep": True})
+            try:
+                callbacks = (data_callback, None, stderr_callback)
+                return await container._run(command, callbacks, input, check, timeout=timeout)
+            finally:
+                if not self._link.over and container.state != "destroyed":
+                    self._link.background(container._destroy(None))
 
     # -- volumes
 
     @face
-    async def create_volume(self, tag: str) -> Volume:
+    async def create_volume(self, tag: str, *, timeout: float | None = None) -> Volume:
         """A volume of that name, new or the one that is there already (20ft)."""
-        name = arguments.name("create a volume", "tag", tag)
-        self._check("create a volume")
-        await self._link.request("volume.create", {"name": name})
-        return Volume._create(self, name)
+        async with within("create a volume", timeout):
+            name = arguments.name("create a volume", "tag", tag)
+            self._check("create a volume")
+            await self._link.request("volume.create", {"name": name})
+            return Volume._create(self, name)
 
     @face
-    async def volume(self, tag: str) -> Volume:
+    async def volume(self, tag: str, *, timeout: float | None = None) -> Volume:
         """The volume of that name (20ft). VolumeError if there is none."""
-        name = arguments.name("find a volume", "tag", tag)
-        if name not in await self._volume_names():
-            raise VolumeError(
-                f"Cannot find volume {tag!r}: it is not here. create_volume() makes it."
-            )
-        return Volume._create(self, name)
+        async with within("find a volume", timeout):
+            name = arguments.name("find a volume", "tag", tag)
+            if name not in await self._volume_names():
+                raise VolumeError(
+                    f"Cannot find volume {tag!r}: it is not here. create_volume() makes it."
+                )
+            return Volume._create(self, name)
 
     @face
-    async def all_volumes(self) -> list[Volume]:
+    async def all_volumes(self, *, timeout: float | None = None) -> list[Volume]:
         """This user's volumes (20ft), those of other sessions included."""
-        return [Volume._create(self, name) for name in await self._volume_names()]
+        async with within("list volumes", timeout):
+            return [Volume._create(self, name) for name in await self._volume_names()]
 
     @face
-    async def destroy_volume(self, volume: Volume) -> None:
+    async def destroy_volume(self, volume: Volume, *, timeout: float | None = None) -> None:
         """Destroy a volume with all it holds (20ft). VolumeError while a container uses it."""
-        if not isinstance(volume, Volume):
-            raise Misuse(
-                f"Cannot destroy a volume: {volume!r} is none. Give what create_volume made."
-            )
-        await self._destroy_volume(volume)
+        async with within("destroy a volume", timeout):
+            if not isinstance(volume, Volume):
+                raise Misuse(
+                    f"Cannot destroy a volume: {volume!r} is none. Give what create_volume made."
+                )
+            await self._destroy_volume(volume)
 
     async def _destroy_volume(self, volume: Volume) -> None:
         self._check("destroy a volume")
@@ -356,28 +381,30 @@ class Location(Block):
     # -- images, and the end
 
     @face
-    async def images(self) -> list[str]:
+    async def images(self, *, timeout: float | None = None) -> list[str]:
         """Names, with tags, of the images that are here, and need not be pulled."""
-        self._check("list images")
-        names: list[str] = (await self._link.request("image.list", {})).body["images"]
-        return names
+        async with within("list images", timeout):
+            self._check("list images")
+            names: list[str] = (await self._link.request("image.list", {})).body["images"]
+            return names
 
     @face
-    async def disconnect(self) -> None:
+    async def disconnect(self, *, timeout: float | None = None) -> None:
         """End the session: its containers are destroyed unless it is durable, volumes never.
 
-        Idempotent. Everything that came from this location raises LinkClosed afterwards.
+        Idempotent. Everything that came from this location raises LinkClosed afterwards. An agent
+        that has not answered after ``timeout`` seconds (None: 30) is left to find out by itself.
         """
-        await self._disconnect()
+        await self._disconnect(arguments.seconds("disconnect", "timeout", timeout))
 
-    async def _disconnect(self) -> None:
+    async def _disconnect(self, timeout: float | None = None) -> None:
         containers = list(self._containers.values())
         for container in containers:
             for tunnel in list(container._tunnels):
                 tunnel._listener.close()
         if not self._link.over:
             await asyncio.gather(*(container._leaving() for container in containers))
-        await self._link.close()
+        await self._link.close(BYE_TIMEOUT if timeout is None else timeout)
 
 
 class LocationAio(Twin, Location):

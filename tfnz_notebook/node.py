@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tfnz_notebook._base.numbers import number, size
 from tfnz_notebook._calls.arguments import Command, Environment, Files
+from tfnz_notebook._calls.deadline import within
 from tfnz_notebook._calls.faces import Closed, Owned, Twin, face
 from tfnz_notebook.errors import Misuse
 
@@ -54,17 +55,18 @@ class Node(Owned, metaclass=Closed):
         return NodeAio._see(self)
 
     @face
-    async def stats(self) -> dict[str, float | int]:
+    async def stats(self, *, timeout: float | None = None) -> dict[str, float | int]:
         """What it has and what is free now.
 
         ``cpus`` (cores), ``cpu_free`` (cores, a fraction), ``memory``, ``memory_free`` (bytes),
         ``containers`` (running).
         """
-        for info in await self._location._node_infos():
-            if info.get("name") == self.name:
-                self._info = info
-        keys = ("cpus", "cpu_free", "memory", "memory_free", "containers")
-        return {key: self._info.get(key, 0) for key in keys}
+        async with within("look at the node", timeout):
+            for info in await self._location._node_infos():
+                if info.get("name") == self.name:
+                    self._info = info
+            keys = ("cpus", "cpu_free", "memory", "memory_free", "containers")
+            return {key: self._info.get(key, 0) for key in keys}
 
     @face
     async def spawn_container(
@@ -93,6 +95,7 @@ class Node(Owned, metaclass=Closed):
         entrypoint: Command | None = None,
         capabilities: Iterable[str] | None = None,
         new_privileges: bool = False,
+        timeout: float | None = None,
     ) -> Container:
         r"""Spawn a container on this node (20ft); returns at once, see ``wait_until_ready``.
 
@@ -130,31 +133,37 @@ class Node(Owned, metaclass=Closed):
         :param capabilities: Linux capabilities on top of the engine's few, as ``['SYS_PTRACE']``.
             With ``'NET_ADMIN'`` it can take down the fence that keeps it from others.
         :param new_privileges: let its processes gain some by setuid programs, as sudo and ping.
+        :param timeout: seconds for the agent to take it on; becoming ready may take longer.
 
         Raises Misuse, ImageNameInvalid, FileError for bad arguments; ImageMissing and
         ContainerFailed come out of what waits for the container.
         """
         options = dict(locals())
-        del options["self"], options["image"]
-        return await self._location._spawn_container(self, image, options)
+        del options["self"], options["image"], options["timeout"]
+        async with within("spawn a container", timeout):
+            return await self._location._spawn_container(self, image, options)
 
     @face
-    async def destroy_container(self, container: Container) -> None:
+    async def destroy_container(
+        self, container: Container, *, timeout: float | None = None
+    ) -> None:
         """Destroy a container and its processes. ContainerGone the second time."""
-        from tfnz_notebook.container import Container
+        async with within("destroy the container", timeout):
+            from tfnz_notebook.container import Container
 
-        if not isinstance(container, Container):
-            raise Misuse(
-                f"Cannot destroy a container: {container!r} is none. "
-                "Give what spawn_container made."
-            )
-        await container._destroy(None)
+            if not isinstance(container, Container):
+                raise Misuse(
+                    f"Cannot destroy a container: {container!r} is none. "
+                    "Give what spawn_container made."
+                )
+            await container._destroy(None)
 
     @face
-    async def all_containers(self) -> list[Container]:
+    async def all_containers(self, *, timeout: float | None = None) -> list[Container]:
         """The session's containers on this node, in the order they were spawned."""
-        found = await self._location._all_containers()
-        return [each for each in found if each._info.get("node") in (None, "", self.name)]
+        async with within("list containers", timeout):
+            found = await self._location._all_containers()
+            return [each for each in found if each._info.get("node") in (None, "", self.name)]
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Node):

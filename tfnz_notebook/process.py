@@ -10,6 +10,7 @@ from tfnz_notebook._base import names
 from tfnz_notebook._base.text import clip
 from tfnz_notebook._calls import arguments, echo
 from tfnz_notebook._calls.changes import Changes
+from tfnz_notebook._calls.deadline import WORD, within
 from tfnz_notebook._calls.faces import Closed, Owned, Twin, face
 from tfnz_notebook._calls.follow import Data, Follower, callbacks, termination
 from tfnz_notebook._calls.pieces import Lines, Pieces
@@ -78,26 +79,34 @@ class Log(Owned, metaclass=Closed):
 
     @face
     async def log(
-        self, offset: int = 0, stream: arguments.StreamName = "stdout", *, limit: int | None = None
+        self,
+        offset: int = 0,
+        stream: arguments.StreamName = "stdout",
+        *,
+        limit: int | None = None,
+        timeout: float | None = None,
     ) -> bytes:
         """What it wrote from byte ``offset`` on, up to now, at most ``limit`` bytes.
 
         Bytes that ``retain='tail'`` dropped are left out; :meth:`elided` says how many that are.
         Raises QuotaFull over 1 GiB.
         """
-        doing = "read the log"
-        number = arguments.stream(doing, stream)
-        start = int(arguments.number(doing, "offset", offset, 0, 1 << 61))
-        if limit is not None:
-            limit = int(arguments.number(doing, "limit", limit, 0, MAX_BYTES))
-        if number == 1 and self._complete is not None and self._unreachable():
-            return self._complete[start:][:limit]
-        told, payload = await self._look(doing, number, start, SMALL if limit is None else limit)
-        start = int(told["offset"])
-        end = int(told["head"]) if limit is None else min(int(told["head"]), start + limit)
-        check_size(end - start)
-        rest = await read(self._link, self._id, number, start + len(payload), end)
-        return payload + rest if rest else payload
+        async with within("read the log", timeout):
+            doing = "read the log"
+            number = arguments.stream(doing, stream)
+            start = int(arguments.number(doing, "offset", offset, 0, 1 << 61))
+            if limit is not None:
+                limit = int(arguments.number(doing, "limit", limit, 0, MAX_BYTES))
+            if number == 1 and self._complete is not None and self._unreachable():
+                return self._complete[start:][:limit]
+            told, payload = await self._look(
+                doing, number, start, SMALL if limit is None else limit
+            )
+            start = int(told["offset"])
+            end = int(told["head"]) if limit is None else min(int(told["head"]), start + limit)
+            check_size(end - start)
+            rest = await read(self._link, self._id, number, start + len(payload), end)
+            return payload + rest if rest else payload
 
     async def _look(
         self, doing: str, stream: int, start: int, limit: int
@@ -112,15 +121,18 @@ class Log(Owned, metaclass=Closed):
         return self._link.over or self._container.state == "destroyed"
 
     @face
-    async def elided(self, stream: arguments.StreamName = "stdout") -> int:
+    async def elided(
+        self, stream: arguments.StreamName = "stdout", *, timeout: float | None = None
+    ) -> int:
         """Bytes from the stream's beginning that the log has no more; 0 unless ``retain='tail'``.
 
         Also the offset of the first byte that :meth:`log` can give. (Of a container's main process
         the oldest go beyond 256 MiB, or while no agent was there; the engine's log has them.)
         """
-        doing = "read the log"
-        told, _ = await self._look(doing, arguments.stream(doing, stream), 0, 0)
-        return int(told.get("base") or 0)
+        async with within("read the log", timeout):
+            doing = "read the log"
+            told, _ = await self._look(doing, arguments.stream(doing, stream), 0, 0)
+            return int(told.get("base") or 0)
 
     def lines(self, offset: int = 0, stream: arguments.StreamName = "stdout") -> Lines:
         """Follow a stream line by line: bytes, without the line's end; ``for`` or ``async for``.
@@ -157,33 +169,35 @@ class Log(Owned, metaclass=Closed):
         *,
         offset: int = 0,
         stderr_offset: int | None = None,
+        timeout: float | None = None,
     ) -> Self:
         """Have callbacks follow it as those of ``spawn_process`` do, from byte ``offset`` on.
 
         For processes that another kernel started; 0 replays everything. ``stderr_offset`` is that
         of stderr, if it is another.
         """
-        doing = "attach"
-        callbacks(doing, data_callback, termination_callback, stderr_callback)
-        start = int(arguments.number(doing, "offset", offset, 0, 1 << 61))
-        other = start
-        if stderr_offset is not None:
-            other = int(arguments.number(doing, "stderr_offset", stderr_offset, 0, 1 << 61))
-        self._link.check(doing)
-        streams = {1: data_callback, 2: stderr_callback}
-        follower = self._follow(self, streams, termination_callback, {1: start, 2: other})
-        if follower is not None:
-            leave = partial(self._unfollow, follower)
-            try:
-                for reader in follower.readers:
-                    await reader.open()
-            except BaseException:
-                leave()
-                raise
-            thread.unless_taken(leave)
-            if self._ended:
-                follower.ended(self._info)
-        return self
+        async with within("attach", timeout):
+            doing = "attach"
+            callbacks(doing, data_callback, termination_callback, stderr_callback)
+            start = int(arguments.number(doing, "offset", offset, 0, 1 << 61))
+            other = start
+            if stderr_offset is not None:
+                other = int(arguments.number(doing, "stderr_offset", stderr_offset, 0, 1 << 61))
+            self._link.check(doing)
+            streams = {1: data_callback, 2: stderr_callback}
+            follower = self._follow(self, streams, termination_callback, {1: start, 2: other})
+            if follower is not None:
+                leave = partial(self._unfollow, follower)
+                try:
+                    for reader in follower.readers:
+                        await reader.open()
+                except BaseException:
+                    leave()
+                    raise
+                thread.unless_taken(leave)
+                if self._ended:
+                    follower.ended(self._info)
+            return self
 
     def _unfollow(self, follower: Follower) -> None:
         """As if it had not been attached: nobody waits for its callbacks."""
@@ -396,13 +410,14 @@ class Process(Log):
         A second call returns the same bytes. ``timeout`` in seconds; raises WaitTimeout then (the
         process goes on), QuotaFull over 1 GiB, LinkClosed.
         """
-        await self._finished(timeout)
-        if self._complete is None:
-            output = await self._output(1)
-            if len(output) > KEPT:
-                return output
-            self._complete = output
-        return self._complete
+        async with within("wait until it is complete", timeout, slack=WORD):
+            await self._finished(timeout)
+            if self._complete is None:
+                output = await self._output(1)
+                if len(output) > KEPT:
+                    return output
+                self._complete = output
+            return self._complete
 
     # -- talking to it
 
@@ -432,49 +447,57 @@ class Process(Log):
         if not return_reply:
             if drop_echo:
                 raise Misuse("Cannot drop the echo: only a reply has one. Add return_reply=True.")
-            for start in range(0, len(payload), MAX_CHUNK):
-                piece = payload[start : start + MAX_CHUNK]
-                await self._link.request("process.stdin", {"process": self._id}, piece)
+            async with within(doing, timeout):
+                for start in range(0, len(payload), MAX_CHUNK):
+                    piece = payload[start : start + MAX_CHUNK]
+                    await self._link.request("process.stdin", {"process": self._id}, piece)
             return None
         body = {"process": self._id, "timeout": seconds, "settle": True}
-        told = (await self._link.request("process.ask", body, payload)).body
-        reply = await read(self._link, self._id, 1, int(told["out_from"]), int(told["out"]))
+        async with within(doing, timeout, slack=WORD):
+            told = (await self._link.request("process.ask", body, payload)).body
+            reply = await read(self._link, self._id, 1, int(told["out_from"]), int(told["out"]))
         return echo.drop(reply, payload) if drop_echo and self._tty else reply
 
     @face
-    async def close_stdin(self) -> None:
+    async def close_stdin(self, *, timeout: float | None = None) -> None:
         """End its stdin after what was written; on a terminal, type Ctrl-D. Idempotent."""
-        self._check_alive("close stdin")
-        await self._link.request("process.close_stdin", {"process": self._id})
+        async with within("close stdin", timeout):
+            self._check_alive("close stdin")
+            await self._link.request("process.close_stdin", {"process": self._id})
 
     @face
-    async def signal(self, sig: int | str, *, tree: bool = False) -> int:
+    async def signal(
+        self, sig: int | str, *, tree: bool = False, timeout: float | None = None
+    ) -> int:
         """Send a signal (number or name, as 15 or 'TERM') to it, or to everything it started.
 
         Returns how many processes were signalled. Raises ProcessGone.
         """
-        number = names.signal_number(sig)
-        if not tree:
-            self._check_alive("signal")
-        target = Target.TREE if tree else Target.LEADER
-        body = {"process": self._id, "signal": number, "target": int(target)}
-        reply = await self._link.request("process.signal", body)
-        return int(reply.body.get("count") or 0)
+        async with within("signal", timeout):
+            number = names.signal_number(sig)
+            if not tree:
+                self._check_alive("signal")
+            target = Target.TREE if tree else Target.LEADER
+            body = {"process": self._id, "signal": number, "target": int(target)}
+            reply = await self._link.request("process.signal", body)
+            return int(reply.body.get("count") or 0)
 
     @face
-    async def resize(self, rows: int, columns: int) -> None:
+    async def resize(self, rows: int, columns: int, *, timeout: float | None = None) -> None:
         """Its terminal's new size in characters; the process gets SIGWINCH. Misuse without one."""
-        rows, columns = arguments.size("resize", (rows, columns))
-        if not self._tty:
-            raise Misuse("Cannot resize: this process has no terminal. Spawn it with tty=True.")
-        self._check_alive("resize")
-        body = {"process": self._id, "rows": rows, "columns": columns}
-        await self._link.request("process.resize", body)
+        async with within("resize", timeout):
+            rows, columns = arguments.size("resize", (rows, columns))
+            if not self._tty:
+                raise Misuse("Cannot resize: this process has no terminal. Spawn it with tty=True.")
+            self._check_alive("resize")
+            body = {"process": self._id, "rows": rows, "columns": columns}
+            await self._link.request("process.resize", body)
 
     @face
-    async def destroy(self, *, grace: float = 5.0) -> int:
+    async def destroy(self, *, grace: float = 5.0, timeout: float | None = None) -> int:
         """End it with everything it started, as :meth:`Container.destroy_process` does."""
-        return await self._destroy(grace)
+        async with within("destroy the process", timeout):
+            return await self._destroy(grace)
 
     async def _destroy(self, grace: float) -> int:
         wait = arguments.seconds("destroy the process", "grace", grace)

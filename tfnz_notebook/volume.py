@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tfnz_notebook._calls.arguments import NamedVolume
+from tfnz_notebook._calls.deadline import within
 from tfnz_notebook._calls.faces import Closed, Owned, Twin, face
 
 if TYPE_CHECKING:
@@ -53,9 +54,10 @@ class Volume(NamedVolume, Owned, metaclass=Closed):
         return VolumeAio._see(self)
 
     @face
-    async def destroy(self) -> None:
+    async def destroy(self, *, timeout: float | None = None) -> None:
         """Destroy it with all it holds. Raises VolumeError while a container uses it."""
-        await self._location._destroy_volume(self)
+        async with within("destroy the volume", timeout):
+            await self._location._destroy_volume(self)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Volume):

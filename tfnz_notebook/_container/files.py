@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from tfnz_notebook._calls import arguments
+from tfnz_notebook._calls.deadline import within
 from tfnz_notebook._calls.faces import face
 from tfnz_notebook._container.base import Base
 from tfnz_notebook._link.reader import Download
@@ -57,6 +58,7 @@ class Files(Base):
         *,
         mode: int | None = None,
         user: str | int | None = None,
+        timeout: float | None = None,
     ) -> None:
         """Write a file (20ft), parents included: bytes, a text (UTF-8), or a ``Path`` here.
 
@@ -71,23 +73,26 @@ class Files(Base):
         ``filename`` is absolute. Readers in the container see the old file or the new one, never a
         part. ``mode`` as in chmod, default 0o644 or what it has. Raises FileError.
         """
-        path = arguments.path("put", filename)
-        content = arguments.contents("put", data)
-        body: dict[str, Any] = {
-            "container": self._id,
-            "transfer": uuid.uuid4().hex,
-            "path": path,
-            "mode": None if mode is None else int(arguments.number("put", "mode", mode, 0, 0o7777)),
-            "user": arguments.user("put", user),
-            "parents": True,
-        }
-        self._check("put a file")
-        try:
-            await self._put(body, content)
-        except BaseException:
-            # The agent takes it after the pieces that it has, and then there is nothing left of it.
-            self._link.take_back("file.put", {**body, "drop": True})
-            raise
+        async with within("put a file", timeout):
+            path = arguments.path("put", filename)
+            content = arguments.contents("put", data)
+            body: dict[str, Any] = {
+                "container": self._id,
+                "transfer": uuid.uuid4().hex,
+                "path": path,
+                "mode": None
+                if mode is None
+                else int(arguments.number("put", "mode", mode, 0, 0o7777)),
+                "user": arguments.user("put", user),
+                "parents": True,
+            }
+            self._check("put a file")
+            try:
+                await self._put(body, content)
+            except BaseException:
+                # The agent takes it after the pieces that it has, and leaves nothing of them.
+                self._link.take_back("file.put", {**body, "drop": True})
+                raise
 
     async def _put(self, body: dict[str, Any], content: bytes | Path) -> None:
         if isinstance(content, Path):
@@ -105,19 +110,21 @@ class Files(Base):
             await self._link.request("file.put", {**body, "last": last}, piece)
 
     @face
-    async def fetch(self, filename: str) -> bytes:
+    async def fetch(self, filename: str, *, timeout: float | None = None) -> bytes:
         """A file's content (20ft), 1 GiB at most. ``filename`` is absolute. Raises FileError."""
-        path = arguments.path("fetch", filename)
-        self._check("fetch a file")
-        return await Download(self._link).fetch(self._id, path)
+        async with within("fetch a file", timeout):
+            path = arguments.path("fetch", filename)
+            self._check("fetch a file")
+            return await Download(self._link).fetch(self._id, path)
 
     @face
-    async def listdir(self, path: str = "/") -> list[Entry]:
+    async def listdir(self, path: str = "/", *, timeout: float | None = None) -> list[Entry]:
         """The entries of a directory, by name. Raises FileError."""
-        where = arguments.path("list", path)
-        self._check("list a directory")
-        reply = await self._link.request("file.list", {"container": self._id, "path": where})
-        return sorted(_entry(told) for told in reply.body["entries"])
+        async with within("list a directory", timeout):
+            where = arguments.path("list", path)
+            self._check("list a directory")
+            reply = await self._link.request("file.list", {"container": self._id, "path": where})
+            return sorted(_entry(told) for told in reply.body["entries"])
 
     @face
     async def mkdir(
@@ -128,20 +135,22 @@ class Files(Base):
         user: str | int | None = None,
         parents: bool = False,
         exist_ok: bool = False,
+        timeout: float | None = None,
     ) -> None:
         """Make a directory, as ``pathlib.Path.mkdir`` does. Raises FileError."""
-        body = {
-            "container": self._id,
-            "path": arguments.path("make directory", path),
-            "mode": None
-            if mode is None
-            else int(arguments.number("make a directory", "mode", mode, 0, 0o7777)),
-            "user": arguments.user("make a directory", user),
-            "parents": bool(parents),
-            "exist_ok": bool(exist_ok),
-        }
-        self._check("make a directory")
-        await self._link.request("file.mkdir", body)
+        async with within("make a directory", timeout):
+            body = {
+                "container": self._id,
+                "path": arguments.path("make directory", path),
+                "mode": None
+                if mode is None
+                else int(arguments.number("make a directory", "mode", mode, 0, 0o7777)),
+                "user": arguments.user("make a directory", user),
+                "parents": bool(parents),
+                "exist_ok": bool(exist_ok),
+            }
+            self._check("make a directory")
+            await self._link.request("file.mkdir", body)
 
 
 def _entry(told: dict[str, Any]) -> Entry:

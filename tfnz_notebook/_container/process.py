@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 from tfnz_notebook._base.text import last_words
 from tfnz_notebook._calls import arguments
 from tfnz_notebook._calls.arguments import Command, Environment
+from tfnz_notebook._calls.deadline import WORD, within
 from tfnz_notebook._calls.faces import face
 from tfnz_notebook._calls.follow import Data, Follower
 from tfnz_notebook._calls.follow import callbacks as check_callbacks
@@ -75,24 +76,26 @@ class Processes(Base):
         :param cwd: absolute path, default the container's.
         :param user: name, uid, or either with a group, ``'daemon:www-data'``.
         :param tty: give it a terminal, of ``size`` (rows, columns), default (24, 80).
-        :param timeout: seconds after which it and its tree are ended.
+        :param timeout: seconds after which it and its tree are ended; WaitTimeout if it could not
+            be started by then.
         :param retain: ``'all'`` output, so that it waits when the quota is full (the default), or
             the newest: ``'tail'``.
 
         Raises CommandNotFound and CommandNotExecutable (of an argv; a shell's tell by its code
         127 and 126), SpawnFailed (user, cwd, limits), Misuse, ContainerGone, ContainerFailed.
         """
-        return await self._spawn(
-            remote_command,
-            (data_callback, termination_callback, stderr_callback),
-            env=env,
-            cwd=cwd,
-            user=user,
-            tty=tty,
-            size=size,
-            timeout=timeout,
-            retain=retain,
-        )
+        async with within("spawn a process", timeout):
+            return await self._spawn(
+                remote_command,
+                (data_callback, termination_callback, stderr_callback),
+                env=env,
+                cwd=cwd,
+                user=user,
+                tty=tty,
+                size=size,
+                timeout=timeout,
+                retain=retain,
+            )
 
     async def _spawn(
         self,
@@ -230,16 +233,18 @@ class Processes(Base):
     ) -> Completed:
         payload = b"" if given is None else arguments.stdin(given)
         small = payload if len(payload) <= MAX_CHUNK else None
-        process = await self._spawn(command, callbacks, timeout=timeout, stdin=small, **options)
-        try:
-            if small is None:
-                await self._feed(process, payload)
-            return await self._complete(process, timeout, check)
-        except asyncio.CancelledError:
-            if process.returncode is None:
-                gone = {"process": process.id, "grace": 0.0}
-                self._link.take_back("process.destroy", gone)
-            raise
+        nothing = Completed(b"", b"", -9)._asdict()
+        async with within("run the process", timeout, slack=WORD, **nothing):
+            process = await self._spawn(command, callbacks, timeout=timeout, stdin=small, **options)
+            try:
+                if small is None:
+                    await self._feed(process, payload)
+                return await self._complete(process, timeout, check)
+            except asyncio.CancelledError:
+                if process.returncode is None:
+                    gone = {"process": process.id, "grace": 0.0}
+                    self._link.take_back("process.destroy", gone)
+                raise
 
     async def _feed(self, process: Process, payload: bytes) -> None:
         """Write its whole stdin, as far as it takes that."""
@@ -282,6 +287,7 @@ class Processes(Base):
         user: str | int | None = None,
         env: Environment | None = None,
         cwd: str | None = None,
+        timeout: float | None = None,
     ) -> Process:
         r"""Start a login shell in a terminal (20ft): bash where there is one, else ``/bin/sh``.
 
@@ -292,23 +298,28 @@ class Processes(Base):
             b'hello\n'
 
         ``command`` runs instead of it, in the same kind of terminal; ``cwd`` is the user's home
-        unless given. What is typed with ``stdin`` is echoed, as terminals do.
+        unless given; ``timeout`` as of :meth:`spawn_process`. What is typed with ``stdin`` is
+        echoed, as terminals do.
         """
         shell: Command = SHELL if cwd is not None else HOME_SHELL
-        return await self._spawn(
-            shell if command is None else command,
-            (data_callback, termination_callback, None),
-            env=env,
-            cwd=cwd,
-            user=user,
-            tty=True,
-            login=True,
-            size=size,
-            text="login shell" if command is None else None,
-        )
+        async with within("spawn a shell", timeout):
+            return await self._spawn(
+                shell if command is None else command,
+                (data_callback, termination_callback, None),
+                env=env,
+                cwd=cwd,
+                user=user,
+                tty=True,
+                login=True,
+                size=size,
+                timeout=timeout,
+                text="login shell" if command is None else None,
+            )
 
     @face
-    async def destroy_process(self, process: Process, *, grace: float = 5.0) -> int:
+    async def destroy_process(
+        self, process: Process, *, grace: float = 5.0, timeout: float | None = None
+    ) -> int:
         """End a process and everything it started: TERM, KILL after ``grace`` seconds (20ft).
 
         Daemons that left its process group are its own all the same::
@@ -320,38 +331,44 @@ class Processes(Base):
         Its termination callback is called as for any other end, before this returns. Returns the
         number of survivors (normally 0). ProcessGone if it has ended.
         """
-        if getattr(process, "_container", None) is not self:
-            raise Misuse(
-                f"Cannot destroy a process: {process!r} is none of {self._called}. "
-                "Give what its spawn_process made."
-            )
-        return await process._destroy(grace)
+        async with within("destroy the process", timeout):
+            if getattr(process, "_container", None) is not self:
+                raise Misuse(
+                    f"Cannot destroy a process: {process!r} is none of {self._called}. "
+                    "Give what its spawn_process made."
+                )
+            return await process._destroy(grace)
 
     @face
-    async def all_processes(self, *, ended: bool = False) -> list[Process]:
+    async def all_processes(
+        self, *, ended: bool = False, timeout: float | None = None
+    ) -> list[Process]:
         """What kernels (others too) started in it and still runs; with ``ended``, all of it."""
-        self._check("list processes")
-        if ended:
-            infos = await self._list()
-        else:
-            await self._link.caught_up()
+        async with within("list processes", timeout):
             self._check("list processes")
-            infos = list(self._link.known.processes.get(self._id, {}).values())
-        found = []
-        for info in infos:
-            if info["process"] == self._id or (info.get("returncode") is not None and not ended):
-                continue
-            process = self._known.get(info["process"])
-            if process is None:
-                process = Process._create(
-                    self, info["process"], str(info.get("text")), bool(info.get("tty"))
-                )
-                process._info = info
-                self._known[process.id] = process
-                if not info.get("ended"):
-                    self._keep(process)
-            found.append(process)
-        return found
+            if ended:
+                infos = await self._list()
+            else:
+                await self._link.caught_up()
+                self._check("list processes")
+                infos = list(self._link.known.processes.get(self._id, {}).values())
+            found = []
+            for info in infos:
+                if info["process"] == self._id or (
+                    info.get("returncode") is not None and not ended
+                ):
+                    continue
+                process = self._known.get(info["process"])
+                if process is None:
+                    process = Process._create(
+                        self, info["process"], str(info.get("text")), bool(info.get("tty"))
+                    )
+                    process._info = info
+                    self._known[process.id] = process
+                    if not info.get("ended"):
+                        self._keep(process)
+                found.append(process)
+            return found
 
     async def _list(self) -> list[dict[str, Any]]:
         """All that kernels started in it, in that order."""
