@@ -93,6 +93,9 @@ class FakeEngine(Engine):
     name = "fake"
     """What the agent calls it."""
 
+    #: What the first process of a container is; a simulation has another.
+    _guest: type[FakeGuest] = FakeGuest
+
     def __init__(
         self,
         *,
@@ -219,7 +222,7 @@ class FakeEngine(Engine):
         argv = arguments[arguments.index("--") + 1 :] if "--" in arguments else []
         held.exit_code = None
         held.fence = None
-        held.guest = FakeGuest(
+        held.guest = self._guest(
             argv=argv,
             env={**image.env, **spec.env},
             user=user,

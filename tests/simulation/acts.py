@@ -1,0 +1,563 @@
+"""What kernels do: each step as a person's notebook would, through the product's own link.
+
+An act ends with what it asked for, or with an error of the tree; while it runs it looks at what it is
+given. What cannot be seen before the end is noted, for ``laws``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tfnz_notebook._link import dial
+from tfnz_notebook._link.link import Link
+from tfnz_notebook._link.reader import Chunks, Download, Reader, read
+from tfnz_notebook._wire.operations import MAX_CHUNK
+from tfnz_notebook.errors import FileError, LinkClosed, TfnzError
+
+from .nodes import Broken, Node
+from .programs import pattern
+
+if TYPE_CHECKING:
+    from .play import Play
+    from .script import Step
+
+
+class Asked:
+    """Whether something was asked for with success, for all nodes that build on it."""
+
+    def __init__(self) -> None:
+        self.right: bool | None = None
+        self._waiting: list[asyncio.Future[None]] = []
+
+    def settle(self, right: bool) -> None:
+        """It is known now; the first answer counts."""
+        if self.right is None:
+            self.right = right
+            for each in self._waiting:
+                if not each.done():
+                    each.set_result(None)
+
+    async def wait(self) -> bool:
+        """The answer."""
+        if self.right is None:
+            waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiting)
+            await waiting
+        return bool(self.right)
+
+    async def tell(self, work: Awaitable[Any]) -> Any:
+        """Do it, and let its end be the answer."""
+        try:
+            result = await work
+        except BaseException:
+            self.settle(False)
+            raise
+        self.settle(True)
+        return result
+
+
+@dataclass(slots=True, eq=False)
+class Box:
+    """A container, as those who asked for it know it."""
+
+    key: str
+    ident: str
+    kernel: Kernel
+    asked: Asked = field(default_factory=Asked)
+    #: What its main process is called among the processes, if it has one.
+    main: Proc | None = None
+    #: It was destroyed, rebooted or killed: what ran in it may have been lost.
+    disturbed: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Proc:
+    """A process, as those who asked for it know it. ``number``: of its pattern."""
+
+    key: str
+    ident: str
+    number: int
+    box: Box
+    kernel: Kernel
+    asked: Asked = field(default_factory=Asked)
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    #: How far its stdin was written and answered; whether nobody knows how far.
+    written: int = 0
+    unknown: bool = False
+    #: What was told of its end.
+    told: dict[str, Any] | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Heard:
+    """One reader's stream, held to the pattern as it comes."""
+
+    proc: Proc
+    stream: int
+    offset: int
+    whole: bool = False
+    left: bool = False
+    error: TfnzError | None = None
+
+    def take(self, offset: int, data: bytes) -> None:
+        """Bytes came."""
+        if offset != self.offset and self.proc is not self.proc.box.main:
+            raise Broken(f"{self}: bytes at {offset}, {self.offset} was due")
+        if data != pattern(self.proc.number, self.stream, offset, len(data)):
+            raise Broken(f"{self}: {len(data)} bytes at {offset} are not what was written")
+        self.offset = offset + len(data)
+
+    def __str__(self) -> str:
+        return f"{self.proc.key}, stream {self.stream}"
+
+
+class Kernel:
+    """A kernel, or a page: a node with a link."""
+
+    def __init__(self, play: Play, name: str, session: str | None) -> None:
+        self.play, self.name, self.session = play, name, session
+        self.node = Node(play.scene.clock, name)
+        self.link: Link | None = None
+        self.opening: asyncio.Future[Link] = self.node.create_future()
+        self.opening.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    async def open(self) -> None:
+        """Have a link, or know why not."""
+        play = self.play
+        ttl = play.script.ttl if self.session is not None else None
+        with self.node.within():
+            link = play.scene.link(play.scene.ident(), self.session, ttl=ttl)
+        try:
+            await link.open()
+        except TfnzError as error:
+            self.opening.set_exception(error)
+            raise
+        self.link = link
+        self.opening.set_result(link)
+
+    def kill(self) -> None:
+        """As SIGKILL does."""
+        if self.link is not None and (line := self.play.scene.line(self.link)) is not None:
+            line.cut()
+            line.close()
+        self.node.kill()
+
+
+async def ended(link: Link, name: str, ident: str, over: Callable[[Any], bool]) -> Any:
+    """What is told of a container or process once ``over`` is true of it; None if it is gone."""
+    told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    def heard(info: Any) -> None:
+        if not told.done() and (info is None or over(info)):
+            told.set_result(info)
+
+    link.listen(name, ident, heard)
+    try:
+        link.check("wait")
+        if name == "process":
+            heard(await link.process(ident))
+        return await told
+    finally:
+        link.forget(name, ident, heard)
+
+
+# -- containers
+
+
+async def box(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
+    made = play.boxes[about["box"]]
+    spec: dict[str, Any] = {"image": "debian", "sleep": about["sleep"]}
+    if made.main is not None:
+        spec["command"] = ["script", str(made.main.number), *about["words"]]
+    body = {"container": made.ident, "spec": spec}
+    await made.asked.tell(link.request("container.spawn", body))
+    coming = ("pulling", "creating", "starting")
+    info = await ended(link, "container", made.ident, lambda told: told["state"] not in coming)
+    if made.main is not None and info is not None and info["state"] == "running":
+        await follow(play, link, made.main, 1, 0, 0, None)
+
+
+async def destroy(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
+    where = play.boxes[about["box"]]
+    where.disturbed = True
+    body = {"container": where.ident, "grace": float(about["grace"])}
+    await link.request("container.destroy", body)
+
+
+async def reboot(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
+    where = play.boxes[about["box"]]
+    where.disturbed = True
+    body = {"container": where.ident, "reset_filesystem": about["reset"]}
+    await link.request("container.reboot", body)
+
+
+async def start(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
+    await link.request("container.start", {"container": play.boxes[about["box"]].ident})
+
+
+async def stats(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
+    await link.request("container.stats", {"container": play.boxes[about["box"]].ident})
+
+
+async def info(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
+    await link.request("container.info", {"container": play.boxes[about["box"]].ident})
+
+
+async def allow(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
+    one, other = play.boxes[about["box"]], play.boxes.get(about["other"])
+    if other is not None and other is not one:
+        body = {"container": one.ident, "other": other.ident}
+        await link.request("container.allow", body)
+        await link.request("container.disallow", body)
+
+
+async def nodes(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
+    await link.request("node.list", {})
+
+
+async def images(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
+    await link.request("image.list", {})
+
+
+async def volume(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
+    body = {} if about["what"] == "list" else {"name": about["name"]}
+    await link.request(f"volume.{about['what']}", body)
+
+
+# -- processes
+
+
+async def process(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
+    proc = play.procs[about["process"]]
+    if not await proc.box.asked.wait():
+        proc.asked.settle(False)
+        return
+    readers: list[Reader] = []
+    heard: list[Heard] = []
+    told: asyncio.Future[Any] = kernel.node.create_future()
+
+    def hear(info: Any) -> None:
+        if not told.done() and (info is None or info["ended"]):
+            told.set_result(info)
+
+    body: dict[str, Any] = {
+        "container": proc.box.ident,
+        "process": proc.ident,
+        "command": ["script", str(proc.number), *about["words"]],
+        "text": proc.key,
+        "env": [],
+    }
+    if about.get("readers"):
+        for stream in (1, 2):
+            reader, listening = play.reader(link, proc, stream, 0)
+            readers.append(reader)
+            heard.append(listening)
+        body["readers"] = [[r.stream, r.number, r.credit] for r in readers]
+    body |= {key: about[key] for key in ("said", "last", "timeout") if about.get(key)}
+    payload = None
+    if size := about.get("stdin"):
+        payload = pattern(proc.number, 0, 0, size)
+        proc.written = size
+    if about.get("last"):
+        proc.unknown = True
+    link.listen("process", proc.ident, hear)
+    try:
+        try:
+            await proc.asked.tell(link.request("process.spawn", body, payload))
+        except BaseException as error:
+            for reader in readers:
+                reader.close()
+            for each in heard:
+                each.left = True
+            if isinstance(error, asyncio.CancelledError) and not link.over:
+                gone = {"process": proc.ident, "grace": 0.0}
+                link.background(link.request("process.destroy", gone))
+            raise
+        for reader in readers:
+            reader.opened = True
+        info = proc.told = await told
+        if info is not None and info.get("said") is not None:
+            for stream, said in enumerate(info["said"], 1):
+                Heard(proc, stream, 0).take(0, said)
+                if len(said) != info["out" if stream == 1 else "err"]:
+                    raise Broken(f"{proc.key}: said {len(said)} of {info}")
+    finally:
+        link.forget("process", proc.ident, hear)
+
+
+async def follow(
+    play: Play, link: Link, proc: Proc, stream: int, offset: int, pause: float, most: int | None
+) -> None:
+    """Iterate over a stream, to its end or so many pieces."""
+    heard = Heard(proc, stream, offset)
+    chunks = Chunks(link, proc.ident, stream, offset)
+    try:
+        await chunks.reader.open()
+        while most is None or most > 0:
+            piece = await chunks.next()
+            if not piece:
+                heard.offset = max(heard.offset, chunks.offset)
+                heard.whole = True
+                play.heard.append(heard)
+                return
+            heard.take(chunks.offset - len(piece), piece)
+            most = None if most is None else most - 1
+            if pause:
+                await asyncio.sleep(pause)
+    finally:
+        chunks.close()
+
+
+async def iterate(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
+    proc = play.procs[about["process"]]
+    await follow(
+        play, link, proc, about["stream"], about["offset"], about["pause"], about["most"]
+    )
+
+
+async def view(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
+    """A page reads the process past its kernel."""
+    proc = play.procs[about["process"]]
+    reply = await link.request("process.ticket", {"process": proc.ident})
+    page = Kernel(play, f"page{len(play.pages)}", None)
+    play.pages.append(page)
+
+    async def look() -> None:
+        viewer = play.scene.link(play.scene.ident(), viewer=(proc.ident, reply.body["ticket"]))
+        await viewer.open()
+        try:
+            await follow(
+                play, viewer, proc, about["stream"], about["offset"], about["pause"], about["most"]
+            )
+        finally:
+            await viewer.close()
+
+    with page.node.within():
+        play.launch(page, "view", look(), proc.key)
+
+
+async def read_all(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
+    proc = play.procs[about["process"]]
+    known = await link.process(proc.ident)
+    stream = about["stream"]
+    end, start = int(known["out" if stream == 1 else "err"]), about["offset"]
+    data = await read(link, proc.ident, stream, start, end)
+    if proc is not proc.box.main:
+        Heard(proc, stream, start).take(start, data)
+        if len(data) != max(0, end - start):
+            raise Broken(f"{proc.key}: {len(data)} bytes of {end - start} were read")
+
+
+async def log(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
+    proc, stream = play.procs[about["process"]], about["stream"]
+    body = {"process": proc.ident, "stream": stream, "offset": about["offset"], "limit": 4096}
+    reply = await link.request("log.read", body | {"order": True})
+    offset = reply.body["offset"]
+    Heard(proc, stream, offset).take(offset, reply.payload or b"")
+
+
+async def write(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
+    proc = play.procs[about["process"]]
+    if proc.kernel is not kernel:
+        return
+    async with proc.turn:
+        left = about["size"]
+        while left and not proc.unknown:
+            size = min(left, MAX_CHUNK)
+            data = pattern(proc.number, 0, proc.written, size)
+            proc.unknown = True
+            await link.request("process.stdin", {"process": proc.ident}, data)
+            proc.unknown = False
+            proc.written += size
+            left -= size
+
+
+async def close_stdin(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
+    proc = play.procs[about["process"]]
+    async with proc.turn if proc.kernel is kernel else asyncio.Lock():
+        if proc.kernel is kernel:
+            proc.unknown = True
+            await link.request("process.close_stdin", {"process": proc.ident})
+
+
+async def ask(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
+    proc = play.procs[about["process"]]
+    if "words" in about:
+        spawned = {key: about[key] for key in ("process", "box", "words")}
+        play.launch(kernel, "process", process(play, kernel, link, spawned), proc.key)
+    if proc.kernel is not kernel or not await proc.asked.wait():
+        return
+    async with proc.turn:
+        if proc.unknown:
+            return
+        data = pattern(proc.number, 0, proc.written, about["size"])
+        body = {"process": proc.ident, "timeout": about["timeout"], "settle": about["settle"]}
+        proc.unknown = True
+        told = (await link.request("process.ask", body, data)).body
+        if told["reason"] == "input":
+            proc.unknown = False
+            proc.written += len(data)
+    if not (told["out_from"] <= told["out"] and told["err_from"] <= told["err"]):
+        raise Broken(f"{proc.key}: a reply that ends before it begins: {told}")
+    answer = await read(link, proc.ident, 1, told["out_from"], told["out"])
+    Heard(proc, 1, told["out_from"]).take(told["out_from"], answer)
+    if len(answer) != told["out"] - told["out_from"]:
+        raise Broken(f"{proc.key}: {len(answer)} bytes of the reply {told}")
+
+
+async def send_signal(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
+    proc = play.procs[about["process"]]
+    body = {"process": proc.ident, "signal": about["signal"], "target": about["target"]}
+    await link.request("process.signal", body)
+
+
+async def end(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
+    body = {"process": play.procs[about["process"]].ident, "grace": float(about["grace"])}
+    await link.request("process.destroy", body)
+
+
+async def resize(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
+    body = {"process": play.procs[about["process"]].ident, "rows": 30, "columns": 90}
+    await link.request("process.resize", body)
+
+
+async def processes(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
+    where, after = play.boxes[about["box"]], None
+    while True:
+        body = {"container": where.ident, "after": after}
+        page = (await link.request("process.list", body)).body
+        if not page["more"]:
+            return
+        after = page["processes"][-1]["process"]
+
+
+# -- files, connections
+
+
+def content(size: int, path: str) -> bytes:
+    """What is put at a path: it says how much that is."""
+    return (f"{size} of {path};".encode() + pattern(size, 1, 0, size))[:size]
+
+
+async def put(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
+    where, data = play.boxes[about["box"]], content(about["size"], about["path"])
+    body = {"container": where.ident, "transfer": play.scene.ident(), "path": about["path"]}
+    for begin in range(0, max(1, len(data)), MAX_CHUNK):
+        last = begin + MAX_CHUNK >= len(data)
+        await link.request("file.put", {**body, "last": last}, data[begin : begin + MAX_CHUNK])
+
+
+async def fetch(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
+    where, path = play.boxes[about["box"]], about["path"]
+    try:
+        data = await Download(link).fetch(where.ident, path)
+    except FileError:
+        return  # nobody has put it yet
+    if data != content(len(data), path):
+        raise Broken(f"{path} of {where.key}: {len(data)} bytes that nobody has put there")
+
+
+async def list_files(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
+    where = play.boxes[about["box"]]
+    await link.request("file.list", {"container": where.ident, "path": about["path"]})
+
+
+async def mkdir(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
+    body = {"container": play.boxes[about["box"]].ident, "path": f"{about['path']}/a/b"}
+    await link.request("file.mkdir", body | {"parents": True, "exist_ok": True})
+
+
+class _User:
+    """Who sends through a connection and wants all of it back."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.sent, self.got = size, 0, 0
+        self.over = asyncio.Event()
+        self.dial: dial.Dial
+
+    def writable(self) -> None:
+        size = min(self.size - self.sent, self.dial.room_left)
+        if size > 0:
+            self.dial.send(pattern(0, 0, self.sent, size))
+            self.sent += size
+            if self.sent == self.size:
+                self.dial.send_eof()
+
+    def received(self, payload: bytes) -> None:
+        if payload != pattern(0, 0, self.got, len(payload)):
+            raise Broken(f"an echo is wrong at {self.got}")
+        self.got += len(payload)
+        self.dial.taken(len(payload))
+
+    def ended(self) -> None:
+        self.over.set()
+        if self.got != self.size:
+            raise Broken(f"an echo ended cleanly after {self.got} of {self.size} bytes")
+
+    def dropped(self, errno: int) -> None:
+        self.over.set()
+
+
+async def connect(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
+    user = _User(about["size"])
+    made = user.dial = dial.Dial(link, play.boxes[about["box"]].ident, about["port"], user)
+    await made.connect()
+    try:
+        user.writable()
+        await user.over.wait()
+    finally:
+        made.close()
+
+
+# -- the link
+
+
+async def leave(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
+    """The kernel's Location is closed; perhaps another is opened."""
+    if kernel.session is None:
+        for each in play.boxes.values():
+            if each.kernel is kernel:
+                each.disturbed = True
+    kernel.opening = kernel.node.create_future()
+    kernel.opening.add_done_callback(lambda done: done.cancelled() or done.exception())
+    kernel.link = None
+    await link.close()
+    if about["again"] is None:
+        if not kernel.opening.done():
+            kernel.opening.set_exception(LinkClosed("it was left"))
+        return
+    await asyncio.sleep(about["again"])
+    await kernel.open()
+
+
+async def caught_up(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
+    await link.caught_up()
+
+
+Act = Callable[["Play", Kernel, Link, dict[str, Any]], Awaitable[None]]
+ALL: dict[str, Act] = {
+    **{"box": box, "destroy": destroy, "reboot": reboot, "start": start, "stats": stats},
+    **{"info": info, "allow": allow, "nodes": nodes, "images": images, "volume": volume},
+    **{"process": process, "iterate": iterate, "view": view, "read": read_all, "log": log},
+    **{"write": write, "close_stdin": close_stdin, "ask": ask, "signal": send_signal},
+    **{"end": end, "resize": resize, "processes": processes, "put": put, "fetch": fetch},
+    **{"list": list_files, "mkdir": mkdir, "dial": connect, "leave": leave},
+}
+
+
+async def perform(play: Play, kernel: Kernel, step: Step) -> None:
+    """One step, once what it is about was asked for."""
+    about = step.about
+    if "box" in about and about["box"] not in play.boxes:
+        return
+    if "process" in about and about["process"] not in play.procs:
+        return
+    link = await asyncio.shield(kernel.opening)
+    if step.kind not in ("box", "process", "ask", "leave"):
+        for held in (play.boxes.get(about.get("box", "")), play.procs.get(about.get("process", ""))):
+            if held is not None and not await held.asked.wait():
+                return
+    await ALL[step.kind](play, kernel, link, about)

@@ -1,0 +1,176 @@
+"""What must hold of every world, whatever befell it."""
+
+from __future__ import annotations
+
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from tfnz_notebook.errors import ProtocolError, TfnzError
+
+from .known import KNOWN
+from .nodes import Broken
+
+if TYPE_CHECKING:
+    from .acts import Proc
+    from .play import Act, Play
+
+
+def _story(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error)).rstrip()
+
+
+def answers(play: Play) -> None:
+    """What has ended has ended with an answer, or an error of the tree; nobody else complains."""
+    for who, context in play.scene.clock.complaints:
+        error = context.get("exception")
+        if "spool gone" in KNOWN and isinstance(error, FileNotFoundError):
+            continue
+        story = _story(error) if error is not None else ""
+        raise Broken(f"{who}: {context.get('message')}\n{story}")
+    for act in play.acts:
+        if not act.task.done() or not act.kernel.node.alive:
+            continue
+        if act.task.cancelled():
+            if not act.cancelled:
+                raise Broken(f"{act.kernel.name}: {act.what} was cancelled, and by nobody")
+            continue
+        error = act.task.exception()
+        if error is None:
+            continue
+        if isinstance(error, Broken):
+            raise Broken(f"{act.kernel.name}: {act.what}: {error}")
+        if not isinstance(error, TfnzError) or type(error) is TfnzError:
+            raise Broken(f"{act.kernel.name}: {act.what} raised\n{_story(error)}")
+        if isinstance(error, ProtocolError):
+            raise Broken(f"{act.kernel.name}: {act.what}: they do not understand another: {error}")
+
+
+def _waits_rightly(play: Play, act: Act) -> bool:
+    """It waits for a process that lives."""
+    proc = play.procs.get(act.proc)
+    if proc is None and act.what == "box":
+        return True
+    return proc is not None and _lives(play, proc)
+
+
+def _lives(play: Play, proc: Proc) -> bool:
+    lives = list(play.truth(proc))
+    return bool(lives) and not lives[-1][0].exited and lives[-1][1].status is None
+
+
+def all_rest(play: Play) -> None:
+    """Nothing waits, but for what still goes on."""
+    answers(play)
+    for act in play.acts:
+        if act.kernel.node.alive and not act.task.done() and not _waits_rightly(play, act):
+            raise Broken(f"{act.kernel.name}: {act.what} {act.proc} does not end: {_where(act)}")
+
+
+def all_done(play: Play) -> None:
+    """Nothing waits."""
+    answers(play)
+    for act in play.acts:
+        if act.kernel.node.alive and not act.task.done():
+            raise Broken(f"{act.kernel.name}: {act.what} {act.proc} does not end: {_where(act)}")
+
+
+def _where(act: Act) -> str:
+    """Where it waits, the innermost last."""
+    told, waits = [], act.task.get_coro()
+    while waits is not None and hasattr(waits, "cr_frame"):
+        if waits.cr_frame is not None:
+            told.append(f"{waits.cr_code.co_name}:{waits.cr_frame.f_lineno}")
+        waits = waits.cr_await
+    return " > ".join(told)
+
+
+def streams(play: Play) -> None:
+    """Who read to the end has all; what is told of an end is true."""
+    for heard in play.heard:
+        lives = list(play.truth(heard.proc))
+        if heard.left or heard.proc is heard.proc.box.main or heard.error is not None:
+            continue
+        if heard.proc.box.disturbed or not lives or lives[-1][0].exited:
+            continue
+        process = lives[-1][1]
+        wrote = process.streams[heard.stream].window.head
+        if heard.whole and heard.offset < wrote:
+            raise Broken(f"{heard} ended at {heard.offset}, and {wrote} were written")
+    for proc in play.procs.values():
+        told, lives = proc.told, list(play.truth(proc))
+        if told is None or proc.box.disturbed or not lives or lives[-1][0].exited:
+            continue
+        process = lives[-1][1]
+        true = (process.status, *(process.streams[n].window.head for n in (1, 2)))
+        said = (told["returncode"], told["out"], told["err"])
+        if true != said:
+            raise Broken(f"{proc.key}: {said} was told of its end, which was {true}")
+
+
+def pictures(play: Play) -> None:
+    """What kernels know is so."""
+    core = play.scene.machine.core
+    held = {each.spec.id: each for each in core.world.containers.values()}
+    keys = {box.ident: box.key for box in play.boxes.values()}
+    for kernel in play.there():
+        link = kernel.link
+        assert link is not None
+        if link.over:
+            continue
+        known = link.known
+        there = {i for i, each in held.items() if _session(each) == link.session}
+        seen = {i for i, told in known.containers.items() if told["state"] != "failed"}
+        if there != seen:
+            extra = [keys.get(i, i) for i in seen - there], [keys.get(i, i) for i in there - seen]
+            raise Broken(f"{kernel.name} knows too many containers {extra[0]}, too few {extra[1]}")
+        for ident in sorted(there):
+            guest = held[ident].guest
+            true = "running" if guest is not None and not guest.exited else "exited"
+            if (state := known.containers[ident]["state"]) != true:
+                raise Broken(f"{kernel.name}: {keys[ident]} is {state}, and in truth {true}")
+            if true == "running":
+                _running(kernel.name, keys[ident], guest, known.processes.get(ident, {}), ident)
+
+
+def _running(name: str, key: str, guest: Any, told: dict[str, Any], ident: str) -> None:
+    true = {i or ident for i, process in guest.history.items() if process.status is None}
+    seen = {i for i, info in told.items() if info["returncode"] is None}
+    if true != seen:
+        raise Broken(
+            f"{name}: in {key} there run {len(true)} processes, and {len(seen)} are known to: "
+            f"{sorted(true ^ seen)}"
+        )
+
+
+def _session(held: Any) -> str:
+    return str(held.labels["io.tfnz.session"])
+
+
+def nothing_left(play: Play) -> None:
+    """All sessions have ended: there is no task, timer, reader or file of them."""
+    scene, agent = play.scene, play.scene.agent
+    assert agent is not None
+    if left := [box.spec.id for box in scene.machine.core.world.containers.values()]:
+        raise Broken(f"containers are left at the engine: {left}")
+    left = [str(path) for path in scene.platter.files]
+    if "late records" in KNOWN and scene.platter.failed:
+        left = [path for path in left if not path.endswith("/ended")]
+        agent.disk.open = 0
+    if left:
+        raise Broken(f"files are left: {left}")
+    if agent.disk.open:
+        raise Broken(f"{agent.disk.open} descriptors are left open")
+    if left := [task for task in agent.node.pending() if task is not agent.life]:
+        raise Broken(f"tasks are left in the agent: {left}")
+    if len(left := agent.node.timers()) > 1:
+        raise Broken(f"timers are left in the agent: {left}")
+    clients = agent.server.clients
+    if "stale clients" in KNOWN:
+        clients = {i: each for i, each in clients.items() if i in agent.router.lines}
+    if clients:
+        raise Broken(f"clients are left in the agent: {list(clients.values())}")
+    for kernel in (*play.kernels.values(), *play.pages):
+        if kernel.node.alive and (tasks := kernel.node.pending()):
+            raise Broken(f"tasks are left in {kernel.name}: {tasks}")
+        if kernel.node.alive and (timers := kernel.node.timers()):
+            raise Broken(f"timers are left in {kernel.name}: {timers}")

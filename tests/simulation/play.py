@@ -1,0 +1,359 @@
+"""One world from its seed to its end: the script is played, faults are mended, laws are looked at."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import hashlib
+import logging
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tfnz_notebook._link.link import Link
+from tfnz_notebook._link.reader import Reader
+from tfnz_notebook.errors import TfnzError
+
+from . import acts, laws
+from .acts import Box, Heard, Kernel, Proc
+from .engine import Guest
+from .nodes import Broken
+from .scene import Scene
+from .script import Script, Step, draw
+
+#: Seconds that everything may take to come to rest once nothing fails any more; to end.
+REST, END = 200.0, 200.0
+#: Seconds after which a vanished kernel's session ends.
+GRACE = 45.0
+
+
+@dataclass(slots=True, eq=False)
+class Act:
+    """Something that a kernel does."""
+
+    kernel: Kernel
+    what: str
+    task: asyncio.Task[Any]
+    proc: str
+    #: We cancelled it.
+    cancelled: bool = False
+
+
+class Complaints(logging.Handler):
+    """What the product logs as an error of its own, with its traceback."""
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(logging.WARNING)
+        self._scene = scene
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info:
+            told = {"message": record.getMessage(), "exception": record.exc_info[1]}
+            self._scene.clock.complaints.append((record.name, told))
+
+
+class Play:
+    """A script in its world."""
+
+    def __init__(self, seed: int, script: Script) -> None:
+        self.seed, self.script = seed, script
+        self.scene = Scene(f"play {seed}", grace=GRACE)
+        self.began = self.scene.clock.now
+        self.kernels = {name: Kernel(self, name, told) for name, told in script.kernels.items()}
+        self.pages: list[Kernel] = []
+        self.boxes: dict[str, Box] = {}
+        self.procs: dict[str, Proc] = {}
+        self.heard: list[Heard] = []
+        self.acts: list[Act] = []
+        self.steps: dict[int, Act] = {}
+        for step in script.steps:
+            if step.who != "director":
+                self._cast(step)
+
+    def _ident(self, key: str) -> str:
+        return hashlib.md5(f"{self.seed} {key}".encode(), usedforsecurity=False).hexdigest()
+
+    def _cast(self, step: Step) -> None:
+        kernel, about = self.kernels[step.who], step.about
+        if step.kind == "box":
+            key, ident = about["box"], self._ident(about["box"])
+            made = self.boxes[key] = Box(key, ident, kernel)
+            if not about["sleep"]:
+                made.main = Proc(f"{key}'s main", ident, 1000 + len(self.boxes), made, kernel)
+                made.main.asked = made.asked
+        elif "words" in about and about["box"] in self.boxes:
+            key = about["process"]
+            where = self.boxes[about["box"]]
+            self.procs[key] = Proc(key, self._ident(key), 1 + len(self.procs), where, kernel)
+
+    # -- what acts need
+
+    def launch(self, kernel: Kernel, what: str, work: Coroutine[Any, Any, Any], proc: str) -> Act:
+        """Have a kernel do it."""
+        act = Act(kernel, what, kernel.node.create_task(work), proc)
+        self.acts.append(act)
+        return act
+
+    def reader(self, link: Link, proc: Proc, stream: int, offset: int) -> tuple[Reader, Heard]:
+        """A reader that takes what comes."""
+        heard = Heard(proc, stream, offset)
+
+        def received(payload: bytes) -> None:
+            heard.take(reader.offset - len(payload), payload)
+            reader.taken(len(payload))
+
+        def ended(error: TfnzError | None) -> None:
+            heard.error, heard.whole = error, error is None
+
+        reader = Reader(link, proc.ident, stream, offset, received, ended)
+        self.heard.append(heard)
+        return reader, heard
+
+    def truth(self, proc: Proc) -> Iterator[tuple[Guest, Any]]:
+        """Its lives in guests, the first one first."""
+        name = "" if proc is proc.box.main else proc.ident
+        for guest in self.scene.machine.guests:
+            if name in guest.history and (name or guest.container == proc.box.ident):
+                yield guest, guest.history[name]
+
+    # -- the play
+
+    def run(self) -> None:
+        """Raise Broken if a law is."""
+        logger, said = logging.getLogger("tfnz_notebook"), Complaints(self.scene)
+        logger.addHandler(said)
+        logger.propagate = False
+        try:
+            self._run()
+        finally:
+            self.scene.clock.bury()
+            logger.removeHandler(said)
+            logger.propagate = True
+
+    def _run(self) -> None:
+        clock, steps = self.scene.clock, self.script.steps
+        for kernel in self.kernels.values():
+            self.launch(kernel, "open", kernel.open(), "")
+        for step in steps:
+            self.scene.director.call_at(self.began + step.at, self._do, step)
+        clock.run(lambda: False, self.began + (steps[-1].at if steps else 0) + 0.5)
+        self._heal()
+        if not clock.run(lambda: all(a.task.done() for a in self.acts) and self._still(), clock.now + REST):
+            laws.all_rest(self)
+        laws.answers(self)
+        for kernel in self.there():
+            self.launch(kernel, "caught_up", acts.caught_up(self, kernel, kernel.link, {}), "")
+        clock.run(lambda: all(a.task.done() for a in self.acts), clock.now + 60)
+        laws.all_rest(self)
+        laws.streams(self)
+        laws.pictures(self)
+        self._leave()
+
+    def there(self) -> list[Kernel]:
+        """The kernels that live and have a link."""
+        return [k for k in self.kernels.values() if k.node.alive and k.link is not None]
+
+    def _still(self) -> bool:
+        return not self.scene.machine.node.pending()
+
+    def _leave(self) -> None:
+        clock = self.scene.clock
+        for kernel in self.there():
+            assert kernel.link is not None
+            for ident in list(kernel.link.known.containers):
+                body = {"container": ident, "grace": 0.0}
+                self.launch(kernel, "destroy", kernel.link.request("container.destroy", body), "")
+        clock.run(lambda: all(a.task.done() for a in self.acts), clock.now + END)
+        laws.all_done(self)
+        for kernel in self.there():
+            assert kernel.link is not None
+            self.launch(kernel, "close", kernel.link.close(), "")
+        clock.run(lambda: all(a.task.done() for a in self.acts), clock.now + END)
+        laws.all_done(self)
+        if self.scene.agent is None or not self.scene.agent.node.alive:
+            self.scene.start()
+        clock.run(lambda: False, clock.now + GRACE + 20)
+        laws.answers(self)
+        laws.nothing_left(self)
+
+    # -- steps
+
+    def _do(self, step: Step) -> None:
+        if step.who == "director":
+            getattr(self, f"_{step.kind.replace(' ', '_')}")(step.about)
+            return
+        kernel = self.kernels[step.who]
+        if kernel.node.alive:
+            proc = step.about.get("process") or ""
+            self.steps[step.number] = self.launch(
+                kernel, step.kind, acts.perform(self, kernel, step), proc
+            )
+        else:
+            self._not_asked(step.about, kernel)
+
+    def _not_asked(self, about: dict[str, Any], kernel: Kernel) -> None:
+        for held in (self.boxes.get(about.get("box") or ""), self.procs.get(about.get("process") or "")):
+            if held is not None and held.kernel is kernel:
+                held.asked.settle(False)
+
+    def _heal(self) -> None:
+        scene, machine = self.scene, self.scene.machine
+        for node in scene.clock.nodes:
+            node.resume()
+        platter = scene.platter
+        platter.full = platter.short = platter.bad = 0.0
+        machine.gone = machine.erring = machine.slow = 0.0
+        for guest in machine.guests:
+            self._speaks(guest)
+        for box in self.boxes.values():
+            box.asked.settle(False)
+        for proc in self.procs.values():
+            proc.asked.settle(False)
+
+    @staticmethod
+    def _speaks(guest: Guest) -> None:
+        if guest.mute:
+            guest.mute = ""
+            if guest.stream is not None:
+                guest.stream.cut()  # type: ignore[attr-defined]
+
+    def _line(self, about: dict[str, Any]) -> Any:
+        link = self.kernels[about["kernel"]].link
+        return self.scene.line(link) if link is not None else None
+
+    def _cut(self, about: dict[str, Any]) -> None:
+        if (line := self._line(about)) is not None:
+            line.cut()
+
+    def _silence(self, about: dict[str, Any]) -> None:
+        if (line := self._line(about)) is not None:
+            line.silence()
+
+    def _hold(self, about: dict[str, Any]) -> None:
+        if (line := self._line(about)) is not None:
+            line.hold(about["seconds"])
+
+    def _kill_agent(self, about: dict[str, Any]) -> None:
+        if self.scene.agent is not None:
+            self.scene.agent.kill()
+
+    def _stop_agent(self, about: dict[str, Any]) -> None:
+        agent = self.scene.agent
+        if agent is not None and agent.node.alive and agent.listens:
+            agent.node.create_task(agent.stop())
+
+    def _kill_kernel(self, about: dict[str, Any]) -> None:
+        kernel = self.kernels[about["kernel"]]
+        kernel.kill()
+        for held in (*self.boxes.values(), *self.procs.values()):
+            if held.kernel is kernel:
+                held.asked.settle(False)
+        if kernel.session is None:
+            self._disturb(kernel)
+
+    def _disturb(self, kernel: Kernel) -> None:
+        for box in self.boxes.values():
+            if box.kernel is kernel:
+                box.disturbed = True
+
+    def _stall(self, node: Any, seconds: float) -> None:
+        node.stall()
+        self.scene.director.call_later(seconds, node.resume)
+
+    def _stall_agent(self, about: dict[str, Any]) -> None:
+        if self.scene.agent is not None:
+            self._stall(self.scene.agent.node, about["seconds"])
+
+    def _stall_kernel(self, about: dict[str, Any]) -> None:
+        self._stall(self.kernels[about["kernel"]].node, about["seconds"])
+
+    def _guest(self, about: dict[str, Any]) -> Guest | None:
+        box = self.boxes.get(about["box"])
+        guest = self.scene.guest(box.ident) if box is not None else None
+        return guest if guest is not None and not guest.exited else None
+
+    def _stall_guest(self, about: dict[str, Any]) -> None:
+        if (guest := self._guest(about)) is not None:
+            self._stall(guest.node, about["seconds"])
+
+    def _mute_guest(self, about: dict[str, Any]) -> None:
+        if (guest := self._guest(about)) is not None:
+            guest.mute = "from now on"
+            self.scene.director.call_later(about["seconds"], self._speaks, guest)
+
+    def _break_guest(self, about: dict[str, Any]) -> None:
+        if (guest := self._guest(about)) is not None and guest.stream is not None:
+            guest.stream.cut()  # type: ignore[attr-defined]
+
+    def _kill_guest(self, about: dict[str, Any]) -> None:
+        if (guest := self._guest(about)) is not None:
+            self.boxes[about["box"]].disturbed = True
+            guest.exit(137)
+
+    def _restart_guest(self, about: dict[str, Any]) -> None:
+        if (guest := self._guest(about)) is not None:
+            self.boxes[about["box"]].disturbed = True
+            ident, core = self.boxes[about["box"]].ident, self.scene.machine.core
+
+            async def restart() -> None:
+                for held in list(core.world.containers.values()):
+                    if held.spec.id == ident:
+                        await core.stop(held.ref, 0.0)
+                        await core.start(held.ref)
+
+            self.scene.machine.node.create_task(restart())
+
+    def _until(self, about: dict[str, Any]) -> float:
+        return self.scene.clock.now + float(about["seconds"])
+
+    def _engine_slow(self, about: dict[str, Any]) -> None:
+        self.scene.machine.slow = self._until(about)
+
+    def _engine_erring(self, about: dict[str, Any]) -> None:
+        self.scene.machine.erring = self._until(about)
+
+    def _engine_gone(self, about: dict[str, Any]) -> None:
+        self.scene.machine.gone = self._until(about)
+
+    def _disk_full(self, about: dict[str, Any]) -> None:
+        self.scene.platter.full = self._until(about)
+
+    def _disk_short(self, about: dict[str, Any]) -> None:
+        self.scene.platter.short = self._until(about)
+
+    def _disk_bad(self, about: dict[str, Any]) -> None:
+        self.scene.platter.bad = self._until(about)
+
+    def _clock(self, about: dict[str, Any]) -> None:
+        self.scene.jumped += about["seconds"]
+
+    def _cancel(self, about: dict[str, Any]) -> None:
+        act = self.steps.get(about["step"])
+        if act is not None and act.kernel.node.alive and not act.task.done():
+            act.cancelled = True
+            with act.kernel.node.within():
+                act.task.cancel()
+
+
+def play(seed: int, script: Script | None = None) -> Broken | None:
+    """Play a seed; the law that it broke."""
+    made = Play(seed, script or draw(seed))
+    try:
+        made.run()
+    except Broken as error:
+        return error
+    return None
+
+
+def plays(first: int, count: int) -> Iterator[tuple[int, Broken]]:
+    """Those of a range of seeds that break a law."""
+    gc.disable()
+    try:
+        for seed in range(first, first + count):
+            error = play(seed)
+            if error is not None:
+                yield seed, error
+            if seed % 20 == 0:
+                gc.collect()
+    finally:
+        gc.enable()

@@ -1,0 +1,179 @@
+"""The world put together: an agent at a time, links that find or start it, what outlives both."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tfnz_notebook._link.ends import Address, Place
+from tfnz_notebook._link.link import Link
+from tfnz_notebook.agent.door.tickets import Tickets
+from tfnz_notebook.agent.operations import ANSWERS
+from tfnz_notebook.agent.server import Server
+from tfnz_notebook.agent.sessions import Sessions
+from tfnz_notebook.agent.world import World
+from tfnz_notebook.errors import LinkClosed, TfnzError
+
+from .disk import Disk, Platter
+from .engine import Client, Guest, Machine
+from .network import Line, Router
+from .nodes import Clock, Node
+
+#: No folder of this machine.
+SPOOL = Path("/nowhere/spool")
+OWNER = "somebody"
+#: Seconds between two collections, and that a link waits for an agent to listen.
+PERIOD, STARTING = 2.0, 60.0
+
+
+class Agent:
+    """One agent's life, as ``agent.service`` has it, without sockets."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self.node = Node(scene.clock, "agent")
+        self.disk = Disk(scene.platter)
+        self.engine = Client(scene.machine, self.node)
+        self.listens = False
+        world = World(disk=self.disk, wall=scene.wall, alive=lambda pid, started: False)
+        with self.node.within():
+            self.sessions = Sessions(self.engine, OWNER, SPOOL, grace=scene.grace, world=world)
+            self.server = Server(
+                self.sessions, ANSWERS, name="here", tickets=Tickets(b"k" * 32), about={}
+            )
+            self.router = Router(self.node, self.server.incoming)
+            self.life = self.node.create_task(self._live())
+
+    async def _live(self) -> None:
+        try:
+            await self.engine.open()
+            await self.sessions.adopt(self.server.container_changed, self.server.process_changed)
+        except TfnzError as error:
+            self.scene.refused(self, error)
+            return
+        self.server.router = self.router  # type: ignore[assignment]  # it is all it needs
+        self.listens = True
+        self.scene.listening()
+        while True:
+            await asyncio.sleep(PERIOD)
+            await self.sessions.collect()
+            self.server.collect()
+
+    async def stop(self) -> None:
+        """End, and leave what runs to the next."""
+        self.listens = False
+        self.life.cancel()
+        await self.server.close()
+        self.sessions.close()
+        await self.engine.close()
+        await asyncio.sleep(0.05)
+        self.kill()
+
+    def kill(self) -> None:
+        """As SIGKILL does."""
+        if self.node.alive:
+            self.listens = False
+            self.disk.revoke()
+            self.engine.revoke()
+            self.router.close()
+            self.node.kill()
+
+
+class Here:
+    """The place of all links."""
+
+    where = "here"
+
+    def find(self) -> Address:
+        raise AssertionError("no address is needed")
+
+
+class Scene:
+    """Everything."""
+
+    def __init__(self, seed: object, *, grace: float = 120.0) -> None:
+        self.clock = Clock(seed)
+        self.grace = grace
+        self.platter = Platter(self.clock)
+        self.machine = Machine(self.clock, OWNER)
+        self.director = Node(self.clock, "director")
+        self.agent: Agent | None = None
+        self.agents = 0
+        #: How far the wall clock is off.
+        self.jumped = 0.0
+        self._waiting: list[asyncio.Future[None]] = []
+
+    def wall(self) -> float:
+        """What people's clocks show."""
+        return 1_000_000.0 + self.clock.now + self.jumped
+
+    def guest(self, container: str) -> Guest | None:
+        """The guest of a container."""
+        return self.machine.guest(container)
+
+    # -- the agent
+
+    def start(self) -> Agent:
+        """A fresh one."""
+        self.agents += 1
+        self.agent = Agent(self)
+        return self.agent
+
+    def listening(self) -> None:
+        """It can be connected to."""
+        self._settle(None)
+
+    def refused(self, agent: Agent, error: TfnzError) -> None:
+        """It could not start."""
+        agent.kill()
+        self._settle(error)
+
+    def _settle(self, error: TfnzError | None) -> None:
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            if each.done():
+                continue
+            if error is None:
+                each.set_result(None)
+            else:
+                each.set_exception(type(error)(str(error)))
+
+    # -- links
+
+    async def connect(
+        self, place: Place, received: Callable[[list[bytes]], None], ended: Callable[[str], None]
+    ) -> Line:
+        """What a link does for its line: find the agent, or start it."""
+        node: Node = asyncio.get_running_loop()  # type: ignore[assignment]
+        if self.agent is None or not self.agent.node.alive:
+            self.start()
+        assert self.agent is not None
+        if not self.agent.listens:
+            listening = node.create_future()
+            self._waiting.append(listening)
+            try:
+                async with asyncio.timeout(STARTING):
+                    await listening
+            except TimeoutError:
+                raise LinkClosed("Cannot reach the agent: it does not start. Look.") from None
+        agent = self.agent
+        if not agent.listens:
+            raise LinkClosed("Cannot reach the agent: it has just ended. Try again.")
+        identity = self.clock.chance.randbytes(5)
+        line = Line(agent.router, identity, node, received, ended)
+        agent.router.lines[identity] = line
+        return line
+
+    def link(self, client: str, session: str | None = None, **more: Any) -> Link:
+        """A link, to be opened."""
+        return Link(Here(), session=session, connect=self.connect, client=client, **more)
+
+    def line(self, client: Link) -> Line | None:
+        """Its connection now."""
+        return client._line  # type: ignore[return-value]
+
+    def ident(self) -> str:
+        """An id, as ``uuid4().hex``."""
+        return self.clock.chance.randbytes(16).hex()

@@ -1,0 +1,255 @@
+"""What is done in a world, step by step: drawn from the seed before anything runs.
+
+Steps name what they are about by a key, so that one can be deleted and the others still mean the
+same: a step whose container or process was never asked for does nothing. That is how a script that
+breaks a law is shrunk.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from .known import KNOWN
+
+
+@dataclass(slots=True)
+class Step:
+    """At ``at`` seconds, ``who`` (a kernel, or the director) does ``kind``."""
+
+    at: float
+    who: str
+    kind: str
+    about: dict[str, Any] = field(default_factory=dict)
+    #: What others call it.
+    number: int = 0
+
+    def __str__(self) -> str:
+        told = " ".join(f"{key}={value}" for key, value in self.about.items())
+        return f"#{self.number:<3} {self.at:9.4f}  {self.who:8}  {self.kind} {told}".rstrip()
+
+
+@dataclass(slots=True)
+class Script:
+    """``kernels``: by name, the durable session that it joins, or None; the time to live of that."""
+
+    kernels: dict[str, str | None]
+    ttl: float | None
+    steps: list[Step]
+
+    def __str__(self) -> str:
+        return "\n".join([f"kernels: {self.kernels}, ttl: {self.ttl}", *map(str, self.steps)])
+
+
+#: What a kernel does, and how often beside the others.
+ACTS = {
+    "box": 8,
+    "process": 30,
+    "read": 6,
+    "iterate": 8,
+    "log": 3,
+    "write": 9,
+    "close_stdin": 4,
+    "ask": 5,
+    "signal": 3,
+    "end": 3,
+    "resize": 1,
+    "destroy": 3,
+    "reboot": 2,
+    "start": 1,
+    "put": 5,
+    "fetch": 5,
+    "list": 3,
+    "mkdir": 2,
+    "stats": 1,
+    "info": 2,
+    "nodes": 1,
+    "images": 1,
+    "volume": 1,
+    "processes": 2,
+    "dial": 4,
+    "view": 3,
+    "allow": 2,
+    "leave": 2,
+}
+#: What befalls them.
+FAULTS = {
+    "cut": 5,
+    "silence": 2,
+    "hold": 3,
+    "kill agent": 7,
+    "stop agent": 2,
+    "kill kernel": 2,
+    "stall agent": 3,
+    "stall kernel": 2,
+    "stall guest": 4,
+    "mute guest": 3,
+    "break guest": 5,
+    "kill guest": 2,
+    "restart guest": 1,
+    "engine slow": 2,
+    "engine erring": 2,
+    "engine gone": 2,
+    "disk full": 2,
+    "disk short": 2,
+    "disk bad": 1,
+    "clock": 2,
+    "cancel": 6,
+}
+
+
+def words(random: Random, *, reads: bool | None = None) -> list[str]:
+    """A script for a process."""
+    said: list[str] = []
+    for _ in range(random.randrange(4)):
+        kind = random.choice("oooes")
+        if kind == "s":
+            said.append(f"s{random.choice((0, 0.01, 0.5, 3))}")
+        else:
+            said.append(f"{kind}{random.choice((1, 20, 300, 1500, 5000, 12000))}")
+    if reads if reads is not None else random.random() < 0.25:
+        said.insert(random.randrange(len(said) + 1), random.choice("iir"))
+        if random.random() < 0.5:
+            said.append(f"o{random.choice((5, 900))}")
+    if random.random() < 0.3:
+        said.append(f"x{random.choice((1, 3, 137))}")
+    return said
+
+
+class _Draw:
+    """One seed's script."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random = Random(f"script {seed}")
+        count = random.choice((1, 1, 2, 2, 3))
+        shared = random.random() < 0.6
+        self.kernels: dict[str, str | None] = {}
+        for number in range(count):
+            self.kernels[f"kernel{number}"] = "shared" if shared and random.random() < 0.8 else None
+        self.boxes: list[str] = []
+        self.processes: list[str] = []
+        self.steps: list[Step] = []
+        self.at = 0.0
+
+    def _key(self, of: list[str]) -> str | None:
+        # Mostly what was made last: it is still there.
+        if not of:
+            return None
+        return of[-1] if self.random.random() < 0.5 else self.random.choice(of)
+
+    def whole(self) -> Script:
+        """The script."""
+        random, self.at = self.random, 0.0
+        for _ in range(random.randrange(6, 26)):
+            self.at += random.choice((0, 0, 0, 0.0005, 0.01, 0.2, 1.5))
+            kind = "box" if not self.boxes else random.choices([*ACTS], [*ACTS.values()])[0]
+            self._act(random.choice([*self.kernels]), kind)
+        for _ in range(random.choice((0, 1, 1, 2, 3, 5))):
+            self._fault(random.choices([*FAULTS], [*FAULTS.values()])[0])
+        self.steps.sort(key=lambda step: step.at)
+        return Script(self.kernels, random.choice((None, 3.0, 600.0)), self.steps)
+
+    def _act(self, who: str, kind: str) -> None:
+        random, about = self.random, dict[str, Any]()
+        box, process = self._key(self.boxes), self._key(self.processes)
+        match kind:
+            case "box":
+                about = {"box": f"b{len(self.boxes)}", "sleep": random.random() < 0.7}
+                if not about["sleep"]:
+                    about["words"] = words(random)
+                self.boxes.append(about["box"])
+            case "process":
+                about = {"process": f"p{len(self.processes)}", "box": box, "words": words(random)}
+                about["readers"] = random.random() < 0.5
+                about["said"] = random.choice((0, 2000))
+                about["last"] = random.random() < 0.4
+                if random.random() < 0.2:
+                    about["stdin"] = random.choice((1, 700, 1900))
+                if random.random() < 0.1:
+                    about["timeout"] = random.choice((0.001, 0.3, 1))
+                self.processes.append(about["process"])
+            case "ask":
+                if process is None or random.random() < 0.7:
+                    asked = words(random, reads=True) + ["i"] * random.randrange(3)
+                    process = f"p{len(self.processes)}"
+                    self.processes.append(process)
+                    about = {"process": process, "box": box, "words": asked}
+                else:
+                    about = {"process": process}
+                about["size"] = random.choice((1, 100, 3000))
+                about["timeout"] = random.choice((None, None, 0.01, 2))
+                about["settle"] = random.random() < 0.3
+            case "read" | "log" | "close_stdin" | "view" | "iterate" | "write" | "signal" | "end" | "resize":
+                about = {"process": process}
+                if kind in ("read", "log", "iterate", "view"):
+                    about |= {"stream": random.choice((1, 1, 2)), "offset": random.choice((0, 0, 1, 777))}
+                if kind in ("iterate", "view"):
+                    about["pause"] = random.choice((0, 0, 0.01, 1))
+                    about["most"] = random.choice((None, None, 2))
+                if kind == "write":
+                    about["size"] = random.choice((1, 50, 2000, 5000))
+                if kind == "signal":
+                    about |= {"signal": random.choice((0, 9, 15)), "target": random.randrange(3)}
+                if kind == "end":
+                    about["grace"] = random.choice((0, 0.1, 5))
+            case "destroy":
+                about = {"box": box, "grace": random.choice((0, 0, 1))}
+            case "reboot":
+                about = {"box": box, "reset": random.random() < 0.3}
+            case "put" | "fetch" | "list" | "mkdir":
+                about = {"box": box, "path": f"/f{random.randrange(3)}"}
+                if kind == "put":
+                    about["size"] = random.choice((0, 10, 3000, 9000))
+                if kind == "list":
+                    about["path"] = random.choice(("/", "/tmp", "/f0"))
+            case "dial":
+                about = {"box": box, "port": random.choice((7, 7, 7, 80)), "size": random.choice((1, 900, 7000))}
+            case "allow":
+                about = {"box": box, "other": random.choice(self.boxes)}
+            case "leave":
+                about = {"again": random.choice((None, 0.0, 0.1, 5.0))}
+            case "volume":
+                about = {"name": f"v{random.randrange(2)}", "what": random.choice(("create", "list", "remove"))}
+            case _:
+                about = {"box": box}
+        self._add(self.at, who, kind, about)
+
+    def _add(self, at: float, who: str, kind: str, about: dict[str, Any]) -> None:
+        self.steps.append(Step(at, who, kind, about, len(self.steps)))
+
+    def _fault(self, kind: str) -> None:
+        random = self.random
+        if kind in KNOWN:
+            return
+        at = random.random() * (self.at + 1.0)
+        if random.random() < 0.6 and self.steps:  # just when something else happens
+            at = random.choice(self.steps).at + random.choice((0, 0.0002, 0.003))
+        about: dict[str, Any] = {}
+        kernel, box = random.choice([*self.kernels]), self._key(self.boxes)
+        seconds = random.choice((0.01, 0.5, 4, 12, 25))
+        match kind:
+            case "cut" | "silence" | "kill kernel":
+                about = {"kernel": kernel}
+            case "hold" | "stall kernel":
+                about = {"kernel": kernel, "seconds": seconds}
+            case "stall guest" | "mute guest":
+                about = {"box": box, "seconds": seconds}
+            case "break guest" | "kill guest" | "restart guest":
+                about = {"box": box}
+            case "cancel":
+                step = random.choice(self.steps)
+                about = {"step": step.number}
+                at = step.at + random.choice((0, 0.0002, 0.001, 0.004, 0.05, 1))
+            case "clock":
+                about = {"seconds": random.choice((-3600.0, -1.0, 5.0, 86400.0))}
+            case "stall agent" | "disk full" | "disk short" | "disk bad":
+                about = {"seconds": seconds}
+            case _ if kind.startswith("engine"):
+                about = {"seconds": seconds}
+        self._add(at, "director", kind, about)
+
+
+def draw(seed: int) -> Script:
+    """The script of a seed."""
+    return _Draw(seed).whole()
