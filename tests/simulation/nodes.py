@@ -52,6 +52,7 @@ class Node(asyncio.AbstractEventLoop):
         self.ready: deque[asyncio.Handle] = deque()
         self.alive, self.stalled = True, False
         self.awake = False  # among those of whom the seed chooses
+        self.tasks: list[asyncio.Task[Any]] = []
         clock.nodes.append(self)
 
     def __repr__(self) -> str:
@@ -75,7 +76,9 @@ class Node(asyncio.AbstractEventLoop):
         return asyncio.Future(loop=self)
 
     def create_task(self, coro: Any, *, name: Any = None, context: Any = None) -> Any:
-        return Task(coro, loop=self, name=name or "task", context=context)
+        task = Task(coro, loop=self, name=name or "task", context=context)
+        self.tasks.append(task)
+        return task
 
     def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
         handle = asyncio.Handle(callback, args, self, context)
@@ -151,7 +154,7 @@ class Node(asyncio.AbstractEventLoop):
 
     def pending(self) -> list[asyncio.Task[Any]]:
         """Its tasks that are not done."""
-        return sorted(asyncio.all_tasks(self), key=hash)
+        return [task for task in self.tasks if not task.done()]
 
     def timers(self) -> list[asyncio.TimerHandle]:
         """Its timers that will fire."""
@@ -173,16 +176,24 @@ class Clock:
         self.turns = 0
 
     def run(self, met: Callable[[], object], until: float) -> bool:
-        """Have the nodes run until that is true, or that time has come; whether it is true."""
+        """Have the nodes run until that is true, or that time has come; whether it is true.
+
+        It is asked whenever time would pass.
+        """
         awake, random = self.awake, self.random
+        running = None
         try:
-            while not met():
+            while True:
                 if not awake:
+                    if met():
+                        return True
                     if not self._advance(until):
                         return False
                     continue
                 node = awake[int(random() * len(awake))] if len(awake) > 1 else awake[0]
-                events._set_running_loop(node)
+                if node is not running:
+                    events._set_running_loop(node)
+                    running = node
                 ready = node.ready
                 turns = 1 + int(random() * len(ready))
                 self.turns += turns
@@ -196,7 +207,6 @@ class Clock:
                     node.rest()
                 if self.turns > MOST:
                     raise Broken(f"{node.name} turns without end")
-            return True
         finally:
             events._set_running_loop(None)
 

@@ -25,7 +25,7 @@ from .nodes import Clock, Node
 SPOOL = Path("/nowhere/spool")
 OWNER = "somebody"
 #: Seconds between two collections, and that a link waits for an agent to listen.
-PERIOD, STARTING = 2.0, 60.0
+PERIOD, STARTING = 7.0, 60.0
 
 
 class Agent:
