@@ -79,7 +79,7 @@ lab: build/.wheel ## open JupyterLab on the notebooks, reachable from this machi
 
 check: build/.wheel $(MODULES) ## before each commit: lint, types, and the tests that need no engine, in three minutes
 	@$(TOGETHER) lint types frontend
-	$(SPREAD) tests/unit tests/guest $(ARGS)
+	TFNZ_SEEDS=200 $(SPREAD) tests/unit tests/guest tests/simulation $(ARGS)
 
 test: build/.wheel $(MODULES) ## all that a change can break, in ten minutes
 	@$(TOGETHER) lint types frontend guest-checks build/.old-kernel

@@ -18,11 +18,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: The rooms by how long their tests take: at the end of a parallel run short ones are left, and no
 #: worker waits for another.
-ROOMS = ("browser", "notebooks", "faults", "integration", "contract", "security", "guest", "unit")
+ROOMS = (
+    *("browser", "notebooks", "faults", "integration", "contract", "security", "simulation"),
+    *("guest", "unit"),
+)
 #: Whose tests share what is there once: a second set of engines.
 WHOLE = "faults/test_engine_restart.py"
 #: Whose tests share nothing, and each of them takes its time.
-SINGLE = "notebooks/test_notebooks.py"
+SINGLE = ("notebooks/test_notebooks.py", "simulation/test_seeds.py")
 #: Whose files share what takes long to start: a Jupyter server, a browser with its front-end.
 SHARED = "/browser/"
 #: Words in a test's parameters that say where it runs: an engine, a kind of Jupyter server.

@@ -2,7 +2,7 @@
 
 ``--shrink`` looks for fewer steps that break the same law; ``--show`` prints the script. From the
 repository's root, or with tests/ on the path as ``python -m simulation``. A seed plays the same
-each time: its process has the hash seed of its hundred.
+each time: its process has the hash seed of its block.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import os
 import sys
 import time
 import warnings
+from collections import Counter
 
-#: Seeds that have a hash seed in common.
-HUNDRED = 100
+#: Seeds that have a hash seed in common; a range lies within one.
+BLOCK = 500
 
 
 def main() -> int:
@@ -25,8 +26,12 @@ def main() -> int:
     parser.add_argument("--shrink", action="store_true")
     parser.add_argument("--show", action="store_true")
     parser.add_argument("--most", type=int, default=3, help="failures after which it ends")
+    parser.add_argument("--all", action="store_true", help="what is known is a failure, too")
     given = parser.parse_args()
-    hashes = str(given.first // HUNDRED % (1 << 32))
+    block = given.first // BLOCK
+    if (given.first + given.count - 1) // BLOCK != block:
+        parser.error(f"a range lies within one block of {BLOCK}")
+    hashes = str(block % (1 << 32))
     if os.environ.get("PYTHONHASHSEED") != hashes:
         os.environ["PYTHONHASHSEED"] = hashes
         os.execv(sys.executable, [*sys.orig_argv[:1], *sys.orig_argv[1:]])
@@ -35,6 +40,7 @@ def main() -> int:
     from .limits import shrink as smaller
 
     smaller()
+    from .known import known
     from .play import plays
     from .script import draw
     from .shrink import shrink
@@ -42,7 +48,12 @@ def main() -> int:
     if given.show:
         print(draw(given.first))
     failed, began = 0, time.process_time()
+    met = Counter[str]()
     for seed, error in plays(given.first, given.count):
+        why = None if given.all else known(str(error))
+        if why is not None:
+            met[why] += 1
+            continue
         failed += 1
         print(f"seed {seed}: {error}", flush=True)
         if given.shrink:
@@ -53,7 +64,11 @@ def main() -> int:
             break
     if given.count > 1:
         rate = given.count / (time.process_time() - began)
-        print(f"{given.count} seeds from {given.first}, {rate:.0f} a second of one core, {failed} broken")
+        for why, times in met.most_common():
+            print(f"{times} met what is known: {why}")
+        print(
+            f"{given.count} seeds from {given.first}, {rate:.0f} a second of one core, {failed} broken"
+        )
     return min(failed, 100)
 
 

@@ -313,9 +313,7 @@ async def follow(
 
 async def iterate(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
     proc = play.procs[about["process"]]
-    await follow(
-        play, link, proc, about["stream"], about["offset"], about["pause"], about["most"]
-    )
+    await follow(play, link, proc, about["stream"], about["offset"], about["pause"], about["most"])
 
 
 async def view(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
@@ -336,7 +334,7 @@ async def view(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) ->
             await viewer.close()
 
     with page.node.within():
-        play.launch(page, "view", look(), proc.key)
+        play.launch(page, "view", look(), about)
 
 
 async def read_all(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
@@ -387,7 +385,7 @@ async def ask(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> 
     proc = play.procs[about["process"]]
     if "words" in about:
         spawned = {key: about[key] for key in ("process", "box", "words")}
-        play.launch(kernel, "process", process(play, kernel, link, spawned), proc.key)
+        play.launch(kernel, "process", process(play, kernel, link, spawned), about)
     if proc.kernel is not kernel or not await proc.asked.wait():
         return
     async with proc.turn:
@@ -557,7 +555,10 @@ async def perform(play: Play, kernel: Kernel, step: Step) -> None:
         return
     link = await asyncio.shield(kernel.opening)
     if step.kind not in ("box", "process", "ask", "leave"):
-        for held in (play.boxes.get(about.get("box", "")), play.procs.get(about.get("process", ""))):
+        for held in (
+            play.boxes.get(about.get("box", "")),
+            play.procs.get(about.get("process", "")),
+        ):
             if held is not None and not await held.asked.wait():
                 return
     await ALL[step.kind](play, kernel, link, about)

@@ -94,7 +94,9 @@ class Disk:
     def list(self, folder: Path) -> list[tuple[str, int]]:
         self.may(write=False)
         folders = self.platter.folders
-        inside = {each.relative_to(folder).parts[0]: 0 for each in folders if folder in each.parents}
+        inside = {
+            each.relative_to(folder).parts[0]: 0 for each in folders if folder in each.parents
+        }
         inside |= {name: len(held) for name, held in folders.get(folder, {}).items()}
         return list(inside.items())
 

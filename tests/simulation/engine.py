@@ -385,9 +385,7 @@ class Client(base.Engine):
         image_: base.Image = await self._ask("ensure_image", (image, pull, moved), {})
         return image_
 
-    async def connect(
-        self, ref: str, received: base.Received, closed: base.Closed
-    ) -> base.Stream:
+    async def connect(self, ref: str, received: base.Received, closed: base.Closed) -> base.Stream:
         state = await self._ask("inspect", (ref,), {})
         held = self.machine.core.world.containers.get(ref)
         guest = held.guest if held is not None else None

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from tfnz_notebook.errors import ProtocolError, TfnzError
 
-from .known import KNOWN
 from .nodes import Broken
 
 if TYPE_CHECKING:
@@ -23,8 +22,6 @@ def answers(play: Play) -> None:
     """What has ended has ended with an answer, or an error of the tree; nobody else complains."""
     for who, context in play.scene.clock.complaints:
         error = context.get("exception")
-        if "spool gone" in KNOWN and isinstance(error, FileNotFoundError):
-            continue
         story = _story(error) if error is not None else ""
         raise Broken(f"{who}: {context.get('message')}\n{story}")
     for act in play.acts:
@@ -63,7 +60,7 @@ def all_rest(play: Play) -> None:
     answers(play)
     for act in play.acts:
         if act.kernel.node.alive and not act.task.done() and not _waits_rightly(play, act):
-            raise Broken(f"{act.kernel.name}: {act.what} {act.proc} does not end: {_where(act)}")
+            raise _endless(play, act)
 
 
 def all_done(play: Play) -> None:
@@ -71,7 +68,20 @@ def all_done(play: Play) -> None:
     answers(play)
     for act in play.acts:
         if act.kernel.node.alive and not act.task.done():
-            raise Broken(f"{act.kernel.name}: {act.what} {act.proc} does not end: {_where(act)}")
+            raise _endless(play, act)
+
+
+def _endless(play: Play, act: Act) -> Broken:
+    box = play.boxes.get(str(act.about.get("box") or ""))
+    proc = play.procs.get(act.proc)
+    if proc is not None:
+        box = proc.box
+    state = ""
+    if box is not None:
+        guest = play.scene.guest(box.ident)
+        state = " in a container that has ended" if guest is None or guest.exited else ""
+        state += " and was disturbed" if box.disturbed else ""
+    return Broken(f"{act.kernel.name}: {act.what} {act.proc} does not end{state}: {_where(act)}")
 
 
 def _where(act: Act) -> str:
@@ -153,9 +163,6 @@ def nothing_left(play: Play) -> None:
     if left := [box.spec.id for box in scene.machine.core.world.containers.values()]:
         raise Broken(f"containers are left at the engine: {left}")
     left = [str(path) for path in scene.platter.files]
-    if "late records" in KNOWN and scene.platter.failed:
-        left = [path for path in left if not path.endswith("/ended")]
-        agent.disk.open = 0
     if left:
         raise Broken(f"files are left: {left}")
     if agent.disk.open:
@@ -164,11 +171,9 @@ def nothing_left(play: Play) -> None:
         raise Broken(f"tasks are left in the agent: {left}")
     if len(left := agent.node.timers()) > 1:
         raise Broken(f"timers are left in the agent: {left}")
-    clients = agent.server.clients
-    if "stale clients" in KNOWN:
-        clients = {i: each for i, each in clients.items() if i in agent.router.lines}
-    if clients:
-        raise Broken(f"clients are left in the agent: {list(clients.values())}")
+    if clients := agent.server.clients:
+        there = [identity in agent.router.lines for identity in clients]
+        raise Broken(f"clients are left in the agent, of lines that are there: {there}")
     for kernel in (*play.kernels.values(), *play.pages):
         if kernel.node.alive and (tasks := kernel.node.pending()):
             raise Broken(f"tasks are left in {kernel.name}: {tasks}")

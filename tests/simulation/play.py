@@ -7,7 +7,7 @@ import gc
 import hashlib
 import logging
 from collections.abc import Coroutine, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tfnz_notebook._link.link import Link
@@ -35,6 +35,7 @@ class Act:
     what: str
     task: asyncio.Task[Any]
     proc: str
+    about: dict[str, Any] = field(default_factory=dict)
     #: We cancelled it.
     cancelled: bool = False
 
@@ -57,7 +58,7 @@ class Play:
 
     def __init__(self, seed: int, script: Script) -> None:
         self.seed, self.script = seed, script
-        self.scene = Scene(f"play {seed}", grace=GRACE)
+        self.scene = Scene(f"play {seed} {script.salt}", grace=GRACE)
         self.began = self.scene.clock.now
         self.kernels = {name: Kernel(self, name, told) for name, told in script.kernels.items()}
         self.pages: list[Kernel] = []
@@ -88,9 +89,17 @@ class Play:
 
     # -- what acts need
 
-    def launch(self, kernel: Kernel, what: str, work: Coroutine[Any, Any, Any], proc: str) -> Act:
+    def launch(
+        self,
+        kernel: Kernel,
+        what: str,
+        work: Coroutine[Any, Any, Any],
+        about: dict[str, Any] | None = None,
+    ) -> Act:
         """Have a kernel do it."""
-        act = Act(kernel, what, kernel.node.create_task(work), proc)
+        about = about or {}
+        proc = str(about.get("process") or "")
+        act = Act(kernel, what, kernel.node.create_task(work), proc, about)
         self.acts.append(act)
         return act
 
@@ -133,17 +142,17 @@ class Play:
     def _run(self) -> None:
         clock, steps = self.scene.clock, self.script.steps
         for kernel in self.kernels.values():
-            self.launch(kernel, "open", kernel.open(), "")
+            self.launch(kernel, "open", kernel.open())
         for step in steps:
             self.scene.director.call_at(self.began + step.at, self._do, step)
         clock.run(lambda: False, self.began + (steps[-1].at if steps else 0) + 0.5)
         self._heal()
-        if not clock.run(lambda: all(a.task.done() for a in self.acts) and self._still(), clock.now + REST):
+        if not clock.run(self._at_rest, clock.now + REST):
             laws.all_rest(self)
         laws.answers(self)
         for kernel in self.there():
-            self.launch(kernel, "caught_up", acts.caught_up(self, kernel, kernel.link, {}), "")
-        clock.run(lambda: all(a.task.done() for a in self.acts), clock.now + 60)
+            self.launch(kernel, "caught_up", acts.caught_up(self, kernel, kernel.link, {}))
+        clock.run(self._all_done, clock.now + 60)
         laws.all_rest(self)
         laws.streams(self)
         laws.pictures(self)
@@ -153,22 +162,33 @@ class Play:
         """The kernels that live and have a link."""
         return [k for k in self.kernels.values() if k.node.alive and k.link is not None]
 
-    def _still(self) -> bool:
-        return not self.scene.machine.node.pending()
+    def _all_done(self) -> bool:
+        return all(act.task.done() for act in self.acts)
+
+    def _at_rest(self) -> bool:
+        return self._all_done() and not self.scene.machine.node.pending()
 
     def _leave(self) -> None:
         clock = self.scene.clock
+        # A durable session with nobody in it would wait for somebody.
+        last = self.kernels["last"] = Kernel(self, "last", "shared")
+        self.launch(last, "open", last.open())
+        clock.run(self._all_done, clock.now + END)
+        laws.all_rest(self)
+        if last.link is not None:
+            self.launch(last, "caught_up", acts.caught_up(self, last, last.link, {}))
+        clock.run(self._all_done, clock.now + END)
         for kernel in self.there():
             assert kernel.link is not None
             for ident in list(kernel.link.known.containers):
                 body = {"container": ident, "grace": 0.0}
-                self.launch(kernel, "destroy", kernel.link.request("container.destroy", body), "")
-        clock.run(lambda: all(a.task.done() for a in self.acts), clock.now + END)
+                self.launch(kernel, "destroy", kernel.link.request("container.destroy", body))
+        clock.run(self._all_done, clock.now + END)
         laws.all_done(self)
         for kernel in self.there():
             assert kernel.link is not None
-            self.launch(kernel, "close", kernel.link.close(), "")
-        clock.run(lambda: all(a.task.done() for a in self.acts), clock.now + END)
+            self.launch(kernel, "close", kernel.link.close())
+        clock.run(self._all_done, clock.now + END)
         laws.all_done(self)
         if self.scene.agent is None or not self.scene.agent.node.alive:
             self.scene.start()
@@ -184,15 +204,17 @@ class Play:
             return
         kernel = self.kernels[step.who]
         if kernel.node.alive:
-            proc = step.about.get("process") or ""
             self.steps[step.number] = self.launch(
-                kernel, step.kind, acts.perform(self, kernel, step), proc
+                kernel, step.kind, acts.perform(self, kernel, step), step.about
             )
         else:
             self._not_asked(step.about, kernel)
 
     def _not_asked(self, about: dict[str, Any], kernel: Kernel) -> None:
-        for held in (self.boxes.get(about.get("box") or ""), self.procs.get(about.get("process") or "")):
+        for held in (
+            self.boxes.get(about.get("box") or ""),
+            self.procs.get(about.get("process") or ""),
+        ):
             if held is not None and held.kernel is kernel:
                 held.asked.settle(False)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from .known import KNOWN
+from .known import UNDRAWN
 
 
 @dataclass(slots=True)
@@ -37,6 +37,8 @@ class Script:
     kernels: dict[str, str | None]
     ttl: float | None
     steps: list[Step]
+    #: Another one plays the same steps in another order of things.
+    salt: int = 0
 
     def __str__(self) -> str:
         return "\n".join([f"kernels: {self.kernels}, ttl: {self.ttl}", *map(str, self.steps)])
@@ -180,10 +182,23 @@ class _Draw:
                 about["size"] = random.choice((1, 100, 3000))
                 about["timeout"] = random.choice((None, None, 0.01, 2))
                 about["settle"] = random.random() < 0.3
-            case "read" | "log" | "close_stdin" | "view" | "iterate" | "write" | "signal" | "end" | "resize":
+            case (
+                "read"
+                | "log"
+                | "close_stdin"
+                | "view"
+                | "iterate"
+                | "write"
+                | "signal"
+                | "end"
+                | "resize"
+            ):
                 about = {"process": process}
                 if kind in ("read", "log", "iterate", "view"):
-                    about |= {"stream": random.choice((1, 1, 2)), "offset": random.choice((0, 0, 1, 777))}
+                    about |= {
+                        "stream": random.choice((1, 1, 2)),
+                        "offset": random.choice((0, 0, 1, 777)),
+                    }
                 if kind in ("iterate", "view"):
                     about["pause"] = random.choice((0, 0, 0.01, 1))
                     about["most"] = random.choice((None, None, 2))
@@ -204,13 +219,20 @@ class _Draw:
                 if kind == "list":
                     about["path"] = random.choice(("/", "/tmp", "/f0"))
             case "dial":
-                about = {"box": box, "port": random.choice((7, 7, 7, 80)), "size": random.choice((1, 900, 7000))}
+                about = {
+                    "box": box,
+                    "port": random.choice((7, 7, 7, 80)),
+                    "size": random.choice((1, 900, 7000)),
+                }
             case "allow":
                 about = {"box": box, "other": random.choice(self.boxes)}
             case "leave":
                 about = {"again": random.choice((None, 0.0, 0.1, 5.0))}
             case "volume":
-                about = {"name": f"v{random.randrange(2)}", "what": random.choice(("create", "list", "remove"))}
+                about = {
+                    "name": f"v{random.randrange(2)}",
+                    "what": random.choice(("create", "list", "remove")),
+                }
             case _:
                 about = {"box": box}
         self._add(self.at, who, kind, about)
@@ -220,7 +242,7 @@ class _Draw:
 
     def _fault(self, kind: str) -> None:
         random = self.random
-        if kind in KNOWN:
+        if kind in UNDRAWN:
             return
         at = random.random() * (self.at + 1.0)
         if random.random() < 0.6 and self.steps:  # just when something else happens

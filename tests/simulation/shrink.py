@@ -9,6 +9,9 @@ from .nodes import Broken
 from .play import play
 from .script import Script, draw
 
+#: In how many orders of things fewer steps may break it.
+TRIES = 4
+
 
 def _kind(error: Broken) -> str:
     """What two failures have in common: their words, and not their names and numbers."""
@@ -23,10 +26,12 @@ def shrunk(seed: int, error: Broken) -> tuple[Script, Broken]:
         at = 0
         while at < len(script.steps):
             steps = script.steps[:at] + script.steps[at + size :]
-            fewer = dataclasses.replace(script, steps=steps)
-            broken = play(seed, fewer)
-            if broken is not None and _kind(broken) == kind:
-                script, error = fewer, broken
+            for salt in range(script.salt, script.salt + TRIES):
+                fewer = dataclasses.replace(script, steps=steps, salt=salt)
+                broken = play(seed, fewer)
+                if broken is not None and _kind(broken) == kind:
+                    script, error = fewer, broken
+                    break
             else:
                 at += size
         size //= 2
