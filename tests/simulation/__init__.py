@@ -6,6 +6,7 @@ what is sent is cut and delayed, which timer fires first, what fails, and who is
 mute. Guests, engine, disk and network are models; agent and link are the product's own.
 
 ``nodes`` is the clock and who runs; ``network``, ``disk`` and ``engine`` are what is handed to the
-product; ``scene`` puts them together. ``script`` draws what is done from the seed, ``acts`` does it,
-``laws`` are what must hold. ``python -m tests.simulation SEED`` plays one again; see ``__main__``.
+product; ``scene`` puts them together. ``script`` draws what is done from the seed, ``acts`` does
+it, ``play`` plays all of it, ``laws`` are what must hold. ``python -m tests.simulation SEED`` plays
+one again; see ``__main__``.
 """

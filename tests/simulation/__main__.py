@@ -24,6 +24,7 @@ def main() -> int:
     parser.add_argument("first", type=int)
     parser.add_argument("count", type=int, nargs="?", default=1)
     parser.add_argument("--shrink", action="store_true")
+    parser.add_argument("--trace", action="store_true", help="and what is said in them")
     parser.add_argument("--show", action="store_true")
     parser.add_argument("--most", type=int, default=3, help="failures after which it ends")
     parser.add_argument("--all", action="store_true", help="what is known is a failure, too")
@@ -56,8 +57,8 @@ def main() -> int:
             continue
         failed += 1
         print(f"seed {seed}: {error}", flush=True)
-        if given.shrink:
-            shrink(seed, error)
+        if given.shrink or given.trace:
+            shrink(seed, error, told=given.trace)
         else:
             print(f"Again: python -m tests.simulation {seed} --shrink", flush=True)
         if failed >= given.most:
@@ -66,9 +67,7 @@ def main() -> int:
         rate = given.count / (time.process_time() - began)
         for why, times in met.most_common():
             print(f"{times} met what is known: {why}")
-        print(
-            f"{given.count} seeds from {given.first}, {rate:.0f} a second of one core, {failed} broken"
-        )
+        print(f"{given.count} seeds, {rate:.0f} a second of one core, {failed} broken")
     return min(failed, 100)
 
 

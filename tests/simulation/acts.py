@@ -1,7 +1,7 @@
 """What kernels do: each step as a person's notebook would, through the product's own link.
 
-An act ends with what it asked for, or with an error of the tree; while it runs it looks at what it is
-given. What cannot be seen before the end is noted, for ``laws``.
+An act ends with what it asked for, or with an error of the tree; while it runs it looks at what it
+is given. What cannot be seen before the end is noted, for ``laws``.
 """
 
 from __future__ import annotations
@@ -140,9 +140,10 @@ class Kernel:
 
     def kill(self) -> None:
         """As SIGKILL does."""
-        if self.link is not None and (line := self.play.scene.line(self.link)) is not None:
-            line.cut()
-            line.close()
+        agent = self.play.scene.agent
+        for line in list(agent.router.lines.values()) if agent is not None else ():
+            if line.node is self.node:
+                line.cut()
         self.node.kill()
 
 
@@ -537,12 +538,34 @@ async def caught_up(play: Play, kernel: Kernel, link: Link, about: dict[str, Any
 
 Act = Callable[["Play", Kernel, Link, dict[str, Any]], Awaitable[None]]
 ALL: dict[str, Act] = {
-    **{"box": box, "destroy": destroy, "reboot": reboot, "start": start, "stats": stats},
-    **{"info": info, "allow": allow, "nodes": nodes, "images": images, "volume": volume},
-    **{"process": process, "iterate": iterate, "view": view, "read": read_all, "log": log},
-    **{"write": write, "close_stdin": close_stdin, "ask": ask, "signal": send_signal},
-    **{"end": end, "resize": resize, "processes": processes, "put": put, "fetch": fetch},
-    **{"list": list_files, "mkdir": mkdir, "dial": connect, "leave": leave},
+    "box": box,
+    "destroy": destroy,
+    "reboot": reboot,
+    "start": start,
+    "stats": stats,
+    "info": info,
+    "allow": allow,
+    "nodes": nodes,
+    "images": images,
+    "volume": volume,
+    "process": process,
+    "iterate": iterate,
+    "view": view,
+    "read": read_all,
+    "log": log,
+    "write": write,
+    "close_stdin": close_stdin,
+    "ask": ask,
+    "signal": send_signal,
+    "end": end,
+    "resize": resize,
+    "processes": processes,
+    "put": put,
+    "fetch": fetch,
+    "list": list_files,
+    "mkdir": mkdir,
+    "dial": connect,
+    "leave": leave,
 }
 
 

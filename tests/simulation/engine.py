@@ -1,7 +1,7 @@
 """The model's engine and guests: those of ``engines.fake``, each a node of its own.
 
-An agent has a :class:`Client` of the engine, as it has a socket to Docker's: what it has asked for is
-done even if the agent dies meanwhile, and what it says of a guest's stream arrives cut and late.
+An agent has a :class:`Client` of the engine, as it has a socket to Docker's: what it has asked for
+is done even if the agent dies meanwhile, and what it says to a guest arrives cut and late.
 """
 
 from __future__ import annotations
@@ -164,8 +164,9 @@ class _Echo:
             say(fixed(Type.GONE, channel))
 
 
-#: Ports in a container: an echo, and one that never answers. All others refuse.
-ECHO, SILENT = 7, 9
+#: Ports in a container: an echo, one that takes a connection and says nothing, and one that does
+#: not even do that. All others refuse.
+ECHO, QUIET, SILENT = 7, 11, 9
 #: A file of which nothing comes.
 FIFO = "/fifo"
 
@@ -246,14 +247,18 @@ class Guest(FakeGuest):
 
     def _on_dial(self, frame: Frame) -> None:
         port = frame.integer(Tag.PORT)
-        if port == ECHO:
+        if port == QUIET:
+            self.say(fielded(Type.STAT, frame.channel, []))
+        elif port == ECHO:
             self.dials[frame.channel] = _Echo(self, frame.channel)
             self.say(fielded(Type.STAT, frame.channel, []))
         elif port != SILENT:
             super()._on_dial(frame)
 
     def _on_file(self, frame: Frame) -> None:
-        if frame.text(Tag.PATH) != FIFO:
+        if frame.text(Tag.PATH) == FIFO and frame.type is Type.GET:
+            self.say(fielded(Type.STAT, frame.channel, self.files.stat(FIFO).fields()))
+        else:
             super()._on_file(frame)
 
     # -- processes
@@ -349,7 +354,7 @@ class Client(base.Engine):
         async def work() -> None:
             try:
                 result = await self.machine.do(name, args, more)
-            except Exception as error:  # the agent's
+            except Exception as error:  # noqa: BLE001 - it is the agent's
                 self._up.send(self._fail, answer, error)
             else:
                 self._up.send(self._settle, answer, result)

@@ -1,7 +1,7 @@
 """Faults that are known and not mended yet. A line goes when its mend comes.
 
-A step of a kind that stands in ``UNDRAWN`` is drawn by no script. A law that is broken in words that
-one of ``KNOWN`` finds is counted, and is no failure; who mends it deletes the line and sees it hold.
+A step of a kind that stands in ``UNDRAWN`` is drawn by no script. A law that is broken in words
+that one of ``KNOWN`` finds is counted, and is no failure: who mends it deletes the line.
 """
 
 from __future__ import annotations

@@ -11,6 +11,9 @@ from typing import Any
 
 from .nodes import Clock, Node
 
+#: Who wants to see every message.
+TRACE: list[Callable[[Node, list[bytes]], None]] = []
+
 
 class Way:
     """One direction to one node."""
@@ -81,11 +84,13 @@ class Line:
         self._ended: Callable[[str], None] | None = ended
         self._over = ""
         self.up, self.down = Way(node.clock, router.node), Way(node.clock, node)
-        self._node = node
+        self.node = node
 
     # -- the link's end
 
     def send(self, parts: list[bytes]) -> None:
+        if TRACE:
+            TRACE[0](self.node, parts)
         self.up.send(self._router.arrived, self.identity, parts)
 
     def look(self) -> None:
@@ -102,6 +107,8 @@ class Line:
 
     def say(self, parts: list[bytes]) -> None:
         """From the agent."""
+        if TRACE:
+            TRACE[0](self._router.node, parts)
         self.down.send(self._hear, parts)
 
     def _hear(self, parts: list[bytes]) -> None:

@@ -1,8 +1,8 @@
 """Nodes and their clock: an asyncio loop for each, and one order in which all of them run.
 
-Within a node, what asyncio promises holds: callbacks run in the order in which they were queued, and
-a timer's is queued when it is due. Between nodes nothing is promised, so the seed decides. Time only
-passes when nobody has anything to do; a node that is *stalled* lets it pass all the same.
+Within a node, what asyncio promises holds: callbacks run in the order in which they were queued,
+and a timer's is queued when it is due. Between nodes nothing is promised, so the seed decides. Time
+only passes when nobody has anything to do; a node that is *stalled* lets it pass all the same.
 
 A node is *killed* as SIGKILL would: nothing of it runs any more. Whoever kills it takes away its
 sockets and its disk first, so that what Python runs when coroutines are thrown away reaches nobody.
@@ -24,7 +24,7 @@ from typing import Any
 MOST = 400_000
 
 
-class Broken(AssertionError):  # noqa: N818 - a law is
+class Broken(AssertionError):
     """A law of the world was broken."""
 
 
@@ -175,10 +175,15 @@ class Clock:
         self.complaints: list[tuple[str, dict[str, Any]]] = []
         self.turns = 0
 
-    def run(self, met: Callable[[], object], until: float) -> bool:
+    def run(
+        self,
+        met: Callable[[], object],
+        until: float,
+        stop: int | None = None,
+    ) -> bool:
         """Have the nodes run until that is true, or that time has come; whether it is true.
 
-        It is asked whenever time would pass.
+        It is asked whenever time would pass. ``stop``: the number of turns after which that is all.
         """
         awake, random = self.awake, self.random
         running = None
@@ -195,7 +200,7 @@ class Clock:
                     events._set_running_loop(node)
                     running = node
                 ready = node.ready
-                turns = 1 + int(random() * len(ready))
+                turns = 1 if stop is not None else 1 + int(random() * len(ready))
                 self.turns += turns
                 for _ in range(turns):
                     handle = ready.popleft()
@@ -205,6 +210,8 @@ class Clock:
                         break
                 if not ready:
                     node.rest()
+                if self.turns == stop:
+                    return False
                 if self.turns > MOST:
                     raise Broken(f"{node.name} turns without end")
         finally:

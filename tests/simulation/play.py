@@ -1,4 +1,4 @@
-"""One world from its seed to its end: the script is played, faults are mended, laws are looked at."""
+"""One world from its seed to its end: the script is played, faults are mended, laws looked at."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import gc
 import hashlib
 import logging
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from tfnz_notebook._link.link import Link
 from tfnz_notebook._link.reader import Reader
 from tfnz_notebook.errors import TfnzError
 
-from . import acts, laws
+from . import acts, laws, network
 from .acts import Box, Heard, Kernel, Proc
 from .engine import Guest
 from .nodes import Broken
@@ -23,6 +23,8 @@ from .script import Script, Step, draw
 
 #: Seconds that everything may take to come to rest once nothing fails any more; to end.
 REST, END = 200.0, 200.0
+#: Seconds to wait before looking again whether what was under way has arrived.
+WAITS = (0.1, 1.0, 10.0, 40.0, 0.0)
 #: Seconds after which a vanished kernel's session ends.
 GRACE = 45.0
 
@@ -155,8 +157,19 @@ class Play:
         clock.run(self._all_done, clock.now + 60)
         laws.all_rest(self)
         laws.streams(self)
-        laws.pictures(self)
+        self._quiet(laws.pictures)
         self._leave()
+
+    def _quiet(self, law: Callable[[Play], None]) -> None:
+        """What holds when nothing is under way: it may still be, for a while."""
+        for wait in WAITS:
+            try:
+                law(self)
+                return
+            except Broken:
+                if not wait:
+                    raise
+            self.scene.clock.run(lambda: False, self.scene.clock.now + wait)
 
     def there(self) -> list[Kernel]:
         """The kernels that live and have a link."""
@@ -199,6 +212,8 @@ class Play:
     # -- steps
 
     def _do(self, step: Step) -> None:
+        if network.TRACE:
+            logging.getLogger("tfnz_notebook").info("%s", step)
         if step.who == "director":
             getattr(self, f"_{step.kind.replace(' ', '_')}")(step.about)
             return
@@ -313,7 +328,7 @@ class Play:
             guest.exit(137)
 
     def _restart_guest(self, about: dict[str, Any]) -> None:
-        if (guest := self._guest(about)) is not None:
+        if self._guest(about) is not None:
             self.boxes[about["box"]].disturbed = True
             ident, core = self.boxes[about["box"]].ident, self.scene.machine.core
 

@@ -1,8 +1,8 @@
 """What runs in the model's containers: scripts, whose every byte is known beforehand.
 
 A script is words after its key: ``o100`` writes so many bytes to stdout, ``e100`` to stderr,
-``s0.5`` sleeps, ``i`` reads once, ``r`` reads to the end of stdin, ``x3`` exits. What it writes, and
-what is written to it, is a piece of one long pattern, which key and stream choose.
+``s0.5`` sleeps, ``i`` reads once, ``r`` reads to the end of stdin, ``x3`` exits. What it writes,
+and what is written to it, is a piece of one long pattern, which key and stream choose.
 """
 
 from __future__ import annotations

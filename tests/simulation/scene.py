@@ -103,6 +103,8 @@ class Scene:
         self.agents = 0
         #: How far the wall clock is off.
         self.jumped = 0.0
+        #: Until when no agent can be reached.
+        self.down_until = 0.0
         self._waiting: list[asyncio.Future[None]] = []
 
     def wall(self) -> float:
@@ -147,6 +149,8 @@ class Scene:
     ) -> Line:
         """What a link does for its line: find the agent, or start it."""
         node: Node = asyncio.get_running_loop()  # type: ignore[assignment]
+        if self.clock.now < self.down_until:
+            raise LinkClosed("Cannot reach the agent: the network is down. Wait.")
         if self.agent is None or not self.agent.node.alive:
             self.start()
         assert self.agent is not None

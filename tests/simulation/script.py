@@ -32,7 +32,7 @@ class Step:
 
 @dataclass(slots=True)
 class Script:
-    """``kernels``: by name, the durable session that it joins, or None; the time to live of that."""
+    """``kernels``: by name, the durable session that it joins, or None; ``ttl`` is of that one."""
 
     kernels: dict[str, str | None]
     ttl: float | None

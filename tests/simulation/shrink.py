@@ -8,6 +8,7 @@ import re
 from .nodes import Broken
 from .play import play
 from .script import Script, draw
+from .trace import trace
 
 #: In how many orders of things fewer steps may break it.
 TRIES = 4
@@ -38,7 +39,9 @@ def shrunk(seed: int, error: Broken) -> tuple[Script, Broken]:
     return script, error
 
 
-def shrink(seed: int, error: Broken) -> None:
-    """Print it."""
+def shrink(seed: int, error: Broken, *, told: bool = False) -> None:
+    """Print it; with all that was said, if that shall be told."""
     script, broken = shrunk(seed, error)
     print(f"{script}\n{broken}", flush=True)
+    if told:
+        trace(seed, script)
