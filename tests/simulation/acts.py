@@ -199,6 +199,14 @@ async def start(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -
     await link.request("container.start", {"container": play.boxes[about["box"]].ident})
 
 
+async def pause(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
+    await link.request("container.pause", {"container": play.boxes[about["box"]].ident})
+
+
+async def unpause(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
+    await link.request("container.unpause", {"container": play.boxes[about["box"]].ident})
+
+
 async def stats(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
     await link.request("container.stats", {"container": play.boxes[about["box"]].ident})
 
@@ -538,6 +546,8 @@ async def caught_up(play: Play, kernel: Kernel, link: Link, about: dict[str, Any
 
 Act = Callable[["Play", Kernel, Link, dict[str, Any]], Awaitable[None]]
 ALL: dict[str, Act] = {
+    "pause": pause,
+    "unpause": unpause,
     "box": box,
     "destroy": destroy,
     "reboot": reboot,

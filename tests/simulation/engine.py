@@ -104,6 +104,9 @@ class Pipe(base.Stream):
 
     # -- the guest's end
 
+    def wake(self) -> None:
+        """The guest is paused, or goes on."""
+
     def deliver(self, data: bytes) -> None:
         """From the guest."""
         if self._clock.random() < 0.1 and len(data) > 1:
@@ -206,6 +209,13 @@ class Guest(FakeGuest):
             self.node.resume()
             with self.node.within():
                 super().exit(code)
+
+    def pause(self, *, paused: bool) -> None:
+        self.paused = paused
+        if paused:
+            self.node.stall()
+        else:
+            self.node.resume()
 
     # -- the wire
 
@@ -394,7 +404,7 @@ class Client(base.Engine):
         state = await self._ask("inspect", (ref,), {})
         held = self.machine.core.world.containers.get(ref)
         guest = held.guest if held is not None else None
-        if state.status != "running" or guest is None or guest.exited:
+        if state.status not in ("running", "paused") or guest is None or guest.exited:
             raise ContainerGone(f"Cannot connect to {ref!r}: it is not running. Spawn another.")
         pipe = Pipe(self.agent, guest, received, closed)  # type: ignore[arg-type]
         self.pipes = [each for each in self.pipes if not each._told]
@@ -407,6 +417,9 @@ class Client(base.Engine):
     create = _asked("create")
     start = _asked("start")
     stop = _asked("stop")
+    pause = _asked("pause")
+    unpause = _asked("unpause")
+    recreate = _asked("recreate")
     remove = _asked("remove")
     inspect = _asked("inspect")
     isolate = _asked("isolate")

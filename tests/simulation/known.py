@@ -10,12 +10,16 @@ import re
 from typing import Final
 
 #: Kinds of steps, with why.
-UNDRAWN: Final[dict[str, str]] = {
-    "restart guest": "a container that somebody restarts past us may be called exited for ever",
-}
+UNDRAWN: Final[dict[str, str]] = {}
 
 #: Why, and the words of the broken law.
 KNOWN: Final[dict[str, str]] = {
+    "a container that we paused, and others unpaused, is called paused for ever": (
+        r"is paused, and in truth running"
+    ),
+    "an end that could not be written down is, after its container's folder is gone": (
+        r"^files are left: .*/ended'\]"
+    ),
     "a client whose line is gone stays until something is told to it": (
         r"^clients are left in the agent, of lines that are there: \[False"
     ),

@@ -63,6 +63,12 @@ class Way:
         when = max(self._clock.now + self._clock.random() * 0.01, self._last, self._held)
         self._to.call_at(when, arrived, *args)
 
+    def end(self, arrived: Callable[..., object], *args: Any) -> None:
+        """Nothing more goes in, and that is called after all that is under way."""
+        if self._left is None:
+            self.send(arrived, *args)
+            self._left = self._under_way
+
     def close(self) -> None:
         """Nothing arrives any more."""
         self._left = 0
@@ -100,8 +106,7 @@ class Line:
     def close(self, linger: float = 0.0) -> None:
         self._ended = None
         self.down.close()
-        self.up.send(self._router.lines.pop, self.identity, None)
-        self.up._left = self.up._under_way if self.up._left is None else self.up._left
+        self.up.end(self._router.forget, self.identity)
 
     # -- what becomes of it
 
@@ -117,8 +122,7 @@ class Line:
 
     def cut(self) -> None:
         """It ends; both sides will see that."""
-        self.up.cut()
-        self._router.lines.pop(self.identity, None)
+        self.up.last(self._router.forget, self.identity)
         self._over = "the connection ended"
         self.down.last(self._tell)
 
@@ -131,8 +135,7 @@ class Line:
         """Nothing arrives any more, and nobody says so."""
         self.up.cut()
         self.down.cut()
-        lines, identity = self._router.lines, self.identity
-        self._router.node.call_later(30, lambda: lines.pop(identity, None))
+        self._router.node.call_later(30, self._router.forget, self.identity)
 
     def hold(self, seconds: float) -> None:
         """It is slow for a while."""
@@ -143,14 +146,25 @@ class Line:
 class Router:
     """The agent's end of all lines."""
 
-    def __init__(self, node: Node, incoming: Callable[[bytes, list[bytes]], None]) -> None:
-        self.node, self._incoming = node, incoming
+    def __init__(
+        self,
+        node: Node,
+        incoming: Callable[[bytes, list[bytes]], None],
+        lost: Callable[[bytes], None] | None,
+    ) -> None:
+        """``lost`` is told of lines that end, as a socket of this machine does; no network does."""
+        self.node, self._incoming, self._lost = node, incoming, lost
         self.lines: dict[bytes, Line] = {}
 
     def arrived(self, identity: bytes, parts: list[bytes]) -> None:
         """A message."""
         if self.node.alive and identity in self.lines:
             self._incoming(identity, parts)
+
+    def forget(self, identity: bytes) -> None:
+        """That line is not there any more."""
+        if self.lines.pop(identity, None) is not None and self._lost is not None:
+            self._lost(identity)
 
     def send(self, identity: bytes, parts: list[bytes]) -> bool:
         line = self.lines.get(identity)

@@ -242,6 +242,8 @@ class Play:
         machine.gone = machine.erring = machine.slow = 0.0
         for guest in machine.guests:
             self._speaks(guest)
+            if guest.paused:
+                guest.pause(paused=False)
         for box in self.boxes.values():
             box.asked.settle(False)
         for proc in self.procs.values():
@@ -312,6 +314,16 @@ class Play:
     def _stall_guest(self, about: dict[str, Any]) -> None:
         if (guest := self._guest(about)) is not None:
             self._stall(guest.node, about["seconds"])
+
+    def _pause_guest(self, about: dict[str, Any]) -> None:
+        """Past us."""
+        if (guest := self._guest(about)) is not None:
+            guest.pause(paused=True)
+            self.scene.director.call_later(about["seconds"], self._unpause, guest)
+
+    @staticmethod
+    def _unpause(guest: Guest) -> None:
+        guest.pause(paused=False)
 
     def _mute_guest(self, about: dict[str, Any]) -> None:
         if (guest := self._guest(about)) is not None:

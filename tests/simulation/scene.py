@@ -43,7 +43,8 @@ class Agent:
             self.server = Server(
                 self.sessions, ANSWERS, name="here", tickets=Tickets(b"k" * 32), about={}
             )
-            self.router = Router(self.node, self.server.incoming)
+            lost = self.server.lost if scene.local else None
+            self.router = Router(self.node, self.server.incoming, lost)
             self.life = self.node.create_task(self._live())
 
     async def _live(self) -> None:
@@ -77,8 +78,8 @@ class Agent:
             self.listens = False
             self.disk.revoke()
             self.engine.revoke()
-            self.router.close()
             self.node.kill()
+            self.router.close()
 
 
 class Here:
@@ -96,6 +97,8 @@ class Scene:
     def __init__(self, seed: object, *, grace: float = 120.0) -> None:
         self.clock = Clock(seed)
         self.grace = grace
+        #: Whether the agent is this machine's; else it is reached over a network.
+        self.local = self.clock.random() < 0.7
         self.platter = Platter(self.clock)
         self.machine = Machine(self.clock, OWNER)
         self.director = Node(self.clock, "director")

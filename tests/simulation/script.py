@@ -60,6 +60,8 @@ ACTS = {
     "destroy": 3,
     "reboot": 2,
     "start": 1,
+    "pause": 2,
+    "unpause": 2,
     "put": 5,
     "fetch": 5,
     "list": 3,
@@ -89,6 +91,7 @@ FAULTS = {
     "mute guest": 3,
     "break guest": 5,
     "kill guest": 2,
+    "pause guest": 3,
     "restart guest": 1,
     "engine slow": 2,
     "engine erring": 2,
@@ -255,7 +258,7 @@ class _Draw:
                 about = {"kernel": kernel}
             case "hold" | "stall kernel":
                 about = {"kernel": kernel, "seconds": seconds}
-            case "stall guest" | "mute guest":
+            case "stall guest" | "mute guest" | "pause guest":
                 about = {"box": box, "seconds": seconds}
             case "break guest" | "kill guest" | "restart guest":
                 about = {"box": box}

@@ -281,24 +281,13 @@ GOES_ON = {
     "iterate": {fault.befall for fault in FAULTS} - ENDS,
     "wait_for_the_end": {fault.befall for fault in FAULTS} - ENDS,
 }
-_OF_THE_GUEST = {
-    *("container.start", "container.stats", "process.spawn", "process.signal", "process.destroy"),
-    *("process.stdin", "process.ask", "file.put", "file.get", "file.list", "file.mkdir"),
-    *("dial.open", "fetch", "talk"),
-}
-_OF_ITS_CHANNELS = {
-    *("process.ask", "file.put", "file.get", "file.list", "file.mkdir", "dial.open"),
-}
 #: What hangs, by what happens. Each of them is a fault that waits for its mend.
 HANGS: dict[str, set[str]] = {
-    "container_destroyed": {"process.ask", "fetch"},
-    "guest_stopped": _OF_THE_GUEST,
-    "mute_after_the_request": _OF_THE_GUEST,
-    "session_ended": {"process.ask", "fetch"},
-    "container_killed": {"process.ask", "fetch"},
+    "container_destroyed": {"fetch"},
+    "session_ended": {"fetch"},
+    "container_killed": {"fetch"},
     "main_process_ended": {"fetch"},
-    "while_it_is_destroyed": _OF_ITS_CHANNELS | {"fetch", "talk"},
-    "after_a_destroy_that_failed": _OF_ITS_CHANNELS | {"process.spawn", "process.stdin"},
+    "after_a_destroy_that_failed": {"process.stdin"},
 }
 
 
