@@ -71,6 +71,8 @@ class Box:
     main: Proc | None = None
     #: It was destroyed, rebooted or killed: what ran in it may have been lost.
     disturbed: bool = False
+    #: Its destruction failed.
+    refused: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -133,10 +135,12 @@ class Kernel:
         try:
             await link.open()
         except TfnzError as error:
-            self.opening.set_exception(error)
+            if not self.opening.done():
+                self.opening.set_exception(error)
             raise
         self.link = link
-        self.opening.set_result(link)
+        if not self.opening.done():
+            self.opening.set_result(link)
 
     def kill(self) -> None:
         """As SIGKILL does."""
@@ -185,7 +189,11 @@ async def destroy(play: Play, kernel: Kernel, link: Link, about: dict[str, Any])
     where = play.boxes[about["box"]]
     where.disturbed = True
     body = {"container": where.ident, "grace": float(about["grace"])}
-    await link.request("container.destroy", body)
+    try:
+        await link.request("container.destroy", body)
+    except TfnzError:
+        where.refused = True
+        raise
 
 
 async def reboot(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
@@ -528,16 +536,19 @@ async def leave(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -
         for each in play.boxes.values():
             if each.kernel is kernel:
                 each.disturbed = True
-    kernel.opening = kernel.node.create_future()
-    kernel.opening.add_done_callback(lambda done: done.cancelled() or done.exception())
-    kernel.link = None
-    await link.close()
-    if about["again"] is None:
-        if not kernel.opening.done():
-            kernel.opening.set_exception(LinkClosed("it was left"))
+    if kernel.link is None:
         return
-    await asyncio.sleep(about["again"])
-    await kernel.open()
+    opening = kernel.opening = kernel.node.create_future()
+    opening.add_done_callback(lambda done: done.cancelled() or done.exception())
+    kernel.link = None
+    try:
+        await link.close()
+        if about["again"] is not None:
+            await asyncio.sleep(about["again"])
+            await kernel.open()
+    finally:
+        if not opening.done():
+            opening.set_exception(LinkClosed("it was left"))
 
 
 async def caught_up(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:

@@ -17,8 +17,22 @@ KNOWN: Final[dict[str, str]] = {
     "a container that we paused, and others unpaused, is called paused for ever": (
         r"is paused, and in truth running"
     ),
+    "a container that others started again is called exited for ever": (
+        r"is exited, and in truth running"
+    ),
+    "a main process that was started by a reboot, or by a START that broke, is told to nobody": (
+        r"the main process of b\d+ runs, and is not known to"
+    ),
+    "a disk that cannot be read breaks the adoption of a container": r"_take_inventory.*OSError",
+    "an upload whose client leaves raises KeyError in the agent": r"_put_piece.*KeyError",
+    "a container whose destruction failed is not connected to any more": (
+        r"its destruction had failed"
+    ),
+    "a reader whose spool is gone raises where nobody hears it, and never ends": (
+        r"_read_file.*FileNotFoundError|iterate .* in a container that has ended.*next"
+    ),
     "an end that could not be written down is, after its container's folder is gone": (
-        r"^files are left: .*/ended'\]"
+        r"^files are left, and the disk had failed"
     ),
     "a client whose line is gone stays until something is told to it": (
         r"^clients are left in the agent, of lines that are there: \[False"

@@ -10,7 +10,7 @@ from tfnz_notebook.errors import ProtocolError, TfnzError
 from .nodes import Broken
 
 if TYPE_CHECKING:
-    from .acts import Proc
+    from .acts import Box, Proc
     from .play import Act, Play
 
 
@@ -81,7 +81,12 @@ def _endless(play: Play, act: Act) -> Broken:
         guest = play.scene.guest(box.ident)
         state = " in a container that has ended" if guest is None or guest.exited else ""
         state += " and was disturbed" if box.disturbed else ""
+        state += _after(box)
     return Broken(f"{act.kernel.name}: {act.what} {act.proc} does not end{state}: {_where(act)}")
+
+
+def _after(box: Box | None) -> str:
+    return "; its destruction had failed" if box is not None and box.refused else ""
 
 
 def _where(act: Act) -> str:
@@ -129,15 +134,23 @@ def pictures(play: Play) -> None:
             continue
         known = link.known
         there = {i for i, each in held.items() if _session(each) == link.session}
-        seen = {i for i, told in known.containers.items() if told["state"] != "failed"}
-        if there != seen:
-            extra = [keys.get(i, i) for i in seen - there], [keys.get(i, i) for i in there - seen]
-            raise Broken(f"{kernel.name} knows too many containers {extra[0]}, too few {extra[1]}")
-        for ident in sorted(there):
+        failed = {i for i, told in known.containers.items() if told["state"] == "failed"}
+        seen = set(known.containers)
+        if there - seen or seen - there - failed:
+            many = {keys.get(i, i) for i in seen - there - failed}
+            few = {keys.get(i, i) for i in there - seen}
+            after = "".join(_after(play.boxes.get(key)) for key in sorted(many | few))
+            raise Broken(
+                f"{kernel.name} knows too many containers {sorted(many)}, too few {sorted(few)}{after}"
+            )
+        for ident in sorted(there - failed):
             guest = held[ident].guest
             true = "running" if guest is not None and not guest.exited else "exited"
             if (state := known.containers[ident]["state"]) != true:
-                raise Broken(f"{kernel.name}: {keys[ident]} is {state}, and in truth {true}")
+                key = keys[ident]
+                raise Broken(
+                    f"{kernel.name}: {key} is {state}, and in truth {true}{_after(play.boxes[key])}"
+                )
             if true == "running":
                 _running(kernel.name, keys[ident], guest, known.processes.get(ident, {}), ident)
 
@@ -145,6 +158,8 @@ def pictures(play: Play) -> None:
 def _running(name: str, key: str, guest: Any, told: dict[str, Any], ident: str) -> None:
     true = {i or ident for i, process in guest.history.items() if process.status is None}
     seen = {i for i, info in told.items() if info["returncode"] is None}
+    if true - seen == {ident}:
+        raise Broken(f"{name}: the main process of {key} runs, and is not known to")
     if true != seen:
         raise Broken(
             f"{name}: in {key} there run {len(true)} processes, and {len(seen)} are known to: "
@@ -164,7 +179,8 @@ def nothing_left(play: Play) -> None:
         raise Broken(f"containers are left at the engine: {left}")
     left = [str(path) for path in scene.platter.files]
     if left:
-        raise Broken(f"files are left: {left}")
+        failed = ", and the disk had failed" if scene.platter.failed else ""
+        raise Broken(f"files are left{failed}: {left}")
     if agent.disk.open:
         raise Broken(f"{agent.disk.open} descriptors are left open")
     if left := [task for task in agent.node.pending() if task is not agent.life]:

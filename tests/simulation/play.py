@@ -149,6 +149,8 @@ class Play:
             self.scene.director.call_at(self.began + step.at, self._do, step)
         clock.run(lambda: False, self.began + (steps[-1].at if steps else 0) + 0.5)
         self._heal()
+        if not clock.run(self._at_rest, clock.now + 30):
+            self._heal()  # of what came late
         if not clock.run(self._at_rest, clock.now + REST):
             laws.all_rest(self)
         laws.answers(self)
