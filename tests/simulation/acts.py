@@ -71,6 +71,8 @@ class Box:
     main: Proc | None = None
     #: It was destroyed, rebooted or killed: what ran in it may have been lost.
     disturbed: bool = False
+    #: It was paused through us.
+    paused: bool = False
     #: Its destruction failed.
     refused: bool = False
 
@@ -208,7 +210,9 @@ async def start(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -
 
 
 async def pause(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
-    await link.request("container.pause", {"container": play.boxes[about["box"]].ident})
+    where = play.boxes[about["box"]]
+    where.paused = True
+    await link.request("container.pause", {"container": where.ident})
 
 
 async def unpause(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
@@ -363,7 +367,8 @@ async def read_all(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]
     if proc is not proc.box.main:
         Heard(proc, stream, start).take(start, data)
         if len(data) != max(0, end - start):
-            raise Broken(f"{proc.key}: {len(data)} bytes of {end - start} were read")
+            agents = ", and there were several agents" if play.scene.agents > 1 else ""
+            raise Broken(f"{proc.key}: {len(data)} bytes of {end - start} were read{agents}")
 
 
 async def log(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:

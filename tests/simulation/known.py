@@ -20,22 +20,32 @@ KNOWN: Final[dict[str, str]] = {
     "a container that others started again is called exited for ever": (
         r"is exited, and in truth running"
     ),
-    "a main process that was started by a reboot, or by a START that broke, is told to nobody": (
-        r"the main process of b\d+ runs, and is not known to"
-    ),
-    "a disk that cannot be read breaks the adoption of a container": r"_take_inventory.*OSError",
-    "an upload whose client leaves raises KeyError in the agent": r"_put_piece.*KeyError",
     "a container whose destruction failed is not connected to any more": (
         r"its destruction had failed"
     ),
-    "a reader whose spool is gone raises where nobody hears it, and never ends": (
-        r"_read_file.*FileNotFoundError|iterate .* in a container that has ended.*next"
+    "a container that is destroyed, or whose agent dies, while the engine makes it, is left there": (
+        r"containers that never ran are left|too few .*, which never ran"
     ),
+    "a main process that was started by a reboot, or by a START that broke, is told to nobody": (
+        r"the main process of b\d+ runs, and is not known to"
+    ),
+    "processes of a container whose reboot failed are there twice": r"descriptors are left open$",
+    "a reader whose spool cannot be read raises where nobody hears it, and never ends": (
+        r"_read_file.*(FileNotFoundError|OSError)|iterate .* in a container that has ended.*next"
+    ),
+    "what an agent's successor has not got from the guest yet, nobody waits for": (
+        r"bytes of \d+ were read, and there were several agents"
+    ),
+    "a disk that cannot be read breaks the adoption of a container": r"_take_inventory.*OSError",
     "an end that could not be written down is, after its container's folder is gone": (
         r"^files are left, and the disk had failed"
     ),
-    "a client whose line is gone stays until something is told to it": (
-        r"^clients are left in the agent, of lines that are there: \[False"
+    "an upload whose client leaves raises KeyError in the agent": r"_put_piece.*KeyError",
+    "a client whose line is gone stays until something is told to it, over a network": (
+        r"^clients are left in the agent, of lines that are gone"
+    ),
+    "a close that is cancelled leaves the link open, and its session alive": (
+        r"^clients are left in the agent, of lines that are there.* a close was cancelled"
     ),
 }
 

@@ -140,9 +140,10 @@ def pictures(play: Play) -> None:
             many = {keys.get(i, i) for i in seen - there - failed}
             few = {keys.get(i, i) for i in there - seen}
             after = "".join(_after(play.boxes.get(key)) for key in sorted(many | few))
-            raise Broken(
-                f"{kernel.name} knows too many containers {sorted(many)}, too few {sorted(few)}{after}"
-            )
+            never = all(held[i].guest is None for i in there - seen)
+            which = f"too many containers {sorted(many)}, too few {sorted(few)}"
+            never = ", which never ran" if few and never else ""
+            raise Broken(f"{kernel.name} knows {which}{never}{after}")
         for ident in sorted(there - failed):
             guest = held[ident].guest
             true = "running" if guest is not None and not guest.exited else "exited"
@@ -175,8 +176,9 @@ def nothing_left(play: Play) -> None:
     """All sessions have ended: there is no task, timer, reader or file of them."""
     scene, agent = play.scene, play.scene.agent
     assert agent is not None
-    if left := [box.spec.id for box in scene.machine.core.world.containers.values()]:
-        raise Broken(f"containers are left at the engine: {left}")
+    if held := list(scene.machine.core.world.containers.values()):
+        never = " that never ran" if all(each.guest is None for each in held) else ""
+        raise Broken(f"containers{never} are left at the engine: {[each.ref for each in held]}")
     left = [str(path) for path in scene.platter.files]
     if left:
         failed = ", and the disk had failed" if scene.platter.failed else ""
@@ -188,8 +190,11 @@ def nothing_left(play: Play) -> None:
     if len(left := agent.node.timers()) > 1:
         raise Broken(f"timers are left in the agent: {left}")
     if clients := agent.server.clients:
-        there = [identity in agent.router.lines for identity in clients]
-        raise Broken(f"clients are left in the agent, of lines that are there: {there}")
+        left = sorted(each.session.name for i, each in clients.items() if i in agent.router.lines)
+        lines = f", of lines that are there, in {left}" if left else ", of lines that are gone"
+        cancelled = any(act.what == "leave" and act.cancelled for act in play.acts)
+        after = ", and a close was cancelled" if cancelled else ""
+        raise Broken(f"clients are left in the agent{lines}{after}")
     for kernel in (*play.kernels.values(), *play.pages):
         if kernel.node.alive and (tasks := kernel.node.pending()):
             raise Broken(f"tasks are left in {kernel.name}: {tasks}")

@@ -23,6 +23,8 @@ from .script import Script, Step, draw
 
 #: Seconds that everything may take to come to rest once nothing fails any more; to end.
 REST, END = 200.0, 200.0
+#: How often faults are mended, half a minute apart.
+HEALED = 4
 #: Seconds to wait before looking again whether what was under way has arrived.
 WAITS = (0.1, 1.0, 10.0, 40.0, 0.0)
 #: Seconds after which a vanished kernel's session ends.
@@ -148,9 +150,10 @@ class Play:
         for step in steps:
             self.scene.director.call_at(self.began + step.at, self._do, step)
         clock.run(lambda: False, self.began + (steps[-1].at if steps else 0) + 0.5)
-        self._heal()
-        if not clock.run(self._at_rest, clock.now + 30):
-            self._heal()  # of what came late
+        for _ in range(HEALED):
+            self._heal()  # again, of what came late
+            if clock.run(self._at_rest, clock.now + 30):
+                break
         if not clock.run(self._at_rest, clock.now + REST):
             laws.all_rest(self)
         laws.answers(self)
@@ -244,12 +247,30 @@ class Play:
         machine.gone = machine.erring = machine.slow = 0.0
         for guest in machine.guests:
             self._speaks(guest)
-            if guest.paused:
-                guest.pause(paused=False)
+        kernels = self.there()
+        for box in self.boxes.values():
+            guest = scene.guest(box.ident)
+            if guest is not None and guest.paused:
+                # Who paused it through us unpauses it through us, where somebody is there to.
+                if box.paused and kernels:
+                    about = {"box": box.key}
+                    self.launch(kernels[0], "unpause", self._unpauses(kernels, about), about)
+                else:
+                    guest.pause(paused=False)
         for box in self.boxes.values():
             box.asked.settle(False)
         for proc in self.procs.values():
             proc.asked.settle(False)
+
+    async def _unpauses(self, kernels: list[Kernel], about: dict[str, Any]) -> None:
+        kernel = kernels[0]
+        assert kernel.link is not None
+        try:
+            await acts.ALL["unpause"](self, kernel, kernel.link, about)
+        except TfnzError:
+            guest = self._guest(about)
+            if guest is not None and guest.paused:
+                guest.pause(paused=False)
 
     @staticmethod
     def _speaks(guest: Guest) -> None:
