@@ -29,7 +29,7 @@ async def test_an_end_right_behind_the_answer_holds() -> None:
     asking = asyncio.create_task(link.process("p"))
     await turns()
     (asked,) = peer.asked("process.info")
-    peer.answer(asked, processes=[info()])  # it runs ...
+    peer.answer(asked, processes=[info()], all=True)  # it runs ...
     peer.changed(info(3))  # ... and has ended before who asked could look
     assert (await asking)["returncode"] == 3
     await link.close(0)

@@ -82,6 +82,8 @@ def test_whatever_is_not_answered_ends_by_its_deadline(
         "Container.disallow_connection_from": lambda t: container.disallow_connection_from(
             other, timeout=t
         ),
+        "Container.pause": lambda t: container.pause(timeout=t),
+        "Container.unpause": lambda t: container.unpause(timeout=t),
         "Container.reboot": lambda t: container.reboot(timeout=t),
         "Container.put": lambda t: container.put("/a", b"x", timeout=t),
         "Container.fetch": lambda t: container.fetch("/a", timeout=t),
