@@ -269,7 +269,8 @@ class Link:
                 await self.request("bye", {})
         except (TimeoutError, TfnzError):
             pass
-        self._end(LinkClosed(DISCONNECTED))
+        finally:  # whoever waits no longer wants it closed all the same
+            self._end(LinkClosed(DISCONNECTED))
 
     # -- connecting
 

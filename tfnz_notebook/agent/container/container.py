@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +28,7 @@ from tfnz_notebook.agent.container.refusals import (
     out_of_memory,
     over,
     paused,
+    start_error,
     unmet,
     unresponsive,
 )
@@ -194,8 +195,9 @@ class Container:
         """Its guest is there, and it is fenced off: it can be used."""
         before = self.met
         self._known()
-        if not before:  # of what an earlier agent started, no snapshot has told
-            for process in self.counted(RECENT)[0]:
+        # Of what an earlier agent started no snapshot has told; else there is the main process.
+        for process in self.counted(0 if before else RECENT)[0]:
+            if not before or process.ident == self.ident:
                 self._process_changed(process)
         if not self._happens(Event.MEET) and not before:
             self._changed(self)
@@ -294,9 +296,7 @@ class Container:
             self.error = error
         else:
             if state.status == "paused":
-                self._mute_since = 0.0
-                self._happens(Event.PAUSE)
-                self.looked.set()
+                self._is_paused()
                 return
             if state.status != "running":
                 return  # its end is told by the end of the connection
@@ -313,22 +313,27 @@ class Container:
         if self.guest is not None:
             self.guest.give_up(error)
 
+    def _is_paused(self) -> None:
+        self._mute_since = 0.0
+        self._happens(Event.PAUSE)
+        self.looked.set()
+        if self.guest is not None:
+            self.guest.wait_for_a_word()
+
     async def pause(self) -> None:
         """Have the engine stop all that runs in it, until :meth:`unpause`."""
         await self.running()
-        async with self._moving:
-            await self._engine.pause(self.ref)
-            self._happens(Event.PAUSE)
+        await self._engine.pause(self.ref)
+        self._is_paused()
 
     async def unpause(self) -> None:
         """Let it go on."""
-        async with self._moving:
-            if self.state in OVER:
-                raise over(self.state, self.returncode)
-            await self._engine.unpause(self.ref)
-            self._mute_since = 0.0
-            if self.met:
-                self._happens(Event.HEAR)
+        if self.state in OVER:
+            raise over(self.state, self.returncode)
+        await self._engine.unpause(self.ref)
+        self._mute_since = 0.0
+        if self.met:
+            self._happens(Event.HEAR)
 
     # -- processes
 
@@ -399,20 +404,37 @@ class Container:
     async def start(self) -> None:
         """Start the main process of a container spawned with ``sleep``."""
         guest = await self.running()
-        if self.ident in self.processes:
-            raise Misuse("Cannot start: the main process was started before.")
-        if guest.sleeping:
-            process = self._main()
-            guest.attach(wire.MAIN, process)
-        frame = await guest.request(Type.START, wire.MAIN)
-        if frame.values[1]:
-            self.processes.pop(self.ident, None)
-            raise ContainerFailed(
-                f"Cannot start the main process: errno {frame.values[1]}. The image may name no "
-                "command, or one that is not there."
-            )
         if self.main is not None:
-            self._process_changed(self.main)
+            raise Misuse("Cannot start: the main process was started before.")
+        main = self._main()
+        guest.attach(wire.MAIN, main)
+        try:
+            frame = await self._say_start(main)
+        except BaseException:
+            if not main.pid:
+                self._forget_main(guest, main)
+            raise
+        if frame is not None and frame.values[1]:
+            self._forget_main(guest, main)
+            argv = self.spec.argv(self._image or Image(""))
+            raise start_error(argv, frame.values[1])
+        self._process_changed(main)
+
+    async def _say_start(self, main: Process) -> Frame | None:
+        """The guest's answer to START; None if it had started before we heard of it."""
+        while True:
+            try:
+                return await (await self.running()).request(Type.START, wire.MAIN)
+            except ContainerGone:
+                # The connection broke, not the container, or that is told now.
+                await (await self.running()).up()
+                if main.pid:
+                    return None
+
+    def _forget_main(self, guest: Guest, main: Process) -> None:
+        guest.free(wire.MAIN)
+        if self.main is main:
+            del self.processes[self.ident]
 
     # -- the end
 
@@ -428,10 +450,21 @@ class Container:
 
     async def _ended(self) -> None:
         """The guest is gone and the container does not run any more."""
+        if self._moving.locked():  # whoever starts, reboots or destroys it sees that
+            return
         state = await self._engine.inspect(self.ref)
         self.let_go()
-        if self.state != "starting":  # whoever starts it sees that it is over
-            await self._exited(state)
+        await self._exited(state)
+
+    @contextlib.asynccontextmanager
+    async def _moves(self) -> AsyncIterator[None]:
+        """While it is made, rebooted or destroyed, its end is no news; afterwards it is."""
+        try:
+            async with self._moving:
+                yield
+        finally:
+            if self.guest is not None and self.guest.over:
+                self.guest.look_again()
 
     async def _exited(self, state: State) -> None:
         if self.state in OVER:
@@ -487,22 +520,17 @@ class Container:
         """
         if self.state != "exited":
             await self.running()
-        async with self._moving:
+        async with self._moves():
             image = await self._image_again() if reset_filesystem else None
             if self.state not in ("running", "exited"):
                 await self.running()  # which says why not
-            self.let_go()
             self.scope.interrupt(ContainerGone("Cannot finish: the container was rebooted."))
-            try:
-                await self._engine.stop(self.ref, 2.0)
-            except TfnzError:
-                self._come_back()
-                raise
+            await self._engine.stop(self.ref, 2.0)  # its guest stays with us until it is gone
+            self.let_go()
             self._end_processes()
             await self._neighbours.down(self)
             self._up, self.ip, self.error, self.returncode = _awaited(), "", None, None
-            self.processes.clear()
-            self._records.discard()
+            self._discard()
             self._happens(Event.START)
             try:
                 if image is not None:
@@ -532,26 +560,32 @@ class Container:
             self._task.cancel()
             await asyncio.wait([self._task])
         if self._moving.locked():
-            self.scope.interrupt(gone)  # it is being rebooted, or paused
-        async with self._moving:
+            self.scope.interrupt(gone)  # it is being rebooted
+        async with self._moves():
             if grace > 0 and self.ref and self.state not in OVER:
                 await self._stop(grace)
-            self.let_go()
-            await self._neighbours.gone(self)
             if self.ref:
-                await self._engine.remove(self.ref)
+                await self._engine.remove(self.ref)  # its guest stays with us until it is gone
             else:
                 # Cancelled between the engine's doing and our knowing: look for it.
                 for found in await self._engine.find(dict(self.spec.labels)):
                     await self._engine.remove(found.ref)
+            self.let_go()
+            await self._neighbours.gone(self)
             self._end_processes()
             if not self._up.done():
                 self._up.set_exception(gone)
             self._known()
             self._happens(Event.DESTROY)
             self.scope.interrupt(gone)
-            self.processes.clear()
-            self._records.discard()
+            self._discard()
+
+    def _discard(self) -> None:
+        """Nobody may ask for what its processes wrote any more."""
+        for process in self.processes.values():
+            process.discard()
+        self.processes.clear()
+        self._records.discard()
 
     async def _stop(self, grace: float) -> None:
         """Have it end by itself, and hear its main process's last words and its code."""
@@ -593,13 +627,6 @@ class Container:
             log.warning("container %s: %s", self.ident, error)
         await guest.again(at_once=True)
 
-    def _come_back(self) -> None:
-        """It runs, and we are not connected to it."""
-        self.guest = self._new_guest()
-        for process in self.processes.values():
-            process.guest = self.guest
-        self._task = asyncio.create_task(self._meet_again(self.guest))
-
     async def look(self) -> None:
         """Something happened to it at the engine, by us or by others: see what."""
         if self._moving.locked() or self.state in ("pulling", "creating", "starting", "destroyed"):
@@ -609,7 +636,7 @@ class Container:
             if self._moving.locked():
                 return
             if state.status == "paused":
-                self._happens(Event.PAUSE)
+                self._is_paused()
             elif state.status == "running" and self.state == "paused":
                 self._mute_since = 0.0
                 if self.met:
@@ -619,8 +646,7 @@ class Container:
 
     def _starts_again(self) -> None:
         """Somebody started it, past us, after its end: it is another life of the same container."""
-        self.processes.clear()
-        self._records.discard()
+        self._discard()
         self._up, self.ip, self.error, self.returncode = _awaited(), "", None, None
         self._happens(Event.START)
         self._task = asyncio.create_task(self._start_again())

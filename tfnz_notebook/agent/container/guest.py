@@ -221,6 +221,11 @@ class Guest:
             except (TfnzError, OSError) as error:
                 log.info("guest %s: reconnecting: %s", self._ref[:12], error)
 
+    def look_again(self) -> None:
+        """Its end was no news when it was noticed: have it told, unless it was let go."""
+        if not self._closing:
+            self._reconnecting = asyncio.create_task(self.again())
+
     async def up(self) -> None:
         """Wait until connected. Raises ContainerGone once it was let go."""
         if not self._up.is_set():
@@ -235,6 +240,13 @@ class Guest:
         """Something was asked, and that is for the answer."""
         self._expected.add(answer)
         answer.add_done_callback(self._expected.discard)
+        self._watch()
+
+    def wait_for_a_word(self) -> None:
+        """It was seen to be silent: tell when it speaks again."""
+        self._silent = True
+        if not self._barriers:
+            self.barrier(lambda: None)
         self._watch()
 
     def _watch(self) -> None:

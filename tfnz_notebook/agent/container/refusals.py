@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from tfnz_notebook._base.text import last_words
 from tfnz_notebook._wire.guest import Frame, Tag
@@ -24,9 +25,18 @@ from tfnz_notebook.errors import (
 
 def spawn_error(command: Command, frame: Frame) -> SpawnFailed:
     """Why a process could not be started, from the guest's FAILED."""
-    errno, stage = frame.integer(Tag.ERRNO), frame.text(Tag.STAGE)
-    reason = frame.text(Tag.TEXT) or f"errno {errno}"
-    program = command.argv[0] if command.argv else ""
+    number = frame.integer(Tag.ERRNO)
+    return _not_started(command, number, frame.text(Tag.STAGE), frame.text(Tag.TEXT))
+
+
+def start_error(argv: Sequence[str], number: int) -> SpawnFailed:
+    """Why a main process could not be started, from the guest's RESULT."""
+    return _not_started(Command(list(argv), text=""), number, "exec", "")
+
+
+def _not_started(command: Command, errno: int, stage: str, said: str) -> SpawnFailed:
+    why = said or reason(errno)
+    program = command.argv[0] if command.argv else "the image's command"
     details = {"errno": errno, "stage": stage}
     match stage, errno:
         case "exec", 2 | 20:  # ENOENT, ENOTDIR
@@ -37,7 +47,7 @@ def spawn_error(command: Command, frame: Frame) -> SpawnFailed:
             )
         case "exec", 13 | 8 | 21:  # EACCES, ENOEXEC, EISDIR
             return CommandNotExecutable(
-                f"Cannot run {program!r}: it is there but not executable (126; {reason}). "
+                f"Cannot run {program!r}: it is there but not executable (126; {why}). "
                 "Give it the x permission, or name its interpreter.",
                 **details,
             )
@@ -55,7 +65,7 @@ def spawn_error(command: Command, frame: Frame) -> SpawnFailed:
             )
         case "cwd", _:
             return SpawnFailed(
-                f"Cannot run in {command.cwd!r}: {reason}. Make the directory first.", **details
+                f"Cannot run in {command.cwd!r}: {why}. Make the directory first.", **details
             )
         case _, 7:  # E2BIG
             return SpawnFailed(
@@ -69,7 +79,7 @@ def spawn_error(command: Command, frame: Frame) -> SpawnFailed:
                 "End some, or spawn the container with a larger 'pids'.",
                 **details,
             )
-    return SpawnFailed(f"Cannot start {program!r}: {stage}: {reason}.", **details)
+    return SpawnFailed(f"Cannot start {program!r}: {stage}: {why}.", **details)
 
 
 def out_of_memory(spec: ContainerSpec, tail: bytes) -> OutOfMemory:

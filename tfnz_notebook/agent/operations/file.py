@@ -46,7 +46,8 @@ async def _put_piece(client: Client, container: Container, message: Message, nam
     await transfer.upload(message.payload or b"")
     if body.get("last"):
         await transfer.finish_upload()
-        del client.transfers[name], client.turns[name]
+        client.transfers.pop(name, None)
+        client.turns.pop(name, None)
 
 
 @of_container("file.get")

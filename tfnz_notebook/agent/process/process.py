@@ -281,11 +281,12 @@ class Process:
                 self.guest.attach(self.channel, self)
                 self._say_spawn()
                 self.input.resumed(0)
-            elif not self.ended:
+            elif not self.ended and self.pid:
                 self.gone()
             return
-        if self._spawned is not None and not self._spawned.done():
+        if not self.pid:
             self._is_spawned(inventory.integer(Tag.PID))
+            self._notify()
         for output, tag in zip(self.outputs, (Tag.OUT_BASE, Tag.ERR_BASE), strict=True):
             base, head = inventory.integer(tag), inventory.integer(Tag(tag + 1))
             output.resume(base, head, kept=self._recorded)
