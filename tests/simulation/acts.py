@@ -445,13 +445,7 @@ async def resize(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) 
 
 
 async def processes(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
-    where, after = play.boxes[about["box"]], None
-    while True:
-        body = {"container": where.ident, "after": after}
-        page = (await link.request("process.list", body)).body
-        if not page["more"]:
-            return
-        after = page["processes"][-1]["process"]
+    await link.request("process.list", {"container": play.boxes[about["box"]].ident})
 
 
 # -- files, connections

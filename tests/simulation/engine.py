@@ -412,6 +412,10 @@ class Client(base.Engine):
         pipe.down.send(pipe.guest.meet, pipe)
         return pipe
 
+    async def watch(self, happened: Callable[[str], None]) -> None:
+        self.machine.core.world.watchers.append(lambda ref: self._up.send(happened, ref))
+        await asyncio.Event().wait()
+
     nodes = _asked("nodes")
     images = _asked("images")
     create = _asked("create")

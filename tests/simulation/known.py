@@ -23,7 +23,7 @@ KNOWN: Final[dict[str, str]] = {
     "a container whose destruction failed is not connected to any more": (
         r"its destruction had failed"
     ),
-    "a container that is destroyed, or whose agent dies, while the engine makes it, is left there": (
+    "one that is destroyed, or whose agent dies, while the engine makes it, is left there": (
         r"containers that never ran are left|too few .*, which never ran"
     ),
     "a main process that was started by a reboot, or by a START that broke, is told to nobody": (

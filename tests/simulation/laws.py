@@ -185,7 +185,7 @@ def nothing_left(play: Play) -> None:
         raise Broken(f"files are left{failed}: {left}")
     if agent.disk.open:
         raise Broken(f"{agent.disk.open} descriptors are left open")
-    if left := [task for task in agent.node.pending() if task is not agent.life]:
+    if left := [task for task in agent.node.pending() if task not in (agent.life, agent.watching)]:
         raise Broken(f"tasks are left in the agent: {left}")
     if len(left := agent.node.timers()) > 1:
         raise Broken(f"timers are left in the agent: {left}")

@@ -37,6 +37,7 @@ class Agent:
         self.disk = Disk(scene.platter)
         self.engine = Client(scene.machine, self.node)
         self.listens = False
+        self.watching: asyncio.Future[None] | None = None
         world = World(disk=self.disk, wall=scene.wall, alive=lambda pid, started: False)
         with self.node.within():
             self.sessions = Sessions(self.engine, OWNER, SPOOL, grace=scene.grace, world=world)
@@ -57,6 +58,7 @@ class Agent:
         self.server.router = self.router  # type: ignore[assignment]  # it is all it needs
         self.listens = True
         self.scene.listening()
+        self.watching = asyncio.ensure_future(self.sessions.watch())
         while True:
             await asyncio.sleep(PERIOD)
             await self.sessions.collect()
@@ -66,6 +68,8 @@ class Agent:
         """End, and leave what runs to the next."""
         self.listens = False
         self.life.cancel()
+        if self.watching is not None:
+            self.watching.cancel()
         await self.server.close()
         self.sessions.close()
         await self.engine.close()

@@ -283,11 +283,6 @@ GOES_ON = {
 }
 #: What hangs, by what happens. Each of them is a fault that waits for its mend.
 HANGS: dict[str, set[str]] = {
-    "container_destroyed": {"fetch"},
-    "session_ended": {"fetch"},
-    "container_killed": {"fetch"},
-    "main_process_ended": {"fetch"},
-    "after_a_destroy_that_failed": {"process.stdin"},
 }
 
 

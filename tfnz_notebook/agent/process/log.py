@@ -243,8 +243,9 @@ class Log:
         self._close_file()
 
     def discard(self) -> None:
-        """Delete the files."""
+        """Delete all of it: nothing before the head is here any more."""
         self._close_file()
+        self.base = self.head
         for start, _ in self._segments:
             self._disk.remove(self._segment_path(start))
         self._segments.clear()

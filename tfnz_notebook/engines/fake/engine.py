@@ -83,6 +83,8 @@ class World:
     """The images that are here, by name."""
     registry: dict[str, Image] = field(default_factory=dict)
     """Images that a pull would bring."""
+    watchers: list[Callable[[str], None]] = field(default_factory=list)
+    """Who is told of what happens to containers."""
     made: int = 0
     """How many containers were ever created."""
 
@@ -234,6 +236,7 @@ class FakeEngine(Engine):
         )
         if not spec.sleep:
             held.guest.boot_main()
+        self._happened(ref)
 
     async def stop(self, ref: str, grace: float) -> None:
         await self._call()
@@ -257,6 +260,18 @@ class FakeEngine(Engine):
         if held.guest is None or self._state(held).status not in ("running", "paused"):
             raise EngineError("Cannot pause the container: it does not run. Start it.")
         held.guest.pause(paused=paused)
+        self._happened(ref)
+
+    async def watch(self, happened: Callable[[str], None]) -> None:
+        self.world.watchers.append(happened)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.world.watchers.remove(happened)
+
+    def _happened(self, ref: str) -> None:
+        for tell in list(self.world.watchers):
+            tell(ref)
 
     async def remove(self, ref: str) -> None:
         await self._call()
