@@ -31,6 +31,20 @@ def test_a_container_shows_itself_and_is_controlled(notebook: Open) -> None:
 
 
 @pytest.mark.places("notebook-new-direct")
+def test_a_paused_container_looks_paused(notebook: Open) -> None:
+    page = notebook(BOX, "box", "box.pause()", "box.unpause()")
+    page.run(0, 60)
+    page.run(1)
+    card = Card(page, 1).wait()
+    card.wait_text("running")
+    page.run(2)
+    card.wait_text("paused")
+    page.picture("paused")
+    page.run(3)
+    card.wait_text("running")
+
+
+@pytest.mark.places("notebook-new-direct")
 def test_a_table_of_what_runs(notebook: Open) -> None:
     page = notebook(BOX, "%tf_ps", "p = box.spawn_process('sleep 4321');", "%tf_top")
     page.run(0)

@@ -145,6 +145,15 @@ test("a failure shows its cause, an exit its last words", async () => {
   assert.ok(page.text.includes("exit 4") && page.text.includes("no such config"));
 });
 
+test("one that is paused or does not answer looks so", async () => {
+  await show(card({ state: "paused", usage: null }));
+  assert.ok(page.text.includes("paused"));
+  assert.equal(page.find(".tfnz-status").dataset.state, "paused");
+  await page.tell("state", { info: card({ state: "unresponsive", usage: null }) });
+  assert.ok(page.text.includes("unresponsive"));
+  assert.equal(page.find(".tfnz-status").dataset.state, "lost");
+});
+
 for (const kind of ["container", "ps", "top", "location", "node", "tunnel"]) {
   test(`what a container is called is text: ${kind}`, async () => {
     const names = { title: EVIL, name: EVIL, tag: EVIL, image: EVIL, node: EVIL, ip: EVIL, error: EVIL, log: EVIL };

@@ -14,6 +14,10 @@ export function doing(told: Pick<Container, "state" | "returncode">): { dot: str
   switch (told.state) {
     case "running":
       return { dot: "running", text: "running" };
+    case "paused":
+      return { dot: "paused", text: "paused" };
+    case "unresponsive":
+      return { dot: "lost", text: "unresponsive" };
     case "exited":
       return { dot: told.returncode ? "bad" : "ok", text: told.returncode === null ? "exited" : short(told.returncode) };
     case "failed":
