@@ -1,6 +1,7 @@
 """Objects show themselves; tables and controls."""
 
 import pytest
+
 from browser.cells import LOAD, spawn
 from browser.conftest import Open
 from browser.views import Card, Output, Shell

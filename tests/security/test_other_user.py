@@ -144,3 +144,40 @@ def test_a_ticket_is_not_to_be_guessed(world: World, where: str, box: Container)
             kept_secret(secret)
     finally:
         os.chown(secret, 0, 0)
+
+
+def test_who_connects_is_asked_for(own_world: Callable[..., World], where: str) -> None:
+    """Not only kept out by a directory: here all may pass, and the socket is everybody's."""
+    world = own_world()
+    with Location(where) as location:
+        path = Path(world.socket(where))
+        for each in (path, *path.parents[:-1]):
+            if each.stat().st_uid == os.getuid() and each.is_relative_to(world.home):
+                each.chmod(0o777 if each == path else 0o755)
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", SPEAKS, str(path)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        assert done.stdout == "nothing\n"
+        path.parent.chmod(0o700)
+        assert location.best_node().name
+        log = next(world.runtime.glob("*.log")).read_text()
+        assert f"user {OTHER} connected, and was sent away" in log
+
+
+#: Connects as another user, says hello, and tells what it hears.
+SPEAKS = textwrap.dedent("""
+    import os, socket, struct, sys
+    os.setgroups([]); os.setgid(54321); os.setuid(54321)
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(sys.argv[1])
+        try:
+            sock.sendall(struct.pack(">II", 4, 0) + b"\\x94\\x00\\x01\\xa5")
+            heard = sock.recv(100)
+        except ConnectionError:
+            heard = b""
+        print(heard or "nothing")
+""")

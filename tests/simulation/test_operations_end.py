@@ -282,8 +282,7 @@ GOES_ON = {
     "wait_for_the_end": {fault.befall for fault in FAULTS} - ENDS,
 }
 #: What hangs, by what happens. Each of them is a fault that waits for its mend.
-HANGS: dict[str, set[str]] = {
-}
+HANGS: dict[str, set[str]] = {}
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
