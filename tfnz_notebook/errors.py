@@ -24,6 +24,7 @@
     │   ├── CommandNotExecutable      126; also ValueError
     │   ├── SpawnFailed               user, working directory, pty, pids limit ...; also ValueError
     │   ├── ProcessGone               it has ended; also ValueError
+    │   ├── LogGone                   its output was dropped, or cannot be read any more
     │   └── ProcessFailed             ended with a non-zero code, where zero was asked for
     ├── FileError                     put, fetch, list; also ValueError
     ├── TunnelError
@@ -160,6 +161,10 @@ class CommandNotExecutable(SpawnFailed):
 
 class ProcessGone(ProcessError, ValueError):
     """The process has ended, or was destroyed before."""
+
+
+class LogGone(ProcessError):
+    """Its output, or a part of it, was dropped or cannot be read any more."""
 
 
 class ProcessFailed(ProcessError):

@@ -182,8 +182,10 @@ class Claim:
         """Say in that file who we are."""
         about = self.about if listens else replace(self.about, socket="")
         told = {key: value for key, value in asdict(about).items() if key not in ("path", "former")}
+        text = json.dumps(told).encode()
         os.ftruncate(self._held[path], 0)
-        os.pwrite(self._held[path], json.dumps(told).encode(), 0)
+        if os.pwrite(self._held[path], text, 0) < len(text):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def listening(self, *, listens: bool = True) -> None:
         """Say it in all of them; or that we do not any more."""

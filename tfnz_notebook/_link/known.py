@@ -97,6 +97,8 @@ class Known:
                 self.processes.pop(ident, None)
                 self.ended.pop(ident, None)
             self.containers[ident] = info
+            if "ended" in info:
+                self.ended[ident] = int(info["ended"])
         self._tell("container", ident, info)
 
     def process_is(self, info: Info, said: list[bytes] | None = None) -> None:

@@ -17,7 +17,7 @@ from typing import Final
 from tfnz_notebook._base import numbers
 from tfnz_notebook._link.link import Link
 from tfnz_notebook._wire.window import Receiver
-from tfnz_notebook.errors import FileError, LinkClosed, ProcessError, QuotaFull, TfnzError
+from tfnz_notebook.errors import FileError, LinkClosed, LogGone, QuotaFull, TfnzError
 
 #: Bytes of one stream that may wait in this process.
 WINDOW: Final = 4 << 20
@@ -140,7 +140,7 @@ class Reader:
         """The agent cannot read on: what it kept of the stream is gone, or its disk fails."""
         if not self.finished:
             self._finish(
-                ProcessError(
+                LogGone(
                     f"Cannot read the log beyond byte {self.offset}: its agent has lost it "
                     f"({os.strerror(errno)}). Read from a later offset.",
                     errno=errno,

@@ -316,9 +316,16 @@ _ROWS: Final = (
         "log.read",
         "read the log",
         Scope.PROCESS,
-        {**_PROCESS, "stream": _NUMBER, "offset": _NUMBER, "limit": _NUMBER, "order": _FLAG},
+        {
+            **_PROCESS,
+            "stream": _NUMBER,
+            "offset": _NUMBER,
+            "limit": _NUMBER,
+            "order": _FLAG,
+            "times": _FLAG,
+        },
         viewer=True,
-        reply=("offset", "head", "base", "eof", "order"),
+        reply=("offset", "head", "base", "eof", "order", "times"),
         answers_bytes=True,
     ),
     Operation(

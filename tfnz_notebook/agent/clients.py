@@ -14,6 +14,7 @@ from tfnz_notebook.agent.container.container import Container
 from tfnz_notebook.agent.container.dial import Dial
 from tfnz_notebook.agent.container.transfers import Transfer
 from tfnz_notebook.agent.large import Large
+from tfnz_notebook.agent.process.kept.ended import Ended
 from tfnz_notebook.agent.process.process import Process
 from tfnz_notebook.agent.process.reader import Flow, Reader
 from tfnz_notebook.agent.sessions import Session
@@ -64,7 +65,7 @@ class Client:
         """Whether it is to be forgotten. A kernel is not: its session decides."""
         return False
 
-    def hears(self, container: Container, process: Process | None) -> bool:
+    def hears(self, container: Container, process: Process | Ended | None) -> bool:
         """Whether it is told of a change of that container, or of that process of it."""
         del process  # a viewer is told of one
         return self.session.name == container.session
@@ -85,7 +86,7 @@ class Client:
     def _pages(self) -> Iterator[dict[str, Any]]:
         return pages(list(self.session.containers.values()))
 
-    def changed(self, container: Container, process: Process | None) -> None:
+    def changed(self, container: Container, process: Process | Ended | None) -> None:
         """Tell it of a change of that container, or of that process of it."""
         self._number += 1
         if process is None:
@@ -114,14 +115,14 @@ class Client:
         """The container the message names. Raises ContainerGone."""
         return self.sessions.container(self.session, message.body["container"])
 
-    async def process(self, message: Message) -> tuple[Container, Process]:
+    async def process(self, message: Message) -> tuple[Container, Process | Ended]:
         """The process the message names, and where it is. Raises ProcessGone."""
         return await self.sessions.process(self.session, message.body["process"])
 
     def open_log(
         self,
         ident: int,
-        process: Process,
+        process: Process | Ended,
         stream: int,
         offset: int,
         credit: int,
@@ -131,10 +132,10 @@ class Client:
     ) -> Reader:
         """Stream one of a process's logs to this client, from the next turn of the loop on."""
         self.close_reader(ident)
-        output = process.outputs[stream - 1]
-        reader = Reader(self, ident, output.log, offset, credit, keep=keep, hold=hold)
+        log = process.logs[stream - 1]
+        reader = Reader(self, ident, log, offset, credit, keep=keep, hold=hold)
         self.readers[ident] = reader
-        output.add(reader)
+        process.read_by(reader, stream)
         asyncio.get_running_loop().call_soon(self._pump, reader)
         return reader
 
@@ -168,7 +169,12 @@ class Viewer(Client):
     """A view's own link to one process. It belongs to no session, and keeps none alive."""
 
     def __init__(
-        self, server: Server, identity: bytes, container: Container, process: Process, name: str
+        self,
+        server: Server,
+        identity: bytes,
+        container: Container,
+        process: Process | Ended,
+        name: str,
     ) -> None:
         # A session that is in no list: whatever is looked for in it is not there.
         super().__init__(server, identity, Session(""), name)
@@ -200,11 +206,11 @@ class Viewer(Client):
         """Whether it vanished without a word; a reader of its might hold the process back."""
         return now() - self._heard > link.SILENCE * link.HEARTBEAT
 
-    async def process(self, message: Message) -> tuple[Container, Process]:
+    async def process(self, message: Message) -> tuple[Container, Process | Ended]:
         """The process the message names, in whichever session. Raises ProcessGone."""
         return self.sessions.anywhere(message.body["process"])
 
-    def hears(self, container: Container, process: Process | None) -> bool:
+    def hears(self, container: Container, process: Process | Ended | None) -> bool:
         """Of its process; of the container only what ends the process for good, as the last."""
         # Rebooted, it is "starting" and its processes are not there any more.
         over = container.state in ("destroyed", "starting")

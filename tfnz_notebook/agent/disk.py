@@ -7,6 +7,7 @@ as its system call does.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import shutil
@@ -112,13 +113,19 @@ class RealDisk:
 
     def replace(self, path: Path, data: bytes) -> None:
         fresh = path.with_name(f"{path.name}.new")
-        file = self.create(fresh)
         try:
-            while data:
-                data = data[file.append(data) :]
-        finally:
-            file.close()
-        fresh.replace(path)
+            file = self.create(fresh)
+            try:
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[file.append(rest) :]
+            finally:
+                file.close()
+            fresh.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                fresh.unlink()  # on a full disk a piece of it would take what room there is
+            raise
 
     def rename(self, path: Path, to: Path) -> None:
         path.replace(to)
@@ -127,13 +134,12 @@ class RealDisk:
         os.truncate(path, size)
 
     def list(self, folder: Path) -> list[tuple[str, int]]:
-        try:
-            with os.scandir(folder) as entries:
-                return [
-                    (entry.name, entry.stat(follow_symlinks=False).st_size) for entry in entries
-                ]
-        except FileNotFoundError:
-            return []
+        found = []
+        with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):  # just removed
+                    found.append((entry.name, entry.stat(follow_symlinks=False).st_size))
+        return found
 
     def remove(self, path: Path) -> None:
         path.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from tfnz_notebook._wire.operations import OPERATIONS, Again
 from tfnz_notebook.agent.clients import Answer, Client, Viewer
 from tfnz_notebook.agent.container.container import Container
 from tfnz_notebook.agent.door.tickets import Tickets
+from tfnz_notebook.agent.process.kept.ended import Ended
 from tfnz_notebook.agent.process.process import Process
 from tfnz_notebook.agent.sessions import Member, Sessions, session_name
 from tfnz_notebook.agent.sparse import Sparse
@@ -235,7 +236,7 @@ class Server:
                 client.changed(container, None)
 
     def process_changed(
-        self, container: Container, process: Process, *, but: Client | None = None
+        self, container: Container, process: Process | Ended, *, but: Client | None = None
     ) -> None:
         """Tell every client that hears of it, but one who knows."""
         for client in list(self.clients.values()):

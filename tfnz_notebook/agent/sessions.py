@@ -23,6 +23,7 @@ from tfnz_notebook.agent.container.container import Container
 from tfnz_notebook.agent.container.neighbours import Neighbours
 from tfnz_notebook.agent.disk import Disk
 from tfnz_notebook.agent.former import Former
+from tfnz_notebook.agent.process.kept.ended import Ended
 from tfnz_notebook.agent.process.process import Process
 from tfnz_notebook.agent.world import REAL, World, now
 from tfnz_notebook.engines.base import LABEL_OWNER, Engine
@@ -183,18 +184,22 @@ class Sessions:
             )
         return found
 
-    async def process(self, session: Session, ident: str) -> tuple[Container, Process]:
+    async def process(self, session: Session, ident: str) -> tuple[Container, Process | Ended]:
         """A process of any container of the session, and where it is. Raises ProcessGone.
 
         What is known of one whose container was not met yet, that container decides.
         """
         return await self._looked((session,), ident)
 
-    async def viewed(self, ident: str) -> tuple[Container, Process]:
+    async def viewed(self, ident: str) -> tuple[Container, Process | Ended]:
         """A process of any session, for who has a ticket. Raises ProcessGone."""
         return await self._looked(tuple(self), ident)
 
-    async def _looked(self, sessions: Collection[Session], ident: str) -> tuple[Container, Process]:
+    async def _looked(
+        self, sessions: Collection[Session], ident: str
+    ) -> tuple[Container, Process | Ended]:
+        for container in self._containers(sessions):
+            await container.recalled.wait()
         with contextlib.suppress(ProcessGone):
             return self._process(sessions, ident)
         unmet = [each for each in self._containers(sessions) if not each.met]
@@ -207,7 +212,9 @@ class Sessions:
                 container.check_met()
             raise
 
-    async def known(self, session: Session, idents: Iterable[str]) -> tuple[list[Process], bool]:
+    async def known(
+        self, session: Session, idents: Iterable[str]
+    ) -> tuple[list[Process | Ended], bool]:
         """Those of the processes that are known; and whether that is all there are.
 
         It is not while a container of the session was not met.
@@ -220,7 +227,7 @@ class Sessions:
                 found.append(self._process((session,), ident)[1])
         return found, all(container.met for container in self._containers((session,)))
 
-    def anywhere(self, ident: str) -> tuple[Container, Process]:
+    def anywhere(self, ident: str) -> tuple[Container, Process | Ended]:
         """A process of any session, as far as containers were met. Raises ProcessGone."""
         return self._process(self._sessions.values(), ident)
 
@@ -229,13 +236,14 @@ class Sessions:
         return [container for session in sessions for container in session.containers.values()]
 
     @staticmethod
-    def _process(sessions: Iterable[Session], ident: str) -> tuple[Container, Process]:
+    def _process(sessions: Iterable[Session], ident: str) -> tuple[Container, Process | Ended]:
         for session in sessions:
             for container in session.containers.values():
                 if ident in container.processes:
                     return container, container.processes[ident]
         raise ProcessGone(
-            "Cannot use this process: its container was destroyed or rebooted. Spawn another one."
+            "Cannot use this process: its container was destroyed or rebooted, or it ended long "
+            "ago and so many others since (TFNZ_KEEP_PROCESSES). Spawn another one."
         )
 
     # -- ending
@@ -282,7 +290,7 @@ class Sessions:
     async def adopt(
         self,
         changed: Callable[[Container], None],
-        process_changed: Callable[[Container, Process], None],
+        process_changed: Callable[[Container, Process | Ended], None],
     ) -> None:
         """Take over every container of ours that the engine holds. Raises EngineGone.
 

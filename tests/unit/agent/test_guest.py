@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -422,65 +421,6 @@ async def test_destroy_terminates_then_kills(tmp_path):
         await destroy(process, 0)
 
 
-async def test_an_end_is_recorded_before_the_guest_may_forget_it(tmp_path):
-    setting = Setting()
-    await setting.guest.connect()
-    lives(
-        setting.script,
-        wire.data(2, 1, 0, b"out"),
-        wire.fixed(Type.EXIT, 2, 3, 0, 1000, 500),
-        wire.fixed(Type.END, 2, 3, 0),
-    )
-    recorded: list[bool] = []
-    answer = setting.script.answers
-
-    def heard(frame: Frame) -> None:
-        if frame.type is Type.FORGET:
-            recorded.append(bool(Records(tmp_path).read()))
-        answer(frame)
-
-    setting.script.answers = heard
-    process = setting.process(tmp_path)
-    await process.spawn()
-    await until(lambda: recorded)
-    assert recorded == [True]
-
-    again = setting.process(tmp_path, adopt=True)
-    again.recall(Records(tmp_path).read()[0])
-    assert again.info() == process.info()
-    assert again.logs[0].read(0, 10) == (0, b"out")
-    with pytest.raises(ProcessGone):
-        await write(again, b"x")
-
-
-def test_a_record_cut_short_is_passed_over(tmp_path):
-    records = Records(tmp_path / "c")
-    records.write({"process": "a", "returncode": 1})
-    records.write({"process": "b", "returncode": 2})
-    records.write({"process": "a", "returncode": 3})
-    path = tmp_path / "c" / "ended"
-    path.write_bytes(path.read_bytes() + b'{"process": "c", "ret')
-    assert [each["returncode"] for each in records.read()] == [3, 2]
-    later = Records(tmp_path / "c")
-    assert later.write({"process": "d", "returncode": 4})
-    assert [each["returncode"] for each in later.read()] == [3, 2, 4], "not joined to the torn one"
-    later.discard()
-    records.discard()
-    assert not (tmp_path / "c").exists()
-    assert records.read() == []
-
-
-def test_an_end_for_which_the_disk_has_no_room_is_not_recorded_in_part(tmp_path, monkeypatch):
-    records = Records(tmp_path)
-    assert records.write({"process": "a", "returncode": 1})
-    real = os.write
-    monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, data[:5]))
-    assert not records.write({"process": "b", "returncode": 2})
-    monkeypatch.undo()
-    assert records.write({"process": "c", "returncode": 3})
-    assert [each["process"] for each in records.read()] == ["a", "c"]
-
-
 async def test_what_was_sent_before_a_barrier_has_arrived_when_it_is_reached():
     setting = Setting()
     reached: list[str] = []
@@ -491,20 +431,3 @@ async def test_what_was_sent_before_a_barrier_has_arrived_when_it_is_reached():
     await until(lambda: len(reached) == 2)
     assert reached == ["first", "second"]
     setting.guest.close()
-
-
-def test_output_without_an_end_is_of_a_process_that_was_killed(tmp_path):
-    records = Records(tmp_path / ("c" * 32))
-    ended, killed = "a" * 32, "b" * 32
-    records.write({"process": ended, "returncode": 0})
-    for name, data in (
-        (f"{ended}.out.0", b"xx"),
-        (f"{killed}.out.0", b"12345"),
-        (f"{killed}.out.5", b"678"),
-        (f"{killed}.err.0", b"e"),
-        ("c" * 32 + ".out.0", b"its main process"),
-    ):
-        (records.folder / name).write_bytes(data)
-    [told] = records.unended()
-    assert (told["process"], told["returncode"]) == (killed, -9)
-    assert (told["out"], told["err"]) == (8, 1)

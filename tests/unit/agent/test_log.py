@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import random
+from pathlib import Path
 
 import pytest
 
 from tfnz_notebook.agent.process import log as logs
 from tfnz_notebook.agent.process.log import PENDING, TAIL, Log
+from tfnz_notebook.errors import LogGone
 
 
 def everything(log: Log, offset: int = 0, limit: int = 1 << 20) -> bytes:
@@ -19,6 +21,12 @@ def everything(log: Log, offset: int = 0, limit: int = 1 << 20) -> bytes:
             return bytes(found)
         assert start == offset + len(found)
         found += chunk
+
+
+def adopted(path: Path) -> Log:
+    """What a later agent makes of the files that are there."""
+    beside = path.parent.glob(f"{path.name}.*")
+    return Log.adopt(path, [(int(each.suffix[1:]), each.stat().st_size) for each in beside])
 
 
 def test_small_output_never_touches_the_disk(tmp_path):
@@ -132,7 +140,7 @@ def test_a_later_agent_finds_what_was_spooled(tmp_path):
     first = Log(tmp_path / "p.out", segment=100_000)
     for at in range(0, len(whole), 50_000):
         first.append(at, whole[at : at + 50_000])
-    again = Log.adopt(tmp_path / "p.out")
+    again = adopted(tmp_path / "p.out")
     assert again.base == 0
     assert again.head == again.spooled == first.spooled
     again.append(again.head, whole[again.head :])
@@ -143,7 +151,7 @@ def test_a_later_agent_finds_what_was_spooled(tmp_path):
 def test_adoption_stops_at_a_hole(tmp_path):
     (tmp_path / "p.out.0").write_bytes(b"abc")
     (tmp_path / "p.out.5").write_bytes(b"xyz")
-    log = Log.adopt(tmp_path / "p.out")
+    log = adopted(tmp_path / "p.out")
     assert (log.base, log.head) == (0, 3)
 
 
@@ -159,6 +167,58 @@ def test_what_an_agent_had_reserved_is_given_back_by_the_next(tmp_path):
     log.append(0, bytes(PENDING))
     [segment] = tmp_path.iterdir()
     reserved = segment.stat().st_blocks
-    Log.adopt(tmp_path / "p.out")
+    adopted(tmp_path / "p.out")
     assert segment.stat().st_blocks <= max(reserved - 1, PENDING // 512)
     assert segment.stat().st_size == PENDING
+
+
+def test_what_is_in_the_pack_is_read_from_there_and_goes_on_in_files_of_its_own(tmp_path):
+    first = Log(tmp_path / "p.out")
+    first.append(0, b"little")
+    assert first.loose and first.whole() == b"little"
+    pack = tmp_path / "small.0"
+    pack.write_bytes(b"others'" + first.whole() + b"others'")
+    first.lies(pack, 7)
+    first.settled()
+    assert everything(first) == b"little"
+    assert (first.loose, first.spooled, first.segments()) == (False, 6, [0, -6])
+    again = adopted(tmp_path / "p.out")
+    assert again.head == 0, "its files say nothing of that"
+    known = Log.recalled(tmp_path / "p.out", [0, -6], (pack, 7))
+    assert (everything(known), known.eof) == (b"little", True)
+    more = Log.adopt(tmp_path / "p.out", [], before=known)
+    more.append(6, bytes(PENDING))
+    assert more.segments() == [0, -6, PENDING]
+    assert everything(more) == b"little" + bytes(PENDING)
+    more.discard()
+    assert list(tmp_path.iterdir()) == [pack]
+
+
+@pytest.mark.parametrize("lost", ["removed", "cut", "dropped"])
+def test_what_should_be_there_and_is_not_is_said(tmp_path, lost):
+    log = Log(tmp_path / "p.out", segment=PENDING)
+    for at in range(0, 8 * PENDING, PENDING):
+        log.append(at, bytes(PENDING))
+    first = tmp_path / "p.out.0"
+    if lost == "removed":
+        first.unlink()
+    elif lost == "cut":
+        os.truncate(first, 100)
+        assert log.read(0, 1000) == (0, bytes(100))
+    else:
+        log.dropped = "it was Sunday"
+    words = {"removed": "No such file", "cut": "shorter than it was", "dropped": "it was Sunday"}
+    with pytest.raises(LogGone, match=f"^Cannot read the log: .*{words[lost]}.*\\. .+\\.$"):
+        log.read(500, 1000)
+    if lost != "dropped":
+        assert log.read(PENDING, 10) == (PENDING, bytes(10)), "the rest is there"
+
+
+def test_once_nothing_follows_no_memory_is_used(tmp_path):
+    log = Log(tmp_path / "p.out")
+    log.append(0, b"x" * PENDING + b"y")
+    assert log.spool()
+    log.eof = True
+    log.settled()
+    assert not log._chunks
+    assert log.read(PENDING - 1, 5) == (PENDING - 1, b"xy")

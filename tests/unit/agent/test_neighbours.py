@@ -6,13 +6,13 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from unit.agent.live import LiveAgent, live_agent, until
 
 from tfnz_notebook._link.link import Link
+from tfnz_notebook.agent.disk import RealDisk
 from tfnz_notebook.engines.base import LABEL_CONTAINER
 from tfnz_notebook.errors import ContainerGone, EngineError, Misuse
 
@@ -254,7 +254,10 @@ async def test_one_that_cannot_be_fenced_off_never_runs(
 
 
 async def test_a_full_disk_costs_the_memory_alone(
-    agent: LiveAgent, link: Link, monkeypatch: pytest.MonkeyPatch
+    agent: LiveAgent,
+    link: Link,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     a, b = await spawn(link), await spawn(link)
 
@@ -262,9 +265,11 @@ async def test_a_full_disk_costs_the_memory_alone(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_text", full)
+        patch.setattr(RealDisk, "replace", full)
         await ask(link, "allow", a, b)
     assert fence(agent, a) == ({b}, set())
+    assert "who may connect to it is not kept: [Errno 28] No space left" in caplog.text
+    assert not (agent.service.sessions.spool / a / "allowed").exists()
 
 
 async def test_many_at_once_end_as_the_last_word_has_it(agent: LiveAgent, link: Link) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from unit.agent.test_log import adopted
 
 from tfnz_notebook._wire.guest import WINDOW_OUT, WINDOW_TTY
 from tfnz_notebook.agent.process import log as logs
@@ -69,10 +70,11 @@ def test_the_end_is_held_back_by_nobody(tmp_path):
 def test_a_connection_that_is_back(tmp_path):
     output, acknowledged = make(tmp_path)
     output.data(0, b"x" * PENDING + b"more")
-    output.resume(100, PENDING + 50, kept=False)
+    output.resume(100, PENDING + 50)
     assert acknowledged[-1] == output.acked == output.log.spooled
-    output.resume(100, PENDING + 2, kept=True)
-    assert acknowledged[-1] == PENDING + 2
+    output.log.spool()
+    output.resume(100, PENDING + 2)
+    assert acknowledged[-1] == PENDING + 2, "all that is in files, and that the guest has"
 
 
 class Disk:
@@ -113,11 +115,12 @@ async def test_a_full_disk_holds_up_no_end_and_loses_nothing_then(tmp_path, monk
     assert acknowledged == [PIPE], "room for what is left in the pipe, and no more"
     output.data(WINDOW_OUT, b"y" * 100)
     assert acknowledged == [PIPE, PIPE + 100]
-    assert not output.settle()
+    assert not output.store()
     disk.full = False
-    assert output.settle()
+    assert output.store()
+    output.settled()
     assert acknowledged[-1] == WINDOW_OUT + 100
-    again = Log.adopt(tmp_path / "p.out")
+    again = adopted(tmp_path / "p.out")
     assert (again.head, again.read(WINDOW_OUT, 5)[1]) == (WINDOW_OUT + 100, b"y" * 5)
     output.discard()
 
@@ -130,8 +133,9 @@ def test_a_full_quota_keeps_no_end_from_the_files(tmp_path):
     assert acknowledged == []
     output.flush()
     output.data(WINDOW_OUT, b"the last words")
-    assert output.settle()
-    assert Log.adopt(tmp_path / "p.out").head == WINDOW_OUT + 14 == acknowledged[-1]
+    assert output.store()
+    output.settled()
+    assert adopted(tmp_path / "p.out").head == WINDOW_OUT + 14 == acknowledged[-1]
 
 
 def test_repeats_are_skipped(tmp_path):
@@ -150,7 +154,7 @@ def test_a_guest_sends_a_window_beyond_what_it_may_forget_and_no_byte_more(tmp_p
     with pytest.raises(ProtocolError):
         output.data(WINDOW_OUT + HOLD, b"x")
     # A new connection: the guest begins below what is here already.
-    output.resume(0, WINDOW_OUT + HOLD, kept=False)
+    output.resume(0, WINDOW_OUT + HOLD)
     assert output.acked == output.log.spooled == WINDOW_OUT
     with pytest.raises(ProtocolError):
         output.data(WINDOW_OUT, b"x" * (WINDOW_OUT + 1))

@@ -75,3 +75,21 @@ def test_a_link_is_no_secret(tmp_path):
     (tmp_path / "podman").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(AgentError, match="Remove it"):
         kept_secret(tmp_path / "podman")
+
+
+@pytest.mark.parametrize("room", [0, 5])
+def test_a_full_disk_leaves_no_piece_of_it(tmp_path, monkeypatch, room):
+    real = os.write
+
+    def full(descriptor: int, data: bytes) -> int:
+        if not room:
+            raise OSError(28, "No space left on device")
+        return real(descriptor, data[:room])
+
+    path = tmp_path / "podman"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(OSError, match="No space left on device"):
+            kept_secret(path)
+    assert not list(tmp_path.iterdir())
+    assert len(kept_secret(path)) == 32

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -69,7 +71,7 @@ def test_old_generations_go_and_recent_writes_stay(tmp_path, monkeypatch):
     assert again.find("p", "94") == Write(94, 1)
     assert again.find("p", "85") == Write(85, 1)
     assert again.find("p", "1") is None
-    assert len(found._of(writes._digest("p"))) <= 20
+    assert len(found._known[writes._digest("p")]) <= 20
 
 
 def test_a_record_cut_short_spoils_no_other(tmp_path):
@@ -119,3 +121,34 @@ def test_a_full_disk_does_not_keep_anybody_from_writing(tmp_path):
     found = Writes(tmp_path, Full())
     found.note("p", "k", Write(0, 5))
     assert found.find("p", "k") == Write(0, 5)
+
+
+class Short(RealDisk):
+    """No more than 40 bytes at once."""
+
+    def extend(self, path: Path) -> File:
+        file = super().extend(path)
+        append = file.append
+        file = cast("Any", SimpleNamespace(size=file.size, cut=file.cut, close=file.close))
+        file.append = lambda data: append(data[:40])
+        return file
+
+
+def test_a_record_that_was_written_in_part_spoils_none_that_follows(tmp_path):
+    Writes(tmp_path).note("p", "before", Write(0, 1))
+    Writes(tmp_path, Short()).note("p", "part", Write(1, 1))
+    found = Writes(tmp_path)
+    found.note("p", "after", Write(2, 1))
+    again = Writes(tmp_path)
+    known = [again.find("p", key) for key in ("before", "part", "after")]
+    assert known == [Write(0, 1), None, Write(2, 1)]
+
+
+def test_what_is_known_of_processes_that_came_and_went_is_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(writes, "GENERATION", 10 * writes._RECORD.size)
+    found = Writes(tmp_path)
+    for number in range(95):
+        found.close(f"process {number}")
+        assert found.find(f"process {number}", "k") is None
+    assert len(found._known) <= 20
+    assert found.adopt("process 94", 0) is True

@@ -34,7 +34,8 @@ from tfnz_notebook.agent.container.refusals import (
 )
 from tfnz_notebook.agent.container.states import NEXT, OVER, SILENT, Event
 from tfnz_notebook.agent.process.command import Command, remembered
-from tfnz_notebook.agent.process.process import MAIN_QUOTA, Process, recalled
+from tfnz_notebook.agent.process.kept.ended import Ended
+from tfnz_notebook.agent.process.process import MAIN_QUOTA, Process
 from tfnz_notebook.agent.process.records import Records
 from tfnz_notebook.agent.scope import Scope, together
 from tfnz_notebook.agent.world import REAL, World, now
@@ -75,7 +76,7 @@ class Container:
         spec: ContainerSpec,
         spool: Path,
         changed: Callable[[Container], None],
-        process_changed: Callable[[Container, Process], None],
+        process_changed: Callable[[Container, Process | Ended], None],
         neighbours: Neighbours,
         *,
         tag: str = "",
@@ -99,14 +100,16 @@ class Container:
         self.node = ""
         self.ref = ref
         self.guest: Guest | None = None
-        self.processes: dict[str, Process] = {}
         self.scope = Scope()
         #: This agent knows its processes: it met the guest, or the container's end.
         self.met = False
         #: It has met them, or knows why it cannot.
         self.looked = asyncio.Event()
+        #: It knows of those that ended under an earlier agent, if there was one.
+        self.recalled = asyncio.Event()
         self._engine = engine
         self._records = Records(spool / spec.id, world)
+        self.processes = self._records.processes
         self._changed = changed
         self._process_changed = partial(process_changed, self)
         self._neighbours = neighbours
@@ -131,11 +134,13 @@ class Container:
     def _known(self) -> None:
         self.met = True
         self.looked.set()
+        self.recalled.set()
 
     # -- coming up
 
     def bring_up(self) -> None:
         """Pull, create and start in the background."""
+        self.recalled.set()
         self._task = asyncio.create_task(self._bring_up())
 
     async def _bring_up(self) -> None:
@@ -339,16 +344,13 @@ class Container:
 
     @property
     def main(self) -> Process | None:
-        """Its main process, once it was started."""
-        return self.processes.get(self.ident)
+        """Its main process, once it was started; not one that ended under an earlier agent."""
+        found = self.processes.get(self.ident)
+        return found if isinstance(found, Process) else None
 
-    def counted(self, recent: int) -> tuple[list[Process], int]:
+    def counted(self, recent: int) -> tuple[list[Process | Ended], int]:
         """The main process, what runs, the last ``recent`` that ended; and how many ended."""
-        others = [each for each in self.processes.values() if each.ident != self.ident]
-        ended = [each for each in others if each.returncode is not None]
-        shown = {each.ident for each in ended[-recent:]}
-        running = [each for each in others if each.returncode is None or each.ident in shown]
-        return [*([self.main] if self.main else []), *running], len(ended)
+        return self.processes.counted(self.ident, recent)
 
     def _main(self, *, adopt: bool = False) -> Process:
         assert self.guest is not None
@@ -371,9 +373,10 @@ class Container:
         """The guest lists a process we do not know: its main one, or an earlier agent's."""
         if inventory.channel == wire.MAIN:
             before = self.processes.get(self.ident)
-            if before is not None:
+            same = isinstance(before, Ended) and before.is_that(inventory)
+            if before is not None and not same:
                 before.discard()
-            self._main(adopt=before is None).adopt(wire.MAIN, inventory)
+            self._main(adopt=before is None or same).adopt(wire.MAIN, inventory)
             return
         assert self.guest is not None
         known = remembered(inventory)
@@ -386,7 +389,7 @@ class Container:
         self.processes[ident] = process
         process.adopt(inventory.channel, inventory)
 
-    async def spawn(self, ident: str, command: Command, *, closed: bool = False) -> Process:
+    async def spawn(self, ident: str, command: Command, *, closed: bool = False) -> Process | Ended:
         """Start a process, its stdin ``closed`` or not; a known id gives the one that is there."""
         guest = await self.running()
         if ident in self.processes:
@@ -404,7 +407,7 @@ class Container:
     async def start(self) -> None:
         """Start the main process of a container spawned with ``sleep``."""
         guest = await self.running()
-        if self.main is not None:
+        if self.ident in self.processes:
             raise Misuse("Cannot start: the main process was started before.")
         main = self._main()
         guest.attach(wire.MAIN, main)
@@ -509,15 +512,15 @@ class Container:
             self._ending.cancel()
 
     def _end_processes(self) -> None:
-        for process in list(self.processes.values()):
-            if not process.ended:
-                process.gone(self.returncode if process.ident == self.ident else -9)  # type: ignore[arg-type]
+        for process in self.processes.live:
+            process.gone(self.returncode if process.ident == self.ident else -9)  # type: ignore[arg-type]
 
     async def reboot(self, reset_filesystem: bool) -> None:
         """Stop and start again; with ``reset_filesystem`` from the image, as if never used.
 
         Where that fails the container is as it was, or exited; nothing of it is deleted.
         """
+        await self.recalled.wait()
         if self.state != "exited":
             await self.running()
         async with self._moves():
@@ -582,9 +585,6 @@ class Container:
 
     def _discard(self) -> None:
         """Nobody may ask for what its processes wrote any more."""
-        for process in self.processes.values():
-            process.discard()
-        self.processes.clear()
         self._records.discard()
 
     async def _stop(self, grace: float) -> None:
@@ -608,17 +608,24 @@ class Container:
         running = state.status in ("running", "paused")
         self.state = state.status if running else "exited"
         self.guest = self._new_guest()
-        told = (self._records, self._process_changed)
-        for process in recalled(self.ident, self.guest, *told, over=not running):
-            self.processes[process.ident] = process
+        if not running:
+            self.returncode = state.exit_code
+            self._up.set_result(None)
+        self._task = asyncio.create_task(self._take_over(self.guest, running=running))
+
+    async def _take_over(self, guest: Guest, *, running: bool) -> None:
+        """Know what ended in it, and tell who came before that was read; then meet its guest."""
+        await self._records.load(over=not running)
+        self.recalled.set()
+        for process in self.counted(RECENT)[0]:
+            self._process_changed(process)
+        if not running:
+            self._known()
+        self._changed(self)
         if running:
             if self.state == "paused":
                 self.looked.set()
-            self._task = asyncio.create_task(self._meet_again(self.guest))
-        else:
-            self.returncode = state.exit_code
-            self._known()
-            self._up.set_result(None)
+            await self._meet_again(guest)
 
     async def _meet_again(self, guest: Guest) -> None:
         try:
@@ -629,6 +636,7 @@ class Container:
 
     async def look(self) -> None:
         """Something happened to it at the engine, by us or by others: see what."""
+        await self.recalled.wait()
         if self._moving.locked() or self.state in ("pulling", "creating", "starting", "destroyed"):
             return
         with contextlib.suppress(TfnzError):

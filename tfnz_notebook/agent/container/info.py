@@ -21,6 +21,7 @@ def info_of(container: Container) -> dict[str, Any]:
         "container": container.ident,
         "state": container.state,
         "met": container.met,
+        "ended": container.counted(0)[1],
         "image": spec.image,
         "name": spec.name or "",
         "node": container.node,

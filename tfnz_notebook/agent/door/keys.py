@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import tempfile
 from pathlib import Path
 
 from tfnz_notebook._base import paths
@@ -21,17 +22,22 @@ from tfnz_notebook.errors import AgentError
 
 def generate(kind: str) -> Path:
     """Make the ``client`` or ``server`` pair if there is none; the public key's file."""
-    where = paths.configuration()
-    where.mkdir(mode=0o700, parents=True, exist_ok=True)
-    public = where / f"{kind}.key"
-    if not (where / f"{kind}.key_secret").exists():
-        before = os.umask(0o077)
-        try:
-            from zmq.auth import create_certificates  # what else uses this needs no ZeroMQ
+    from zmq.auth import create_certificates  # what else uses this needs no ZeroMQ
 
-            create_certificates(where, kind)
-        finally:
-            os.umask(before)
+    where = paths.configuration()
+    public, secret = where / f"{kind}.key", where / f"{kind}.key_secret"
+    with paths.usable("configuration directory", where, "TFNZ_CONFIG"):
+        where.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not secret.exists():
+            # Whole or not at all; the secret one comes last, for it says that both are there.
+            with tempfile.TemporaryDirectory(dir=where) as name:
+                before = os.umask(0o077)
+                try:
+                    create_certificates(name, kind)
+                finally:
+                    os.umask(before)
+                for path in (public, secret):
+                    Path(name, path.name).replace(path)
     return public
 
 
@@ -41,9 +47,11 @@ def load(path: Path) -> tuple[bytes, bytes | None]:
 
     try:
         return load_certificate(path)
-    except OSError:
+    except OSError as error:
+        # zmq says that it is missing without a number.
+        cause = error.strerror if path.exists() else None
         raise AgentError(
-            f"Cannot read the key {path.name}: it is not in {path.parent}. "
+            f"Cannot read the key {path.name}: {cause or f'it is not in {path.parent}'}. "
             "Make it with 'tfnz-agent keygen'."
         ) from None
     except ValueError as error:
@@ -57,7 +65,12 @@ def authorize(source: Path, name: str | None = None) -> Path:
     if not re.fullmatch(r"[\w.-]{1,64}", name):
         raise AgentError(f"Cannot authorize {name!r}: use letters, digits, '-', '_' and '.'.")
     folder = paths.configuration() / "authorized"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    target = folder / f"{name}.key"
-    shutil.copyfile(source, target)
+    target, fresh = folder / f"{name}.key", folder / f".{name}.{os.getpid()}"
+    with paths.usable("configuration directory", folder, "TFNZ_CONFIG"):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            shutil.copyfile(source, fresh)
+            fresh.replace(target)
+        finally:
+            fresh.unlink(missing_ok=True)
     return target

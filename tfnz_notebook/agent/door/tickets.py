@@ -6,6 +6,7 @@ directory, so that a ticket outlives the agent as the process does, and dies wit
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import hmac
 import os
@@ -39,7 +40,9 @@ class Tickets:
 
 
 def kept_secret(path: Path, former: Path | None = None) -> bytes:
-    """The secret in that file, made if there is none. Raises AgentError if others can read it.
+    """The secret in that file, made if there is none. Raises OSError.
+
+    And AgentError if others can read it.
 
     ``former``: a file of before, with tickets that are still about.
     """
@@ -51,14 +54,16 @@ def kept_secret(path: Path, former: Path | None = None) -> bytes:
     fresh.unlink(missing_ok=True)  # of an agent that had this pid and died here
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        os.write(descriptor, secret)
+        try:
+            if os.write(descriptor, secret) < _SIZE:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        finally:
+            os.close(descriptor)
+        # Only ever whole under its name; the agent's claim on its name keeps others away.
+        fresh.replace(path)
     finally:
-        os.close(descriptor)
-    # Only ever whole under its name; the agent's claim on its name keeps others from being here.
-    fresh.replace(path)
-    made = _read(path)
-    assert made is not None
-    return made
+        fresh.unlink(missing_ok=True)
+    return secret
 
 
 def _read(path: Path) -> bytes | None:

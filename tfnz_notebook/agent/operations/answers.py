@@ -15,11 +15,12 @@ from tfnz_notebook._wire.link import Message
 from tfnz_notebook._wire.operations import OPERATIONS, Scope
 from tfnz_notebook.agent.clients import Answer, Client
 from tfnz_notebook.agent.container.container import Container
+from tfnz_notebook.agent.process.kept.ended import Ended
 from tfnz_notebook.agent.process.process import Process
 
 OfSession = Callable[[Client, Message], Awaitable[Answer]]
 OfContainer = Callable[[Client, Container, Message], Awaitable[Answer]]
-OfProcess = Callable[[Client, Process, Message], Awaitable[Answer]]
+OfProcess = Callable[[Client, Process | Ended, Message], Awaitable[Answer]]
 
 #: The functions, each by its operation.
 ANSWERS: Final[dict[str, OfSession]] = {}

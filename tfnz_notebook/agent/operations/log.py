@@ -8,6 +8,7 @@ from tfnz_notebook._wire.link import Message
 from tfnz_notebook._wire.operations import MAX_PAYLOAD
 from tfnz_notebook.agent.clients import Answer, Client
 from tfnz_notebook.agent.operations.answers import of_process
+from tfnz_notebook.agent.process.kept.ended import Ended
 from tfnz_notebook.agent.process.process import Process
 from tfnz_notebook.errors import ProtocolError
 
@@ -21,12 +22,14 @@ def stream_of(message: Message) -> int:
 
 
 @of_process("log.read")
-async def read(client: Client, process: Process, message: Message) -> Answer:
-    """A piece of a log; with ``order``, also how its streams came one after the other."""
+async def read(client: Client, process: Process | Ended, message: Message) -> Answer:
+    """A piece of a log; with ``order`` also which stream came after which, with ``times`` when."""
     body = message.body
     log = process.logs[stream_of(message) - 1]
     offset, chunk = log.read(body["offset"], min(body["limit"], MAX_PAYLOAD))
     told: dict[str, Any] = {"offset": offset, "head": log.head, "base": log.base, "eof": log.eof}
     if body.get("order"):
-        told["order"] = [list(mark) for mark in process.order.marks]
+        told["order"] = process.marks.order()
+    if body.get("times"):
+        told["times"] = process.marks.told()
     return told, chunk

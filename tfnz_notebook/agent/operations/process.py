@@ -12,6 +12,7 @@ from tfnz_notebook.agent.container.container import Container
 from tfnz_notebook.agent.operations.answers import of_container, of_process, of_session
 from tfnz_notebook.agent.process.asking import ask, begin_stdin, close_stdin, write
 from tfnz_notebook.agent.process.command import IDENT, Command
+from tfnz_notebook.agent.process.kept.ended import Ended
 from tfnz_notebook.agent.process.process import Process
 from tfnz_notebook.agent.process.stop import destroy, signal
 from tfnz_notebook.errors import Misuse, ProtocolError
@@ -51,7 +52,7 @@ async def spawn(client: Client, container: Container, message: Message) -> Answe
         process = await container.spawn(body["process"], command, closed=closed)
         for stream, reader, credit in _readers(body):
             client.open_log(reader, process, stream, 0, credit)
-        if not closed and process.returncode is None:
+        if not closed and isinstance(process, Process) and process.returncode is None:
             await begin_stdin(process, message.payload, last=last)
     except BaseException:
         client.wants.pop(body["process"], None)
@@ -74,8 +75,9 @@ def _readers(body: dict[str, Any]) -> Iterator[tuple[int, int, int]]:
 @of_container("process.list")
 async def list_processes(client: Client, container: Container, message: Message) -> Answer:
     """A container's processes that kernels started, in that order."""
-    others = [each for each in container.processes.values() if each is not container.main]
-    return {"processes": (each.info() for each in others)}, None
+    await container.recalled.wait()
+    found = container.processes.each()
+    return {"processes": (each.info() for each in found if each.ident != container.ident)}, None
 
 
 @of_session("process.info")
@@ -86,14 +88,14 @@ async def info(client: Client, message: Message) -> Answer:
 
 
 @of_process("process.ticket")
-async def ticket(client: Client, process: Process, message: Message) -> Answer:
+async def ticket(client: Client, process: Process | Ended, message: Message) -> Answer:
     """What lets a view use the process past its kernel, and where: at the agent of that name."""
     server = client.server
     return {"ticket": server.tickets.issue(process.ident), "agent": server.name}, None
 
 
 @of_process("process.signal")
-async def send_signal(client: Client, process: Process, message: Message) -> Answer:
+async def send_signal(client: Client, process: Process | Ended, message: Message) -> Answer:
     """Signal leader, group or tree."""
     target = message.body["target"]
     if target not in iter(Target):
@@ -105,38 +107,39 @@ async def send_signal(client: Client, process: Process, message: Message) -> Ans
 
 
 @of_process("process.destroy")
-async def stop(client: Client, process: Process, message: Message) -> Answer:
+async def stop(client: Client, process: Process | Ended, message: Message) -> Answer:
     """TERM, then KILL, the whole tree."""
     grace = message.body.get("grace")
     return {"survivors": await destroy(process, GRACE if grace is None else float(grace))}, None
 
 
 @of_process("process.stdin")
-async def write_stdin(client: Client, process: Process, message: Message) -> Answer:
+async def write_stdin(client: Client, process: Process | Ended, message: Message) -> Answer:
     """Write to stdin."""
     await write(process, message.payload or b"", message.body.get("write") or "")
     return NOTHING
 
 
 @of_process("process.close_stdin")
-async def end_stdin(client: Client, process: Process, message: Message) -> Answer:
+async def end_stdin(client: Client, process: Process | Ended, message: Message) -> Answer:
     """End of file on stdin."""
     close_stdin(process)
     return NOTHING
 
 
 @of_process("process.resize")
-async def resize(client: Client, process: Process, message: Message) -> Answer:
+async def resize(client: Client, process: Process | Ended, message: Message) -> Answer:
     """The terminal's size."""
     rows, columns = message.body["rows"], message.body["columns"]
     if not (0 < rows < 10000 and 0 < columns < 10000):
         raise Misuse(f"Cannot resize to {rows} x {columns}: both must be between 1 and 9999.")
-    await process.resize(rows, columns)
+    if isinstance(process, Process):
+        await process.resize(rows, columns)
     return NOTHING
 
 
 @of_process("process.ask")
-async def question(client: Client, process: Process, message: Message) -> Answer:
+async def question(client: Client, process: Process | Ended, message: Message) -> Answer:
     """Write, and say where the reply is in the logs."""
     body = message.body
     settle, key = bool(body.get("settle")), body.get("write") or ""

@@ -6,11 +6,12 @@ from tfnz_notebook._wire.link import Message
 from tfnz_notebook.agent.clients import NOTHING, Answer, Client
 from tfnz_notebook.agent.operations.answers import of_process, of_session
 from tfnz_notebook.agent.operations.log import stream_of
+from tfnz_notebook.agent.process.kept.ended import Ended
 from tfnz_notebook.agent.process.process import Process
 
 
 @of_process("reader.open")
-async def begin(client: Client, process: Process, message: Message) -> Answer:
+async def begin(client: Client, process: Process | Ended, message: Message) -> Answer:
     """Stream a log from an offset on, or from ``tail`` bytes before its end if that is later.
 
     ``credit`` is an absolute offset, ``window`` instead counts from where it starts; ``keep`` and
@@ -19,6 +20,7 @@ async def begin(client: Client, process: Process, message: Message) -> Answer:
     body = message.body
     stream = stream_of(message)
     log = process.logs[stream - 1]
+    log.check()
     start = max(body["offset"], log.base)
     if (tail := body.get("tail")) is not None:
         start = max(start, log.head - tail)

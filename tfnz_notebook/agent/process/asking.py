@@ -14,6 +14,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from tfnz_notebook._wire.guest import Frame, Reason, Type
+from tfnz_notebook.agent.process.kept.ended import Ended
 from tfnz_notebook.agent.process.writes import Write
 from tfnz_notebook.errors import ContainerGone, ProcessGone, WaitTimeout
 
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
     from tfnz_notebook.agent.process.process import Process
 
 
-async def write(process: Process, chunk: bytes, key: str = "") -> None:
+async def write(process: Process | Ended, chunk: bytes, key: str = "") -> None:
     """Write to its stdin; returns once the guest has it all. Raises ProcessGone."""
+    if isinstance(process, Ended):
+        process.written(key, "write to stdin")
+        return
     async with process.input.turn:
         # Beyond what is held for a process that does not read, its writers wait here.
         await process.input.room()
@@ -57,12 +61,14 @@ def _put(process: Process, chunk: bytes, key: str, before: tuple[int, int] | Non
 
 
 async def ask(
-    process: Process, chunk: bytes, timeout: float | None, settle: bool, key: str = ""
+    process: Process | Ended, chunk: bytes, timeout: float | None, settle: bool, key: str = ""
 ) -> dict[str, int | str]:
     """Write ``chunk`` and wait until the process waits for input again.
 
     The answer's offsets say where in the logs it is. Raises WaitTimeout, ProcessGone.
     """
+    if isinstance(process, Ended):
+        return _reply("ended", process.written(key, "ask"), process.final)
     try:
         async with asyncio.timeout(timeout), process.turn:
             written = process.writes.find(process.ident, key)
@@ -83,13 +89,13 @@ async def ask(
         reason, (out, err) = "ended", process.final or (0, 0)
     else:
         reason, (out, err) = "input", waiting.values[3:5]
-    return {
-        "reason": reason,
-        "out_from": written.out,
-        "out": out,
-        "err_from": written.err,
-        "err": err,
-    }
+    return _reply(reason, written, (out, err))
+
+
+def _reply(reason: str, written: Write, end: tuple[int, int]) -> dict[str, int | str]:
+    out, err = end
+    starts = {"out_from": written.out, "err_from": written.err}
+    return {"reason": reason, **starts, "out": out, "err": err}
 
 
 async def _before(process: Process, settle: bool) -> tuple[int, int]:
@@ -106,12 +112,14 @@ async def _before(process: Process, settle: bool) -> tuple[int, int]:
     return out, err
 
 
-def close_stdin(process: Process) -> None:
+def close_stdin(process: Process | Ended) -> None:
     """End of file after what is queued. A second call changes nothing.
 
     On a terminal that is a character somebody types. A shell that is about to switch the terminal
     from cooked to raw would throw it away, so it is typed once the process waits for input.
     """
+    if isinstance(process, Ended):
+        return
     if process.returncode is None:
         process.writes.close(process.ident)
     if not process.command.tty or process.returncode is not None:

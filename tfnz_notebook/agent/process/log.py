@@ -3,27 +3,30 @@
 Theory of operation. Bytes arrive from a guest in order, each chunk with its offset. The guest
 keeps what was not acknowledged, so a byte must be acknowledged only once it would survive this
 agent: when it is in a spool file. Small outputs (under ``PENDING`` bytes) are never written while
-their process runs: the guest's own memory is their durable copy. Larger ones are appended to
-segment files of ``SEGMENT`` bytes, named by the offset of their first byte, and acknowledged.
+their process runs: the guest's own memory is their durable copy; at its end they go into the file
+that such outputs share (``kept/pack.py``). Larger ones are appended to segment files of
+``SEGMENT`` bytes, named by the offset of their first byte, and acknowledged.
 
 At the quota a log either stops acknowledging (``retain='all'``: the guest's window fills, the
 process blocks on write) or drops its oldest segment (``retain='tail'``). A full disk stops the
 acknowledging as well, until there is room. Memory per log is bounded by the guest's window plus
-``TAIL``.
+``TAIL``, and is none once all is in files and nothing follows.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Literal
 
 from tfnz_notebook._base import numbers
 from tfnz_notebook._wire.guest import WINDOW_OUT
 from tfnz_notebook.agent.disk import REAL, Disk, File
+from tfnz_notebook.errors import LogGone
 
 PENDING: Final = WINDOW_OUT // 4
 #: Newest bytes kept in memory besides, so that live readers never touch the disk.
@@ -39,12 +42,7 @@ RESERVE: Final = 1 << 20
 Retain = Literal["all", "tail"]
 
 
-def _pieces(disk: Disk, path: Path) -> Iterator[tuple[int, int]]:
-    """First offset and size of each segment of that log."""
-    start = len(path.name) + 1
-    for name, size in disk.list(path.parent):
-        if name.startswith(f"{path.name}.") and name[start:].isdigit():
-            yield int(name[start:]), size
+Segment = tuple[int, int]  # first offset, size
 
 
 class Log:
@@ -74,19 +72,36 @@ class Log:
         self.trouble = ""
         #: It is the quota, which no waiting helps.
         self.full = False
+        #: Why it is not there any more, though it was; empty while it is.
+        self.dropped = ""
         self._chunks: deque[tuple[int, bytes]] = deque()
         self._kept = 0
-        self._segments: list[tuple[int, int]] = []  # (first offset, size)
+        self._segments: list[Segment] = []
+        #: Where the first segment is, if it is in a file that others share: path, offset there.
+        self.place: tuple[Path, int] | None = None
         self._file: File | None = None
         self._reserved = 0
 
     @classmethod
     def adopt(
-        cls, path: Path, *, retain: Retain = "all", quota: int = QUOTA, disk: Disk = REAL
+        cls,
+        path: Path,
+        found: Iterable[Segment],
+        *,
+        before: Log | None = None,
+        retain: Retain = "all",
+        quota: int = QUOTA,
+        disk: Disk = REAL,
     ) -> Log:
-        """The log an earlier agent left at ``path``, as far as its files go."""
+        """The log an earlier agent left at ``path``, as far as its files go.
+
+        ``found``: the files; ``before``: what the process's end, if it is known, says of the log.
+        """
         log = cls(path, retain=retain, quota=quota, disk=disk)
-        for start, size in sorted(_pieces(disk, path)):
+        if before is not None and before.packed:
+            log.place, log._segments = before.place, [(before.base, before.packed)]
+            log.spooled = before.base + before.packed
+        for start, size in sorted(found):
             if log._segments and start != log.spooled:
                 break  # a hole: what follows cannot be trusted
             log._segments.append((start, size))
@@ -94,9 +109,54 @@ class Log:
         if log._segments:
             log.base = log._segments[0][0]
             log.head = log.spooled
+            start, size = log._segments[-1]
             with contextlib.suppress(OSError):  # what the last one had reserved
-                disk.cut(log._segment_path(log._segments[-1][0]), log._segments[-1][1])
+                if log.place is None or len(log._segments) > 1:
+                    disk.cut(log._segment_path(start), size)
         return log
+
+    @classmethod
+    def recalled(
+        cls, path: Path, sizes: list[int], place: tuple[Path, int], disk: Disk = REAL
+    ) -> Log:
+        """The log of a process that ended, as :meth:`segments` told it; ``place``: in the pack."""
+        log = cls(path, disk=disk)
+        log.base = log.head = sizes[0]
+        for size in sizes[1:]:
+            log._segments.append((log.head, abs(size)))
+            log.head += abs(size)
+            if size < 0:
+                log.place = place
+        log.spooled = log.head
+        log.eof = True
+        return log
+
+    def segments(self) -> list[int]:
+        """Its first offset, and the sizes of its segments; that of one in the pack is negative."""
+        sizes = [size for _, size in self._segments]
+        if self.place is not None:
+            sizes[0] = -sizes[0]
+        return [self.base, *sizes]
+
+    @property
+    def packed(self) -> int:
+        """Bytes of it that are in the pack, its first ones."""
+        return self._segments[0][1] if self.place is not None else 0
+
+    @property
+    def loose(self) -> bool:
+        """Whether all of it is in memory alone, and little."""
+        return not self._segments and 0 < self.head - self.base < self.pending
+
+    def whole(self) -> bytes:
+        """All of it, while it is loose."""
+        return b"".join(chunk for _, chunk in self._chunks)
+
+    def lies(self, path: Path, at: int) -> None:
+        """What was loose is in that file of the pack, from that offset on."""
+        self.place = (path, at)
+        self._segments.append((self.base, self.head - self.base))
+        self.spooled = self.head
 
     def append(self, offset: int, chunk: bytes) -> None:
         """Take a chunk that is new.
@@ -141,8 +201,12 @@ class Log:
             if self.head - (start + size) < self.quota // 2 and self.head - start <= self.quota:
                 break
             self._segments.pop(0)
-            self._disk.remove(self._segment_path(start))
             self.base = start + size
+            if self.place is not None:
+                self.place = None
+                continue
+            with contextlib.suppress(OSError):
+                self._disk.remove(self._segment_path(start))
         return True
 
     def lift(self) -> None:
@@ -195,17 +259,28 @@ class Log:
     def read(self, offset: int, limit: int) -> tuple[int, bytes]:
         """At most ``limit`` bytes from ``offset`` on: (offset of the first one, bytes).
 
-        The first offset is greater than asked when older bytes were dropped.
+        The first offset is greater than asked when older bytes were dropped. Raises LogGone for
+        bytes that should be there and are not.
         """
         offset = max(offset, self.base)
         if offset >= self.head or limit <= 0:
             return offset, b""
+        self.check()
         if self._chunks and offset >= self._chunks[0][0]:
             return offset, self._read_memory(offset, limit)
         return offset, self._read_file(offset, limit)
 
+    def check(self) -> None:
+        """Raise LogGone if there was something to read, and it was dropped."""
+        if self.dropped and self.head:
+            raise LogGone(
+                f"Cannot read the log: it was dropped, because {self.dropped}. How much is kept, "
+                "the environment of the agent says.",
+                errno=errno.ENODATA,
+            )
+
     def tail(self, size: int) -> bytes:
-        """The last ``size`` bytes, or fewer."""
+        """The last ``size`` bytes, or fewer. Raises LogGone."""
         pieces, offset = [], max(self.base, self.head - size)
         while offset < self.head:
             offset, piece = self.read(offset, size)
@@ -232,22 +307,43 @@ class Log:
         return b"".join(pieces)
 
     def _read_file(self, offset: int, limit: int) -> bytes:
-        for start, size in self._segments:
-            if start <= offset < start + size:
-                limit = min(limit, start + size - offset)
-                return self._disk.read(self._segment_path(start), offset - start, limit)
-        raise AssertionError("between base and the first chunk in memory lie segments")
+        # Most often the last segments are asked for, or there are few.
+        start, size = next(each for each in reversed(self._segments) if each[0] <= offset)
+        path, at = self._segment_path(start), offset - start
+        if self.place is not None and start == self._segments[0][0]:
+            path, at = self.place[0], self.place[1] + at
+        try:
+            piece = self._disk.read(path, at, min(limit, start + size - offset))
+        except OSError as error:
+            raise _unreadable(error.strerror or str(error), path, error.errno) from None
+        if not piece:
+            raise _unreadable("it is shorter than it was", path)
+        return piece
 
     def close(self) -> None:
         """Close the spool's descriptor; reading and appending go on to work."""
         self._close_file()
 
-    def discard(self) -> None:
-        """Delete all of it: nothing before the head is here any more."""
-        self._close_file()
-        self.base = self.head
-        for start, _ in self._segments:
-            self._disk.remove(self._segment_path(start))
-        self._segments.clear()
+    def settled(self) -> None:
+        """Nothing follows, and all of it is in files: keep nothing of it in memory."""
         self._chunks.clear()
         self._kept = 0
+
+    def discard(self) -> None:
+        """Delete the files that are its own: nothing before the head is here any more."""
+        self._close_file()
+        self.base = self.head
+        for start, _ in self._segments[1 if self.place is not None else 0 :]:
+            with contextlib.suppress(OSError):
+                self._disk.remove(self._segment_path(start))
+        self._segments.clear()
+        self.place = None
+        self._chunks.clear()
+        self._kept = 0
+
+
+def _unreadable(cause: str, path: Path, number: int | None = None) -> LogGone:
+    return LogGone(
+        f"Cannot read the log: {cause} ({path}). Read what is left of it from another offset.",
+        errno=number or errno.EIO,
+    )

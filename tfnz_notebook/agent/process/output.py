@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -21,23 +20,6 @@ HOLD: Final = 16 << 10
 RETRY: Final = 1.0
 #: What a pipe may still hold of a process that has exited; the guest needs room to read it.
 PIPE: Final = 64 << 10
-
-#: Changes between stdout and stderr that are remembered, for who shows the last of both.
-ORDER: Final = 1024
-
-
-class Order:
-    """Which stream came when: stream and offset at each change from one to the other."""
-
-    def __init__(self) -> None:
-        self.marks: deque[tuple[int, int]] = deque(maxlen=ORDER)
-        self._last = 0
-
-    def note(self, stream: int, offset: int) -> None:
-        """Bytes of ``stream`` came, from ``offset`` on."""
-        if stream != self._last:
-            self._last = stream
-            self.marks.append((stream, offset))
 
 
 class Output:
@@ -132,22 +114,28 @@ class Output:
     def flush(self) -> None:
         """The process has exited: what the guest holds is the last there is.
 
-        No quota, no full disk and no reader may keep the end from being told.
+        No quota, no full disk and no reader may keep the end from being told. What is little fits
+        into the guest's window as it is.
         """
         self.exited = True
         self.log.lift()
+        if self.log.loose:
+            return
         if self.log.spool():
             self.release(self.log.head)
         else:
             self.release(min(self.acked + PIPE, self.log.head))  # more would be a lie
 
-    def settle(self) -> bool:
-        """Have all of it in files, and let the guest forget it; False if the disk is full."""
-        if not self.log.spool():
-            return False
+    def store(self) -> bool:
+        """Have all of it in files, unless it is loose; False if the disk is full."""
+        return self.log.loose or self.log.spool()
+
+    def settled(self) -> None:
+        """All of it is in files, and what is known of it: the guest may forget it."""
         self.release(self.log.head)
         self.log.close()
-        return True
+        if self.log.eof:
+            self.log.settled()
 
     def discard(self) -> None:
         """Delete all of it."""
@@ -155,14 +143,10 @@ class Output:
             self._retry.cancel()
         self.log.discard()
 
-    def resume(self, base: int, head: int, *, kept: bool) -> None:
-        """The guest's connection is back, and it holds ``base`` to ``head``.
-
-        ``kept``: all of it is in files here.
-        """
+    def resume(self, base: int, head: int) -> None:
+        """The guest's connection is back, and it holds ``base`` to ``head``."""
         # Below base nothing is left in the guest; above our files we ask for it again.
-        have = max(base, min(self.log.head, head))
-        acked = have if kept else max(base, min(self.log.spooled, have))
+        acked = max(base, min(self.log.spooled, head))
         self._window = Receiver(max(self.log.head, acked), WINDOW_OUT, taken=acked)
         self._acknowledge(acked)
 

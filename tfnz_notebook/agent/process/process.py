@@ -3,6 +3,8 @@
 The agent's half of DESIGN's one idea. Everything that reads (kernels, views) opens a reader on
 one of the logs; everything that writes goes through ``stdin``. The end comes in two steps, as in
 PROTOCOL.md: EXIT tells the return code at once, END says where the output written by then ends.
+Once that is written down, its streams have ended and the guest knows it no more, a line of the
+index is all that is left of it (``kept/ended.py``).
 """
 
 from __future__ import annotations
@@ -10,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from enum import IntEnum
 from functools import partial
 from typing import Any, Final
 
@@ -20,8 +23,9 @@ from tfnz_notebook.agent.container.guest import Guest
 from tfnz_notebook.agent.container.refusals import spawn_error
 from tfnz_notebook.agent.process.asking import close_stdin
 from tfnz_notebook.agent.process.command import Command
-from tfnz_notebook.agent.process.log import Log
-from tfnz_notebook.agent.process.output import RETRY, Order, Output
+from tfnz_notebook.agent.process.kept.ended import gone, said
+from tfnz_notebook.agent.process.output import RETRY, Output
+from tfnz_notebook.agent.process.reader import Reader
 from tfnz_notebook.agent.process.records import Records
 from tfnz_notebook.agent.process.stdin import Stdin
 from tfnz_notebook.agent.process.stop import destroy
@@ -36,8 +40,16 @@ END_SOON: Final = 0.02
 MAIN_QUOTA: Final = 256 << 20
 
 
+class Kept(IntEnum):
+    """What the index says of a process."""
+
+    NOTHING = 0
+    END = 1  # and where its output was then
+    ALL = 2  # and nothing follows
+
+
 class Process:
-    """One process of a container, from spawn until its container goes."""
+    """One process of a container, from spawn until nothing of it can change any more."""
 
     def __init__(
         self,
@@ -62,24 +74,26 @@ class Process:
         self.flags = 0
         self.seconds = 0.0
         self.ended = False
-        self._recorded = False  # its end, and all its output, are in files
+        self._kept = Kept.NOTHING
+        self._forgotten = False  # by its guest
         self.timed_out = False
         self.late = False  # it had ended before this agent met it
         #: Final offsets of what was written before the end; None until END.
         self.final: tuple[int, int] | None = None
-        make = Log.adopt if adopt else Log
-        options: dict[str, Any] = {"retain": command.retain, "disk": records.disk}
+        #: Where in the pack its output is.
+        self.place: tuple[int, int] | None = None
+        options: dict[str, Any] = {"retain": command.retain, "adopt": adopt}
         if quota is not None:
             options["quota"] = quota
         told = self._notify
         self.outputs = [
-            Output(make(records.folder / f"{ident}.{name}", **options), partial(self._ack, n), told)
+            Output(records.log(ident, name, **options), partial(self._ack, n), told)
             for n, name in ((1, "out"), (2, "err"))
         ]
         self.logs = (self.outputs[0].log, self.outputs[1].log)
         if command.tty:
             self.outputs[0].of_terminal()
-        self.order = Order()
+        self.marks = records.marks(ident)
         self.guest = guest
         self._records = records
         self._wall = records.world.wall
@@ -91,7 +105,7 @@ class Process:
         self.done = asyncio.Event()
         self._telling: asyncio.Handle | None = None
         self.turn = asyncio.Lock()  # one question after the other
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
         self.destroying = False
         self._ender: asyncio.Task[None] | None = None
         self.closing: asyncio.Task[None] | None = None
@@ -146,6 +160,10 @@ class Process:
         self.command.rows = inventory.integer(Tag.ROWS) or self.command.rows
         self.command.columns = inventory.integer(Tag.COLUMNS) or self.command.columns
         self.late = any(tag is Tag.STATUS for tag, _ in inventory.fields)
+        if self.late and (told := self._records.end(self.ident)) is not None:
+            self._recall(told)
+        else:
+            self.marks.recall(None)
         received, closed = inventory.integer(Tag.IN_OFFSET), inventory.integer(Tag.IN_EOF) == 1
         self.input.begin(received, closed=closed)
         if self.writes.adopt(self.ident, received) and not closed and not self.late:
@@ -154,18 +172,17 @@ class Process:
         if not self.late:
             self._set_timer()
 
-    def recall(self, told: dict[str, Any]) -> None:
-        """Be a process that ended under an earlier agent, as it was recorded."""
-        self.command.tty = bool(told["tty"])
-        self.pid, self.started = int(told["pid"]), float(told["started"])
+    def _recall(self, told: dict[str, Any]) -> None:
+        """It ended under an earlier agent, as was recorded; what it started is still there."""
         self.returncode, self.seconds = int(told["returncode"]), float(told["seconds"])
         self.timed_out, self.ran = bool(told["timed_out"]), told.get("ran")
         self.flags = Flag.OOM if told["oom"] else 0
         self.final = (int(told["out"]), int(told["err"]))
-        self.ended = self._recorded = True
+        place = told.get("place")
+        self.place = (int(place[0]), int(place[1])) if place else None
+        self.marks.recall(told.get("marks"))
+        self.ended, self._kept = True, Kept.END
         self.done.set()
-        for log in self.logs:
-            log.eof = True
         self.input.release()
 
     def abandon(self) -> None:
@@ -178,7 +195,8 @@ class Process:
         """A frame of this process's channel."""
         match frame.type:
             case Type.DATA if frame.stream in (1, 2):
-                self.order.note(frame.stream, frame.values[0])
+                passed = int((now() - self._began) * 1000)
+                self.marks.note(frame.stream, frame.values[0], passed)
                 self.outputs[frame.stream - 1].data(frame.values[0], frame.data)
             case Type.ACK:
                 self.input.acknowledged(frame.values[0])
@@ -199,7 +217,7 @@ class Process:
             case Type.END:
                 self._finish((frame.values[0], frame.values[1]))
             case Type.GONE:
-                self.guest.free(self.channel)
+                self._is_forgotten()
             case _:
                 pass
 
@@ -215,12 +233,13 @@ class Process:
 
     def _ack(self, stream: int, upto: int) -> None:
         self.guest.send(wire.fixed(Type.ACK, self.channel, upto, stream=stream))
+        if not self.ended:
+            self.marks.keep()
 
     def _stream_ended(self, index: int) -> None:
-        output = self.outputs[index]
-        if self._recorded and not output.settle():
-            self._record()
-        output.end()
+        self.outputs[index].end()
+        if self.ended:
+            self._record_soon()
 
     def _exited(self, returncode: int) -> None:
         if self.returncode is not None:
@@ -256,20 +275,50 @@ class Process:
             self.ended = True
             self.done.set()
             self._tell()  # before it is written down: somebody waits
-        self._record()
+        self._record_soon()
+
+    def _record_soon(self) -> None:
+        """What comes in the same turn of the loop goes into the same line."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_soon(self._record)
 
     def _record(self) -> None:
         """Have its end and its output in files, now or once there is room; then nothing forgets."""
         if self._timer is not None:
             self._timer.cancel()
-        first, second = (output.settle() for output in self.outputs)
-        spooled = first and second
-        if spooled and not self._recorded:
-            self._recorded = self._records.write(self.info())
-        if spooled and self._recorded:
-            self.guest.mention(wire.fixed(Type.FORGET, self.channel))
-        else:
+            self._timer = None
+        before, kept = self._kept, Kept.ALL if self.over else Kept.END
+        first, second = (output.store() for output in self.outputs)
+        if not (first and second and (kept <= before or self._records.write(self))):
             self._timer = asyncio.get_running_loop().call_later(RETRY, self._record)
+            return
+        self._kept = kept
+        for output in self.outputs:
+            output.settled()
+        if before is Kept.NOTHING:
+            self.guest.mention(wire.fixed(Type.FORGET, self.channel))
+        self._rest()
+
+    def _is_forgotten(self) -> None:
+        self.guest.free(self.channel)
+        self._forgotten = True
+        self._rest()
+
+    def _rest(self) -> None:
+        """Nothing of it changes any more: its line in the index is enough."""
+        if self._forgotten and self._kept is Kept.ALL:
+            self._records.rest(self)
+
+    @property
+    def over(self) -> bool:
+        """It has ended, and nothing that it started writes on."""
+        return self.ended and all(log.eof for log in self.logs)
+
+    @property
+    def oom(self) -> bool:
+        """It was killed because memory was short."""
+        return bool(self.flags & Flag.OOM)
 
     def lost(self, error: TfnzError) -> None:
         """The connection broke; the guest keeps what we did not acknowledge."""
@@ -281,7 +330,7 @@ class Process:
                 self.guest.attach(self.channel, self)
                 self._say_spawn()
                 self.input.resumed(0)
-            elif not self.ended and self.pid:
+            elif self.ended or self.pid:
                 self.gone()
             return
         if not self.pid:
@@ -289,39 +338,36 @@ class Process:
             self._notify()
         for output, tag in zip(self.outputs, (Tag.OUT_BASE, Tag.ERR_BASE), strict=True):
             base, head = inventory.integer(tag), inventory.integer(Tag(tag + 1))
-            output.resume(base, head, kept=self._recorded)
+            output.resume(base, head)
         self.input.resumed(inventory.integer(Tag.IN_OFFSET))
-        if self._recorded:
+        if self._kept:
             self.guest.mention(wire.fixed(Type.FORGET, self.channel))
 
     def gone(self, returncode: int = -signal.SIGKILL) -> None:
-        """Its container ended: whatever it was doing is over."""
-        self.guest.free(self.channel)
+        """Its container has ended, or its guest knows it no more: whatever it was doing is over."""
         if self._spawned is not None and not self._spawned.done():
             self._spawned.set_exception(
                 ContainerGone("Cannot spawn a process: the container has ended. Spawn another.")
             )
         self._exited(returncode)
-        for log in self.logs:
-            log.eof = True
-        if not self.ended:
+        told = self.ended
+        if not told:
             self.final = (self.logs[0].head, self.logs[1].head)
             self.ended = True
             self.done.set()
         for output in self.outputs:
-            output.pump()
+            output.end()
         self._record()
-        self._tell()  # now, not soon: what comes next is the end of the container
+        self._is_forgotten()
+        if not told:
+            self._tell()  # now, not soon: what comes next is the end of the container
 
     # -- stdin
 
     def alive(self, what: str) -> None:
         """Raise ProcessGone, 'Cannot <what>', if it has ended."""
         if self.returncode is not None:
-            raise ProcessGone(
-                f"Cannot {what}: the process has ended with code {self.returncode}. "
-                "Spawn another one."
-            )
+            raise gone(what, self.returncode)
 
     # -- control
 
@@ -343,20 +389,22 @@ class Process:
 
     def discard(self) -> None:
         """Its output is of no use any more."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for handle in (self._timer, self._telling, self._ender, self.closing):
+            if handle is not None:
+                handle.cancel()
         for output in self.outputs:
             output.discard()
+        self.marks.remove()
+
+    # -- reading
+
+    def read_by(self, reader: Reader, stream: int) -> None:
+        """Have it told of what comes, and wait for it where it asks for that."""
+        self.outputs[stream - 1].add(reader)
 
     def said(self, most: int) -> list[bytes] | None:
         """All that it wrote to each stream before its end, if that is at most so much."""
-        final = self.final or (0, 0)
-        if max(final) > most or any(log.base for log in self.logs):
-            return None
-        said = [
-            log.read(0, end)[1] if end else b"" for log, end in zip(self.logs, final, strict=True)
-        ]
-        return said if tuple(map(len, said)) == final else None
+        return said(self.logs, self.final or (0, 0), most)
 
     def info(self) -> dict[str, Any]:
         """What kernels see, as in PROTOCOL.md."""
@@ -377,30 +425,8 @@ class Process:
             "seconds": self.seconds,
             "ran": self.ran,
             "timed_out": self.timed_out,
-            "oom": bool(self.flags & Flag.OOM),
+            "oom": self.oom,
             "retain": self.command.retain,
             "stalled": next((log.trouble for log in self.logs if log.trouble), ""),
+            "dropped": "",
         }
-
-
-def recalled(
-    container: str,
-    guest: Guest,
-    records: Records,
-    changed: Callable[[Process], None],
-    *,
-    over: bool,
-) -> Iterator[Process]:
-    """The processes of a container that ended under an earlier agent.
-
-    ``over``: the container has ended, so those ended with it of which only the output is left.
-    """
-    for told in [*records.read(), *(records.unended() if over else ())]:
-        try:
-            command = Command([], text=str(told["text"]))
-            ident = str(told["process"])
-            process = Process(ident, container, guest, records, command, changed, adopt=True)
-            process.recall(told)
-        except (KeyError, TypeError, ValueError):
-            continue  # a later version's record, perhaps
-        yield process

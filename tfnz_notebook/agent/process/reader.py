@@ -17,6 +17,7 @@ from tfnz_notebook._wire.guest import WINDOW_OUT
 from tfnz_notebook._wire.operations import MAX_CHUNK
 from tfnz_notebook._wire.window import MOST, Receiver, Sender
 from tfnz_notebook.agent.process.log import Log
+from tfnz_notebook.errors import LogGone
 
 
 class Sink(Protocol):
@@ -79,11 +80,8 @@ class Reader:
         while size := min(MAX_CHUNK, window.ready):
             try:
                 _, chunk = log.read(window.sent, size)
-            except OSError as error:
-                self._fail(error.errno or errno.EIO)
-                return
-            if not chunk:  # its file was cut
-                self._fail(errno.EIO)
+            except LogGone as error:
+                self._fail(int(error.details.get("errno", errno.EIO)))
                 return
             offset = window.send(len(chunk))
             self.sink.event("data", {"reader": self.ident, "offset": offset}, chunk)

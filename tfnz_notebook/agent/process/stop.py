@@ -8,16 +8,19 @@ import signal as signals
 from typing import TYPE_CHECKING
 
 from tfnz_notebook._wire.guest import Target, Type
+from tfnz_notebook.agent.process.kept.ended import Ended
 from tfnz_notebook.errors import ProcessGone, WaitTimeout
 
 if TYPE_CHECKING:
     from tfnz_notebook.agent.process.process import Process
 
 
-async def signal(process: Process, number: int, target: Target) -> int:
+async def signal(process: Process | Ended, number: int, target: Target) -> int:
     """Signal its leader, group or tree; how many were reached. Raises ProcessGone."""
     if target is not Target.TREE:
         process.alive("signal")
+    if isinstance(process, Ended):
+        return 0
     frame = await process.guest.request(Type.SIGNAL, process.channel, number, target)
     _, errno, count = frame.values
     if errno == 3 and target is Target.TREE:  # ESRCH: a tree without members
@@ -29,9 +32,10 @@ async def signal(process: Process, number: int, target: Target) -> int:
     return count
 
 
-async def destroy(process: Process, grace: float) -> int:
+async def destroy(process: Process | Ended, grace: float) -> int:
     """TERM the tree, KILL it after ``grace`` seconds; the number of survivors."""
     process.alive("destroy")
+    assert not isinstance(process, Ended)
     if process.destroying:
         raise ProcessGone("Cannot destroy: the process is already being destroyed.")
     process.destroying = True

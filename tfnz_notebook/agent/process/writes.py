@@ -7,20 +7,23 @@ sent. A later agent asks the guest how far stdin has come, and knows of each wri
 arrived. The bytes themselves are never on disk: they may be a password, and whoever repeats the
 request has them.
 
-Fixed records in one file a container, two generations of them; the end of the older one is far
-behind what a kernel or a page can still be waiting for.
+Fixed records in one file a container, two generations of them, and as many in memory; the end of
+the older one is far behind what a kernel or a page can still be waiting for.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
+import logging
 import struct
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from tfnz_notebook.agent.disk import REAL, Disk, File
+
+log = logging.getLogger(__name__)
 
 #: process, key, first byte's offset in stdin, size; offsets of stdout and stderr at that time.
 _RECORD: Final = struct.Struct("<16s16sQQQQ")
@@ -57,72 +60,89 @@ class Writes:
         self._path = folder / "stdin"
         self._older = folder / "stdin.older"
         self._known: dict[bytes, dict[bytes, Write]] | None = None
-        self._closed: set[bytes] = set()
+        #: Process and key of each, the oldest first.
+        self._order = deque[tuple[bytes, bytes]]()
         self._file: File | None = None
         self._size = 0
 
     def find(self, process: str, key: str) -> Write | None:
         """What is known of that write."""
-        return self._of(_digest(process)).get(_digest(key)) if key else None
+        return self._all().get(_digest(process), {}).get(_digest(key)) if key else None
 
     def note(self, process: str, key: str, write: Write) -> None:
         """Before its first byte is sent."""
         if key:
-            ident, digest = _digest(process), _digest(key)
-            self._of(ident)[digest] = write
-            self._append(ident, digest, write)
+            self._note(_digest(process), _digest(key), write)
 
     def close(self, process: str) -> None:
         """Its stdin is to end after what was written."""
-        ident = _digest(process)
-        self._of(ident)
-        self._closed.add(ident)
-        self._append(ident, _CLOSED, Write(0, 0))
+        self._note(_digest(process), _CLOSED, Write(0, 0))
 
     def adopt(self, process: str, received: int) -> bool:
         """A guest holds so much of a process's stdin; whether that was to end after its writes."""
         ident = _digest(process)
-        if self._of(ident):
-            _settle(self._of(ident), received)
+        writes = self._all().get(ident, {})
+        if writes:
+            _settle(writes, received)
             self._append(ident, _ADOPTED, Write(received, 0))
-        return ident in self._closed
+        return _CLOSED in writes
 
     def discard(self) -> None:
         """Forget all; the files go with their folder."""
         self._close()
         self._known = None
-        self._closed.clear()
+        self._order.clear()
 
     # -- files
 
-    def _of(self, process: bytes) -> dict[bytes, Write]:
+    def _all(self) -> dict[bytes, dict[bytes, Write]]:
         if self._known is None:
             self._known = {}
             for path in (self._older, self._path):
-                with contextlib.suppress(OSError):
+                try:
                     self._read(self._disk.read(path))
-        return self._known.setdefault(process, {})
+                except FileNotFoundError:
+                    pass
+                except OSError as error:
+                    log.warning("%s: what is said again may be written again: %s", path, error)
+        return self._known
 
     def _read(self, raw: bytes) -> None:
-        assert self._known is not None
         whole = len(raw) - len(raw) % _RECORD.size
         for process, key, *numbers in _RECORD.iter_unpack(raw[:whole]):
-            writes = self._known.setdefault(process, {})
             if key == _ADOPTED:
-                _settle(writes, numbers[0])
-            elif key == _CLOSED:
-                self._closed.add(process)
+                _settle(self._all().get(process, {}), numbers[0])
             else:
-                writes[key] = Write(*numbers)
+                self._hold(process, key, Write(*numbers))
+
+    def _note(self, process: bytes, key: bytes, write: Write) -> None:
+        self._hold(process, key, write)
+        self._append(process, key, write)
+
+    def _hold(self, process: bytes, key: bytes, write: Write) -> None:
+        known = self._all()
+        writes = known.setdefault(process, {})
+        if key not in writes:
+            self._order.append((process, key))
+        writes[key] = write
+        while len(self._order) > 2 * GENERATION // _RECORD.size:
+            old, name = self._order.popleft()
+            known[old].pop(name, None)
+            if not known[old]:
+                del known[old]
 
     def _append(self, process: bytes, key: bytes, write: Write) -> None:
         # Where nothing can be written, a write is repeated only if the agent dies right now.
-        with contextlib.suppress(OSError):
+        record = _RECORD.pack(process, key, write.start, write.size, write.out, write.err)
+        try:
             file = self._file
             if file is None or self._size >= GENERATION:
                 file = self._begin()
-            record = _RECORD.pack(process, key, write.start, write.size, write.out, write.err)
             self._size += file.append(record)
+            if self._size % _RECORD.size:
+                self._close()  # a part of it, which the next one is not to follow
+        except OSError:
+            self._close()
 
     def _begin(self) -> File:
         """A new generation; those of an earlier agent are kept as the older one."""
@@ -132,22 +152,16 @@ class Writes:
             file.close()
             self._disk.rename(self._path, self._older)
             file = self._disk.extend(self._path)
-        elif file.size() % _RECORD.size:  # the disk was full once
+        self._file = file
+        if file.size() % _RECORD.size:  # the disk was full once
             file.cut(file.size() - file.size() % _RECORD.size)
-        self._file, self._size = file, file.size()
-        self._forget_old()
+        self._size = file.size()
         return file
 
     def _close(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
-
-    def _forget_old(self) -> None:
-        assert self._known is not None
-        for writes in self._known.values():
-            for key in list(writes)[: -GENERATION // _RECORD.size]:
-                del writes[key]
 
 
 def _settle(writes: dict[bytes, Write], received: int) -> None:

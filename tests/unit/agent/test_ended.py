@@ -1,0 +1,133 @@
+"""Processes that ended, as kernels and views meet them at a whole agent."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import shutil
+import tracemalloc
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from unit.agent.live import LiveAgent, container, live_agent, process, until
+
+from tfnz_notebook._link.link import Link
+from tfnz_notebook._link.reader import Chunks, read
+from tfnz_notebook._link.views.stream import Stream
+from tfnz_notebook.agent.process.kept.ended import Ended
+from tfnz_notebook.errors import LogGone, ProcessGone
+
+
+@pytest.fixture
+async def agent(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LiveAgent]:
+    async with live_agent(monkeypatch) as made:
+        yield made
+
+
+#: As much as does not stay in memory.
+LINES = 40_000
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def ended(link: Link, where: str, *command: str) -> str:
+    ident, _ = await process(link, where, *command)
+    await until(lambda: (link.known.process(ident) or {}).get("ended"))
+    return ident
+
+
+def spool(agent: LiveAgent, where: str) -> Path:
+    return agent.service.sessions.spool / where
+
+
+async def test_who_reads_what_is_not_there_any_more_is_told_and_does_not_wait(agent: LiveAgent):
+    link = await agent.kernel()
+    where = await container(link)
+    little = await ended(link, where, "count", "1")
+    much = await ended(link, where, "count", str(LINES))
+    assert await read(link, little, 1, 0, 7) == b"line 0\n"
+    chunks = Chunks(link, much, 1, 0)
+    await chunks.reader.open()
+    assert (await chunks.next()).startswith(b"line 0\nline 1\n")
+    chunks.close()
+    shutil.rmtree(spool(agent, where))
+    for ident in (little, much):
+        with pytest.raises(LogGone, match="^Cannot read the log: No such file"):
+            await read(link, ident, 1, 0, 7)
+        chunks = Chunks(link, ident, 1, 0)
+        await chunks.reader.open()
+        with pytest.raises(LogGone, match="^Cannot read the log: No such file"):
+            await asyncio.wait_for(chunks.next(), 10)
+    assert (await link.request("process.info", {"processes": [little]})).body["processes"]
+
+
+async def test_a_view_of_it_is_closed_with_the_reason(agent: LiveAgent):
+    link = await agent.kernel()
+    where = await container(link)
+    ident = await ended(link, where, "count", str(LINES))
+    shutil.rmtree(spool(agent, where))
+    dropped: list[tuple[str, str]] = []
+    view = SimpleNamespace(send=lambda *_, **__: None, drop=lambda *why: dropped.append(why))
+    stream = Stream(link, cast("Any", view), ident, 1, keep=1000, whole=True)
+    await stream.open(0, 1 << 20)
+    stream.live()
+    await until(lambda: dropped)
+    ((reason, text),) = dropped
+    assert reason == "gone"
+    assert text.startswith("Cannot read the log: No such file")
+
+
+async def test_the_next_agent_knows_them_and_what_they_wrote(agent: LiveAgent):
+    link = await agent.kernel()
+    where = await container(link)
+    idents = [await ended(link, where, "echo", str(number)) for number in range(5)]
+    idents.append(await ended(link, where, "count", str(LINES)))
+    before = (await link.request("process.info", {"processes": idents})).body
+    wrote = [await read(link, ident, 1, 0, 1 << 22) for ident in idents]
+    await agent.stop()
+    await agent.start()
+    assert (await link.request("process.info", {"processes": idents})).body == before
+    assert [await read(link, ident, 1, 0, 1 << 22) for ident in idents] == wrote
+    body = {"process": idents[0], "signal": 15, "target": 0}
+    with pytest.raises(ProcessGone, match=r"^Cannot signal: the process has ended with code 0\."):
+        await link.request("process.signal", body)
+    body = {"process": idents[-1], "stream": 1, "offset": 0, "limit": 0}
+    told = (await link.request("log.read", {**body, "order": True, "times": True})).body
+    assert told["order"] == [[1, 0]]
+    assert told["times"][0][:2] == [1, 0]
+    assert told["head"] == len(wrote[-1])
+
+
+async def test_they_cost_the_agent_a_line_and_no_descriptor(agent: LiveAgent):
+    link = await agent.kernel()
+    where = await container(link)
+    (session,) = list(agent.service.sessions)
+    known = session.containers[where].processes
+
+    async def made(count: int) -> None:
+        for _ in range(count):
+            ident = uuid.uuid4().hex
+            body = {"container": where, "process": ident, "command": ["echo", "x" * 5000]}
+            await link.request("process.spawn", {**body, "text": "echo", "env": [], "last": True})
+        await until(lambda: not known.live)
+        gc.collect()
+
+    await made(20)
+    before = descriptors()
+    tracemalloc.start()
+    try:
+        first, _ = tracemalloc.get_traced_memory()
+        await made(200)
+        last, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert all(isinstance(each, Ended) for each in known.values())
+    assert descriptors() == before
+    assert (last - first) / 200 < 2048, "the engine in memory and the kernel's own counted, too"
+    assert len(list(spool(agent, where).iterdir())) <= 4

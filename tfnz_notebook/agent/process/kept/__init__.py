@@ -1,0 +1,1 @@
+"""What is kept of a container's processes once they have ended."""
