@@ -533,7 +533,7 @@ class Container:
             self._end_processes()
             await self._neighbours.down(self)
             self._up, self.ip, self.error, self.returncode = _awaited(), "", None, None
-            self._discard()
+            self._records.discard()
             self._happens(Event.START)
             try:
                 if image is not None:
@@ -581,11 +581,7 @@ class Container:
             self._known()
             self._happens(Event.DESTROY)
             self.scope.interrupt(gone)
-            self._discard()
-
-    def _discard(self) -> None:
-        """Nobody may ask for what its processes wrote any more."""
-        self._records.discard()
+            self._records.discard()
 
     async def _stop(self, grace: float) -> None:
         """Have it end by itself, and hear its main process's last words and its code."""
@@ -654,7 +650,7 @@ class Container:
 
     def _starts_again(self) -> None:
         """Somebody started it, past us, after its end: it is another life of the same container."""
-        self._discard()
+        self._records.discard()
         self._up, self.ip, self.error, self.returncode = _awaited(), "", None, None
         self._happens(Event.START)
         self._task = asyncio.create_task(self._start_again())

@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tfnz_notebook._wire.guest import Frame, Tag
 from tfnz_notebook.agent.disk import Disk
-from tfnz_notebook._wire.operations import MAX_TEXT
 from tfnz_notebook.agent.process.kept.marks import Marks
 from tfnz_notebook.agent.process.kept.pack import Pack
 from tfnz_notebook.agent.process.log import Log
@@ -86,7 +85,7 @@ def told_of(
     screen = {"rows": command.rows, "columns": command.columns} if command.tty else {}
     return {
         "process": process.ident,
-        "text": command.text[:MAX_TEXT],
+        "text": command.text,
         "tty": command.tty,
         **screen,
         "pid": process.pid,
