@@ -81,14 +81,14 @@ def _sockets(marks: list[str]) -> Iterable[str]:
 
 
 def _processes(marks: list[str]) -> Iterable[str]:
-    """Whose command line names one of our containers or directories: shims, conmon, guests."""
+    """Of our containers or directories, by command line, directory or cgroup: shims, guests."""
     for path in Path("/proc").glob("[0-9]*"):
         if int(path.name) == os.getpid():
             continue
         try:
             command = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            cgroup = (path / "cgroup").read_text()
+            where = f"{(path / 'cgroup').read_text()}{(path / 'cwd').readlink()}"
         except OSError:
             continue  # it ended
-        if any(mark in command or mark in cgroup for mark in marks):
+        if any(mark in command or mark in where for mark in marks):
             yield f"{path.name}: {command}"

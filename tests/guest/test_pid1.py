@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from guest.conftest import OTHER_UID
-from guest.harness import Agent, Guest, alive, until
+from guest.harness import Agent, Guest, alive, children, until
 
 from tfnz_notebook._wire.guest import Flag, Stream, Tag, Target, Type
 
@@ -148,6 +148,33 @@ def test_its_end_is_everybodys(pid1: Callable[..., Guest]) -> None:
     assert guest.process.wait(10) == 4
     assert not alive(inner)
     assert process.pid
+
+
+def test_only_what_runs_is_found_by_its_name(pid1: Callable[..., Guest]) -> None:
+    guest = pid1("sleep", "1234", options=("--user", "0:0"))
+    agent = guest.agent()
+    agent.adopt()
+    for words in (["pgrep", "-f", "sleep 1234"], ["pgrep", "-x", "sleep"]):
+        found = agent.spawn(*words, stdin=False)
+        assert found.wait() == 0
+        assert found.out == b"%d\n" % agent.channel(1).pid
+    assert agent.spawn("pkill", "-f", "sleep 1234", stdin=False).wait() == 0
+    assert agent.channel(1).wait() == -signal.SIGTERM
+    agent.channel(1).forget()
+    assert guest.process.wait(10) == 128 + signal.SIGTERM
+
+
+def test_a_sleeper_is_ended_from_outside_alone(pid1: Callable[..., Guest]) -> None:
+    """A careless pkill does not end the container; its engine does."""
+    guest = pid1()
+    agent = guest.agent()
+    process = agent.spawn("cat")
+    agent.spawn("pkill", "-f", "tfnz", stdin=False).wait()
+    agent.run("kill -TERM 1; kill -INT 1; kill -KILL 1; kill -STOP 1")
+    assert process.write(b"x\n").until_out(b"x\n")
+    (inner,) = children(guest.pid)
+    os.kill(inner, signal.SIGTERM)
+    assert guest.process.wait(10) == 128 + signal.SIGTERM
 
 
 def test_a_killed_keeper(pid1: Callable[..., Guest]) -> None:

@@ -74,8 +74,15 @@ def test_a_real_web_server(spawn: Spawn) -> None:
     container = spawn("nginx")
     tunnel = container.wait_http_200()
     assert tunnel in container.all_tunnels()
-    assert container.run_process("cat /proc/1/comm").stdout.strip() != b"nginx", "the guest is"
     assert b"nginx: master process" in container.run_process("ps ax").stdout
+    assert container.run_process("ps -o args= 1").stdout.strip() == b"tfnz-guest", "not nginx"
+
+
+@in_containers
+def test_the_guest_comes_before_what_it_runs(spawn: Spawn) -> None:
+    container = spawn(sleep=True)
+    assert container.run_process("cut -d' ' -f19 /proc/1/stat").stdout == b"-15\n"
+    assert int(container.run_process("nice").stdout) >= 0
 
 
 def test_waiting_for_a_page_fails_at_once_when_the_container_exits(spawn: Spawn) -> None:

@@ -35,6 +35,15 @@ def alive(pid: int, started: int) -> bool:
     return len(fields) > 19 and int(fields[19]) == started and fields[0] not in "ZX"
 
 
+def status(pid: int) -> dict[str, str]:
+    """What ``/proc/PID/status`` says, line by line; empty if there is no such process."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
+    except OSError:
+        return {}
+    return {name: said.strip() for name, _, said in (line.partition(":") for line in lines)}
+
+
 def environ(pid: int) -> dict[str, str] | None:
     """The environment it was started with; None if that cannot be read."""
     try:
@@ -104,12 +113,9 @@ def kill_tree(pid: int, started: int) -> None:
 def capable(pid: int, capability: int) -> bool | None:
     """Its effective capabilities include this bit; None if that cannot be known."""
     try:
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("CapEff:"):
-                return bool(int(line.split()[1], 16) >> capability & 1)
-    except (OSError, ValueError, IndexError):
-        pass
-    return None
+        return bool(int(status(pid)["CapEff"], 16) >> capability & 1)
+    except (KeyError, ValueError):
+        return None
 
 
 def hard_limits(pid: int) -> tuple[int, int] | None:

@@ -40,6 +40,7 @@ struct timer {
 void loop_init(void);
 void loop_turn(void);
 void loop_again(void); /* the next turn does not wait */
+size_t loop_share(void); /* bytes that one source may move in this turn */
 void source_open(struct source *, int fd, void (*ready)(struct source *, uint32_t));
 void source_want(struct source *, uint32_t events); /* 0 removes it: EPOLLHUP cannot be masked otherwise */
 void source_close(struct source *);
@@ -188,7 +189,6 @@ void channels_disconnected(void);
 struct conn {
     struct source source;
     bool hello, ready, stalled;
-    bool met; /* some agent said hello, on this connection or an earlier one */
     struct buffer in, queue;
     struct { /* the DATA frame on its way */
         struct out *out;
@@ -281,7 +281,7 @@ void process_free(struct process *);
 void process_drained(struct out *);                                  /* nothing more to read now */
 void process_typed(struct in *, const struct iovec *, size_t);       /* its stdin took this */
 bool process_stdin_end(struct process *);                            /* false: not now */
-void process_engine_signal(int signal);                              /* PID 1 was sent one */
+void process_engine_signal(int signal, bool inside);                 /* the guest was sent one */
 void process_kill_all(void);
 
 /* --- keeper.c ----------------------------------------------------------------------------------------------------- */
@@ -306,6 +306,11 @@ struct spec { /* what to run: a SPAWN frame, or the command line's words */
 extern const char *const stages[];
 enum stage { ST_FORK, ST_USER, ST_CWD, ST_TTY, ST_EXEC, ST_ENV };
 pid_t keeper_fork(const struct spec *);
+
+/* --- rank.c ------------------------------------------------------------------------------------------------------- */
+
+void rank_init(void);
+void rank_give_back(void); /* in a child, before its exec */
 
 /* --- env.c, user.c: run in the keeper ----------------------------------------------------------------------------- */
 
@@ -389,10 +394,9 @@ struct settings {
     pid_t pid;
     uint8_t boot[16];
     struct rlimit files; /* as the guest found it; what processes get */
-    char *title;         /* the command line's memory, for the keepers' names */
-    size_t title_size;
 };
 extern struct settings guest;
+void show_as(const char *name); /* in the lists of processes */
 void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 _Noreturn void guest_exit(int code);
 _Noreturn void leave(int code); /* _exit, and in a coverage build its counters first */

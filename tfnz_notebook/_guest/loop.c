@@ -1,7 +1,10 @@
-/* The epoll loop: sources, timers, and what follows each turn. */
+/* The epoll loop: sources, timers, and what follows each turn. What is moved in one turn is bounded, and shared among
+ * those that are ready: the agent's next word is heard within a millisecond, whatever processes write. */
 #include "guest.h"
 
+enum { MOST = 64, TURN = 1 << 20 };
 static int epoll_fd = -1;
+static size_t share = TURN;
 static struct timer *timers;
 static bool again, has_pwait2 = true;
 
@@ -31,6 +34,11 @@ void loop_init(void)
 void loop_again(void)
 {
     again = true;
+}
+
+size_t loop_share(void)
+{
+    return share;
 }
 
 void source_open(struct source *s, int fd, void (*ready)(struct source *, uint32_t))
@@ -130,8 +138,9 @@ static int wait_events(struct epoll_event *events, int most)
 
 void loop_turn(void)
 {
-    struct epoll_event events[64];
-    int n = wait_events(events, 64);
+    struct epoll_event events[MOST];
+    int n = wait_events(events, MOST);
+    share = TURN / (size_t)(n > 0 ? n : 1);
     for (int i = 0; i < n; i++) {
         struct source *s = events[i].data.ptr;
         if (s->fd >= 0 && s->events) /* an earlier one may have closed it */

@@ -7,6 +7,8 @@
 #define DEFAULT_SOCKET "/.tfnz/run/guest.sock"
 struct settings guest;
 static struct source signals = {.fd = -1};
+static char *title; /* the command line's memory */
+static size_t title_size;
 
 void note(const char *format, ...)
 {
@@ -51,19 +53,19 @@ static void signals_ready(struct source *s, uint32_t events)
         if (info.ssi_signo == SIGCHLD)
             reports_reap();
         else
-            process_engine_signal((int)info.ssi_signo);
+            process_engine_signal((int)info.ssi_signo, guest.pid == 1 && info.ssi_pid);
 }
 
 /* All signals are blocked for good, so that none interrupts anything and SIGPIPE is an errno; dispositions are set to
  * the default, which is what processes inherit, whatever our parent ignored. */
 static void signals_init(void)
 {
-    const uint64_t nothing[4] = {0}; /* the kernel's sigaction; the libc keeps 32 and 33 to itself */
+    const uint64_t nothing[4] = {0}, every = ~0ull; /* the kernel's; the libc keeps 32 to 34 to itself */
     for (int n = 1; n <= 64; n++)
         syscall(SYS_rt_sigaction, n, nothing, NULL, 8);
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &every, NULL, 8);
     sigset_t all;
     sigfillset(&all);
-    sigprocmask(SIG_SETMASK, &all, NULL);
     sigdelset(&all, SIGPIPE);
     int fd = signalfd(-1, &all, SFD_NONBLOCK | SFD_CLOEXEC);
     if (fd < 0) {
@@ -93,6 +95,32 @@ static void descriptors_init(void)
     setrlimit(RLIMIT_NOFILE, &most);
 }
 
+/* What `ps`, `pkill -f`, `killall` and `pgrep` find. A command line is shown to everybody, and the image's command is
+ * the child's alone: `pkill -f nginx` is to end nginx, not who started it. */
+void show_as(const char *name)
+{
+    prctl(PR_SET_NAME, name);
+    memset(title, 0, title_size);
+    strncpy(title, name, title_size - 1);
+}
+
+/* A copy of the words, before anything else is done; their memory becomes the title, the keepers' as well. */
+static char **take_arguments(int argc, char **argv)
+{
+    char **words = calloc((size_t)argc + 1, sizeof *words);
+    for (int i = 0; words && i < argc; i++)
+        if (!(words[i] = strdup(argv[i])))
+            words = NULL;
+    if (!words) {
+        note("cannot start: %s", strerror(ENOMEM));
+        leave(1);
+    }
+    title = argv[0];
+    title_size = (size_t)(argv[argc - 1] + strlen(argv[argc - 1]) + 1 - title);
+    show_as("tfnz-guest");
+    return words;
+}
+
 static void boot_id(void)
 {
     if (syscall(SYS_getrandom, guest.boot, sizeof guest.boot, 0) == (long)sizeof guest.boot)
@@ -113,6 +141,7 @@ static _Noreturn void init_main(const char *socket_path, const char *root, bool 
 {
     descriptors_init();
     guest.pid = getpid();
+    rank_init();
     loop_init();
     reports_init();
     signals_init();
@@ -139,6 +168,9 @@ int main(int argc, char **argv)
     const char *socket_path = DEFAULT_SOCKET, *root = "/";
     bool sleep = false;
     int i = 2;
+    if (argc < 2)
+        usage("no command");
+    argv = take_arguments(argc, argv);
     for (; i < argc && argv[i][0] == '-'; i++) {
         const char **wanted = !strcmp(argv[i], "--socket") ? &socket_path
                               : !strcmp(argv[i], "--root") ? &root
@@ -156,8 +188,6 @@ int main(int argc, char **argv)
         else
             usage("unknown option, or one without its value");
     }
-    if (argc < 2)
-        usage("no command");
     if (!strcmp(argv[1], "version")) {
         printf("tfnz-guest %d\n", VERSION);
         return 0;
@@ -166,16 +196,7 @@ int main(int argc, char **argv)
         return connect_main(socket_path);
     if (strcmp(argv[1], "init"))
         usage("unknown command");
-    if (i < argc) { /* a copy: the original memory becomes the keepers' title */
-        guest.argv = calloc((size_t)(argc - i) + 1, sizeof *guest.argv);
-        for (int k = i; guest.argv && k < argc; k++)
-            guest.argv[k - i] = strdup(argv[k]);
-    }
-    if (guest.user)
-        guest.user = strdup(guest.user);
-    if (guest.cwd)
-        guest.cwd = strdup(guest.cwd);
-    guest.title = argv[0];
-    guest.title_size = (size_t)(argv[argc - 1] + strlen(argv[argc - 1]) + 1 - argv[0]);
+    if (i < argc)
+        guest.argv = argv + i;
     init_main(socket_path, root, sleep);
 }

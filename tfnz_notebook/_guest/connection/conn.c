@@ -6,7 +6,7 @@ enum {
     SMALL = 8 << 10, /* DATA up to this is copied behind the control frames, so that many share one write */
     BATCH = 64 << 10,
     KEPT = 512 << 10,
-    TURN = 4 << 20, /* bytes written in one turn of the loop, for processes must be heard too */
+    TURN = 1 << 20, /* bytes written in one turn of the loop, for processes must be heard too */
 };
 
 struct conn conn = {.source = {.fd = -1}, .sending_tail = &conn.sending};

@@ -65,6 +65,7 @@ static bool move(struct pump *p, short readable, short writable)
 int connect_main(const char *path)
 {
     signal(SIGPIPE, SIG_IGN);
+    rank_init(); /* all that the guest says passes through here */
     int fd = reach(path);
     if (fd < 0) {
         note("cannot connect to %s: %s. Is the guest running?", path, strerror(errno));

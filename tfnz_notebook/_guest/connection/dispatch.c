@@ -8,7 +8,6 @@ static void hello(struct frame *f)
         conn_close(conn.hello ? "a second HELLO" : "the agent's protocol version is another");
         return;
     }
-    conn.met = true;
     conn.hello = true; /* the inventory follows as the socket takes it, see conn_flush */
 }
 

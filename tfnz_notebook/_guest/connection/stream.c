@@ -10,6 +10,7 @@ enum {
 };
 static int wide;
 static void at_eof(struct out *);
+static bool fill(struct out *, size_t most);
 
 /* --- out --------------------------------------------------------------------------------------------------------- */
 
@@ -20,7 +21,7 @@ static void out_ready(struct source *s, uint32_t events)
     if (pipe && !(events & EPOLLIN)) /* EPOLLHUP alone: no writer, no byte */
         at_eof(o);
     else
-        out_fill(o);
+        fill(o, loop_share());
     out_watch(o);
     channel_advance(o->channel);
 }
@@ -106,10 +107,11 @@ void out_watch(struct out *o)
     }
 }
 
-bool out_fill(struct out *o)
+/* At most about so much: whoever writes on and on is read on and on, and all others wait. */
+static bool fill(struct out *o, size_t most)
 {
     bool some = false;
-    while (!o->eof && o->source.fd >= 0) {
+    while (!o->eof && o->source.fd >= 0 && most) {
         if (!ring_reserve(&o->ring, o->window))
             break;
         if (o->log && !conn.hello && o->ring.size - o->ring.used < ELIDE)
@@ -135,6 +137,7 @@ bool out_fill(struct out *o)
             break;
         }
         some = true;
+        most -= (size_t)n < most ? (size_t)n : most;
         o->ring.used += (uint32_t)n;
         o->head += (uint64_t)n;
         log_pump(o);
@@ -146,6 +149,11 @@ bool out_fill(struct out *o)
     if (!o->ring.used && o->ring.base && !some)
         ring_free(&o->ring);
     return some;
+}
+
+bool out_fill(struct out *o)
+{
+    return fill(o, SIZE_MAX);
 }
 
 bool out_ack(struct out *o, uint64_t offset)
@@ -160,7 +168,7 @@ bool out_ack(struct out *o, uint64_t offset)
     release(o);
     /* The writer may have stopped at a full window: take what waits now rather than a turn later. */
     if (o->source.fd >= 0 && !o->source.events)
-        out_fill(o);
+        fill(o, loop_share());
     out_watch(o);
     return true;
 }

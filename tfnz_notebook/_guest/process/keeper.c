@@ -83,6 +83,7 @@ static _Noreturn void leader(const struct spec *spec, const struct image *image)
         give_up(ST_CWD, errno);
     sigset_t none;
     sigemptyset(&none);
+    rank_give_back(); /* last: beside busy processes it has to wait for its turn from here on */
     sigprocmask(SIG_SETMASK, &none, NULL);
     give_up(ST_EXEC, find_and_exec(image));
 }
@@ -121,15 +122,6 @@ static void close_from(int lowest)
     rlim_t end = getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < 65536 ? limit.rlim_cur : 65536;
     for (int fd = lowest; fd < (int)end; fd++)
         close(fd);
-}
-
-static void take_name(const struct image *image)
-{
-    prctl(PR_SET_NAME, "tfnz-keeper");
-    if (guest.title_size < 8)
-        return;
-    memset(guest.title, 0, guest.title_size);
-    snprintf(guest.title, guest.title_size, "tfnz: %s", image->argv[0]);
 }
 
 /* The guest died. Descendants of those that are killed become our children and die in the next round. */
@@ -192,6 +184,7 @@ static _Noreturn void keeper(const struct spec *spec)
     if (getppid() != guest.pid)
         _exit(1);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
+    show_as("tfnz-keeper");
     for (int i = 0; i < 3; i++)
         dup2(spec->fds[i], i); /* clears O_CLOEXEC; none of them is below 4 */
     close_from(REPORT_FD + 1);
@@ -203,7 +196,6 @@ static _Noreturn void keeper(const struct spec *spec)
         tell(&r);
         leave(0);
     }
-    take_name(&image);
     if (spec->tty && image.change_user) /* so that the user can open it again by its name */
         if (fchown(0, image.user.uid, (gid_t)-1) < 0)
             r.stage = ST_TTY; /* not needed to go on */

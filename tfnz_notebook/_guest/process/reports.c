@@ -1,9 +1,10 @@
 /* What keepers report, what is reaped, and how the main process's end ends the guest. */
 #include "guest.h"
 
-enum { GRACE_MS = 2000 };
+enum { GRACE_S = 10, STOP_GRACE_S = 2, STOP_S = 60 };
 static struct source reports = {.fd = -1};
 static struct timer grace;
+static uint64_t signalled; /* when the engine last signalled the main process, 0: never */
 static uint64_t early_signals; /* for the main process, whose start was not reported yet */
 
 static void reports_ready(struct source *s, uint32_t events)
@@ -142,10 +143,15 @@ void reports_reap(void)
     int status;
     struct rusage usage;
     pid_t pid;
-    while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0) {
+    while ((pid = wait4(-1, &status, WNOHANG | WUNTRACED, &usage)) > 0) {
         struct process *p = process_of_pid(pid);
         if (!p)
             continue; /* an orphan from outside, as PID 1 gets them */
+        if (WIFSTOPPED(status)) {
+            if (!p->lost) /* a keeper: nobody would be told how its process ended */
+                kill(pid, SIGCONT);
+            continue;
+        }
         reports_read(); /* what the keeper said before it ended */
         if (p->channel.dead)
             continue;
@@ -177,26 +183,40 @@ static void grace_over(struct timer *t)
     guest_exit(main_code());
 }
 
-/* An agent that is connected gets two seconds to take note; the container's end would cut it short otherwise. So does
- * the first one, which may only be on its way: how a container that ends at once has ended is then told as always. */
+/* How it ended, and its last output, are told before the container's end cuts them short: to the agent that is
+ * connected, or to one that is on its way, because the container ended at once or the agent itself starts again. Who
+ * stops the container is not kept waiting for an agent that is not there. */
 void main_advance(void)
 {
     struct process *p = main_process;
     if (!p->exited)
         return;
-    if ((conn.met && !conn.hello) || (p->forgotten && p->said_end))
+    bool stopped = signalled && now_ns() - signalled < STOP_S * NS_S;
+    if ((p->forgotten && p->said_end) || (stopped && !conn.hello))
         guest_exit(main_code());
     if (!grace.prev)
-        timer_set(&grace, GRACE_MS * NS_MS, grace_over);
+        timer_set(&grace, (stopped ? STOP_GRACE_S : GRACE_S) * NS_S, grace_over);
 }
 
-void process_engine_signal(int signal)
+/* What the engine sends is passed on. `inside`: PID 1 got it from a process of its own container; then a sleeping guest
+ * takes no notice, as the kernel has it with any PID 1 that did not ask for a signal. */
+void process_engine_signal(int signal, bool inside)
 {
+    struct process *p = main_process;
     reports_read();
-    if (main_process && main_process->leader)
-        kill(-main_process->leader, signal);
-    else if (main_process)
+    if (!p) {
+        if ((signal == SIGTERM || signal == SIGINT) && !inside)
+            guest_exit(128 + signal);
+        return;
+    }
+    if (!inside)
+        signalled = now_ns();
+    if (p->exited) { /* nobody waits any longer than that */
+        timer_stop(&grace);
+        main_advance();
+    } else if (p->leader) {
+        kill(-p->leader, signal);
+    } else {
         early_signals |= 1ull << (signal - 1);
-    else if (signal == SIGTERM || signal == SIGINT)
-        guest_exit(128 + signal);
+    }
 }

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from tfnz_notebook.engines.base import Closed, Received
+from tfnz_notebook.engines.launch import rank
 from tfnz_notebook.engines.launch.stream import TransportStream
 from tfnz_notebook.errors import ContainerGone, EngineGone
 
@@ -131,6 +132,7 @@ async def connect(
             )
         await asyncio.sleep(pause)
         pause = min(pause * 1.3, _LAST_PAUSE)
+    rank.raise_guest(sock)
     try:
         _, stream = await loop.create_unix_connection(
             lambda: TransportStream(received, closed), sock=sock
