@@ -112,7 +112,8 @@ class Node(Owned, metaclass=Closed):
         :param env: variables, as a dict or a list of (name, value).
         :param sleep: do not start the image's command; ``container.start()`` does.
         :param volumes: list of (Volume or a path of the engine's machine, mount point[, 'ro']).
-        :param pre_boot_files: there before the first process: a dict or list of (path, bytes).
+        :param pre_boot_files: there before the first process, in volumes too: a dict or list of
+            (path, bytes).
         :param command: instead of the image's; a string goes to ``/bin/sh -c``.
         :param stdout_callback: called with (container, bytes) of the main process's stdout.
         :param termination_callback: called with (container) or (container, returncode).

@@ -55,6 +55,37 @@ async def test_first_process_sees_the_files(place: Place) -> None:
     assert log == b"early\n"
 
 
+@pytest.mark.only(CONTAINERS)
+async def test_files_before_boot_where_something_is_mounted(place: Place) -> None:
+    """Below a directory, below a volume, and where the engine has a file of its own."""
+    (shared := place.runtime / "shared").mkdir()
+    await place.engine.create_volume(volume := f"{place.owner}-v", {})
+    paths = ["/shared/deep/file", "/kept/file", "/etc/hosts", "/etc/hostname", "/plain"]
+    ref = await place.run(
+        mounts=(Mount(str(shared), "/shared"), Mount(volume, "/kept")),
+        files={path: f"{path}\n".encode() for path in paths},
+        command=("sh", "-c", f"cat {' '.join(paths)}; trap exit TERM; while :; do sleep 0.1; done"),
+    )
+    told = "".join(f"{path}\n" for path in paths).encode()
+    for again in (False, True):
+        async with asyncio.timeout(30):
+            while (await place.engine.logs(ref)).count(told) < 1 + again:
+                await asyncio.sleep(0.01)
+        if not again:
+            assert (shared / "deep" / "file").read_bytes() == b"/shared/deep/file\n"
+            await place.engine.stop(ref, 5)
+            await place.engine.start(ref)
+
+
+@pytest.mark.only(CONTAINERS)
+async def test_a_file_that_the_engine_mounts_is_written(talk: Talk) -> None:
+    transfer = talk.ask(Type.PUT, [(Tag.PATH, "/etc/hosts")])
+    transfer.stdin(b"127.0.0.9 elsewhere\n")
+    transfer.stdin_ends(20)
+    assert (await transfer.first(Type.STAT, Type.FAILED)).type is Type.STAT
+    assert await talk.run("cat", "/etc/hosts") == (0, b"127.0.0.9 elsewhere\n", b"")
+
+
 @pytest.mark.only(CONTAINERS)  # owners and users that are enforced
 async def test_any_user_can_read_files_before_boot(place: Place) -> None:
     ref = await place.run(files={"/new/dir/file": b"x"}, user="65534:65534")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import stat
 import threading
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from tfnz_notebook._wire.guest import Flag, Stream, Tag, Type
 if TYPE_CHECKING:
     from guest.harness import Agent, Guest, Process
 
-EPERM, ENOENT, EBUSY, EEXIST, ENOTDIR, EISDIR, EINVAL, ELOOP = 1, 2, 16, 17, 20, 21, 22, 40
+EPERM, ENOENT, EEXIST, ENOTDIR, EISDIR, EINVAL, ELOOP = 1, 2, 17, 20, 21, 22, 40
 BLOCK = os.urandom(1 << 20)
 
 
@@ -260,8 +261,10 @@ def test_what_is_no_file(plain: Agent, tmp_path: Path, kind: str) -> None:
     elif kind == "socket":
         path = plain.guest.socket
     before = path.stat().st_mode
-    assert errno(get(plain, path)) == EINVAL
-    assert errno(put(plain, str(path), b"x")) == EINVAL
+    for refused in (get(plain, path), put(plain, str(path), b"x")):
+        assert errno(refused) == EINVAL
+        assert refused.failed
+        assert refused.failed.text(Tag.STAGE) == "kind"
     assert path.stat().st_mode == before
     assert len(listing(plain, path)) == 1
 
@@ -382,19 +385,52 @@ def test_readers_see_old_or_new(plain: Agent, tmp_path: Path) -> None:
 
 
 def test_an_upload_given_up_leaves_nothing(guest: Guest, tmp_path: Path) -> None:
-    agent = guest.agent()
+    """Closed in the middle, or cut off, or overtaken by another of the same name."""
     target = tmp_path / "file"
     target.write_bytes(b"old")
-    transfer = agent.open(Type.PUT, (Tag.PATH, str(target)))
-    transfer.write(BLOCK[:100_000])
-    agent.until(lambda: transfer.taken == 100_000)
-    assert len(names(tmp_path)) == 2
-    closed = agent.open(Type.PUT, (Tag.PATH, str(tmp_path / "other")))
+    agent = guest.agent()
+    agent.sync()
+    held = len(names(f"/proc/{guest.pid}/fd"))
+
+    def half() -> Process:
+        transfer = agent.open(Type.PUT, (Tag.PATH, str(target)))
+        transfer.write(BLOCK[:100_000])
+        agent.until(lambda: transfer.taken == 100_000)
+        return transfer
+
+    closed, overtaken = half(), half()
+    assert len(names(tmp_path)) == 3
     agent.send(wire.fixed(Type.CLOSE, closed.channel, 0))
     agent.until(lambda: closed.gone)
+    put(agent, str(target), b"new")
+    assert len(names(tmp_path)) == 2
+    agent.send(wire.fixed(Type.CLOSE, overtaken.channel, 0))
+    agent.until(lambda: overtaken.gone)
+    assert names(tmp_path) == ["file"]
+    assert len(names(f"/proc/{guest.pid}/fd")) == held
+    half()
     guest.agent().sync()
     assert names(tmp_path) == ["file"]
-    assert target.read_bytes() == b"old"
+    assert target.read_bytes() == b"new"
+    assert len(names(f"/proc/{guest.pid}/fd")) == held
+
+
+@pytest.mark.parametrize("path", ["/proc/self/mem", "/proc/self/attr/fscreate", "/proc/1/mem"])
+def test_a_read_that_fails_is_said(plain: Agent, path: str) -> None:
+    """After the file was described, too."""
+    transfer = get(plain, path)
+    assert transfer.failed or transfer.gone
+    assert plain.run("echo goes on") == b"goes on\n"
+
+
+def test_a_directory_that_vanishes_while_it_is_listed(plain: Agent, tmp_path: Path) -> None:
+    where = tmp_path / "d"
+    where.mkdir()
+    for n in range(20_000):
+        (where / f"{n:0100}").touch()
+    transfer = plain.open(Type.LIST, (Tag.PATH, str(where)))
+    shutil.rmtree(where)
+    plain.until(lambda: transfer.gone or transfer.failed)
 
 
 def test_download_window(plain: Agent, tmp_path: Path) -> None:
@@ -424,14 +460,90 @@ def test_a_full_disk(plain: Agent) -> None:
     assert names(limited) == ["guest.sock"]
 
 
+@pytest.fixture
+def mounted(start: Callable[..., Guest], tmp_path: Path) -> Callable[..., Agent]:
+    """A guest for whom that file of ``tmp_path`` is mounted by itself, as engines do it."""
+
+    def mounted(name: str, *options: str) -> Agent:
+        (tmp_path / name).write_bytes(b"the engine's, and longer")
+        (tmp_path / name).chmod(0o640)
+        script = 'mount --bind "$0" "$0" && exec "$@"'
+        prefix = ["unshare", "--mount", "sh", "-c", script, str(tmp_path / name)]
+        return start(prefix=prefix, options=["--sleep", *options]).agent()
+
+    return mounted
+
+
 @pytest.mark.usefixtures("root")
-def test_a_mount_point_is_not_replaced(start: Callable[..., Guest], tmp_path: Path) -> None:
+def test_a_file_that_is_mounted_is_written_through(
+    mounted: Callable[..., Agent], tmp_path: Path
+) -> None:
     """Engines mount /etc/hosts and others as single files; a rename cannot replace those."""
+    agent = mounted("hosts")
     target = tmp_path / "hosts"
-    target.write_bytes(b"before")
-    script = 'mount --bind "$0" "$0" && exec "$@"'
-    prefix = ["unshare", "--mount", "sh", "-c", script, str(target)]
-    agent = start(prefix=prefix).agent()
-    assert errno(put(agent, str(target), b"x")) == EBUSY
-    assert target.read_bytes() == b"before"
+    inode = target.stat().st_ino
+    assert put(agent, str(target), b"x" * 200_000).stats[0].integer(Tag.SIZE) == 200_000
+    assert put(agent, str(target), b"short").stats[0].integer(Tag.SIZE) == 5
+    assert (target.read_bytes(), target.stat().st_ino) == (b"short", inode)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o640
     assert names(tmp_path) == ["hosts"]
+
+
+# --- before the first process --------------------------------------------------------------------
+
+
+def leave(directory: Path, files: dict[Path, bytes]) -> None:
+    """As who launches the guest does, each file under its path."""
+    for path, content in files.items():
+        place = directory / str(path).lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)
+        place.chmod(0o600)
+
+
+def test_early_files_are_there_for_the_first_process(
+    start: Callable[..., Guest], tmp_path: Path
+) -> None:
+    left, there = tmp_path / "left", tmp_path / "there"
+    there.mkdir()
+    (there / "link").symlink_to("real")
+    leave(left, {there / "deep/er/file": BLOCK, there / "link": b"x", there / "empty": b""})
+    script = f"cat {there}/deep/er/file {there}/link; stat -c %a {there}/deep/er {there}/link"
+    agent = start("sh", "-c", script, options=["--files", str(left)]).agent()
+    agent.adopt()
+    assert agent.channel(1).wait() == 0
+    assert agent.channel(1).out == BLOCK + b"x755\n777\n"
+    assert stat.S_IMODE((there / "real").stat().st_mode) == 0o644
+    assert (there / "link").is_symlink()
+    assert (there / "empty").read_bytes() == b""
+    assert not [path for path in left.rglob("*") if path.is_file()], "once"
+    agent.channel(1).forget()
+
+
+@pytest.mark.usefixtures("root")
+def test_an_early_file_that_is_mounted_is_written_at_each_start(
+    mounted: Callable[..., Agent], tmp_path: Path
+) -> None:
+    left, target = tmp_path / "left", tmp_path / "hosts"
+    leave(left, {target: b"ours", tmp_path / "other": b"once"})
+    for again in (False, True):  # a restarted container's has been made anew
+        mounted("hosts", "--files", str(left)).sync()
+        assert target.read_bytes() == b"ours"
+        assert (tmp_path / "other").exists() is not again
+        (tmp_path / "other").unlink(missing_ok=True)
+
+
+def test_early_files_that_cannot_be_written(start: Callable[..., Guest], tmp_path: Path) -> None:
+    """Nothing starts without them; the engine's log names the file."""
+    (tmp_path / "there" / "directory").mkdir(parents=True)
+    os.mkfifo(tmp_path / "there" / "fifo")
+    for name, said in (("directory", "Is a directory"), ("fifo", "No such device")):
+        left = tmp_path / name
+        leave(left, {tmp_path / "there" / name: b"x"})
+        guest = start("echo", "started", options=["--files", str(left)])
+        assert guest.process.wait(10) == 1
+        assert guest.process.stdout and guest.process.stderr
+        told = guest.process.stderr.read().decode()
+        assert f"cannot write {tmp_path}/there/{name}: {said}" in told
+        assert guest.process.stdout.read() == b""
+    start(options=["--sleep", "--files", str(tmp_path / "none")]).agent()

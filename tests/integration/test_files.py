@@ -112,6 +112,13 @@ def test_a_file_before_boot_may_replace_one_of_the_image(spawn: Spawn) -> None:
     assert container.run_process("cat /etc/os-release").stdout == b"NAME=Ours\n"
 
 
+def test_what_is_no_file_is_refused_in_words(box: Container) -> None:
+    box.run_process(["mkfifo", absolute(box, "/tmp/pipe")], check=True)
+    for call in (lambda: box.fetch("/tmp/pipe"), lambda: box.put("/tmp/pipe", b"x")):
+        with pytest.raises(FileError, match=r"'/tmp/pipe': it is no file but a pipe, .*a process"):
+            call()
+
+
 def test_nothing_gets_out_through_links(box: Container) -> None:
     outside = absolute(box, "/tmp/out")
     box.run_process(["ln", "-sfn", "/../../../../../../tmp", outside], check=True)

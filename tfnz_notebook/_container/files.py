@@ -71,7 +71,8 @@ class Files(Base):
             ['index.html']
 
         ``filename`` is absolute. Readers in the container see the old file or the new one, never a
-        part. ``mode`` as in chmod, default 0o644 or what it has. Raises FileError.
+        part; but for a file that is mounted by itself, as the engine does with ``/etc/hosts``.
+        ``mode`` as in chmod, default 0o644 or what it has. Raises FileError.
         """
         async with within("put a file", timeout):
             path = arguments.path("put", filename)

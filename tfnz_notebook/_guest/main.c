@@ -131,13 +131,13 @@ static void boot_id(void)
 
 static _Noreturn void usage(const char *problem)
 {
-    note("%s. Usage: guest init [--socket PATH] [--root DIR] [--user USER] [--cwd DIR] [--sleep] [--] [command ...] | "
-         "guest connect [--socket PATH] | guest version",
+    note("%s. Usage: guest init [--socket PATH] [--root DIR] [--files DIR] [--user USER] [--cwd DIR] [--sleep] [--] "
+         "[command ...] | guest connect [--socket PATH] | guest version",
          problem);
     leave(2);
 }
 
-static _Noreturn void init_main(const char *socket_path, const char *root, bool sleep)
+static _Noreturn void init_main(const char *socket_path, const char *root, const char *files, bool sleep)
 {
     descriptors_init();
     guest.pid = getpid();
@@ -154,6 +154,11 @@ static _Noreturn void init_main(const char *socket_path, const char *root, bool 
         note("cannot use %s as the root for files: %s", root, strerror(error));
         leave(1);
     }
+    char path[PATH_MAX];
+    if (files && (error = files_early(files, path))) {
+        note("cannot write %s: %s", *path ? path : files, strerror(error));
+        leave(1);
+    }
     conn_listen(socket_path);
     if (guest.argv && !sleep && (error = process_start_main())) {
         note("cannot start %s: %s", guest.argv[0], strerror(error));
@@ -165,7 +170,7 @@ static _Noreturn void init_main(const char *socket_path, const char *root, bool 
 
 int main(int argc, char **argv)
 {
-    const char *socket_path = DEFAULT_SOCKET, *root = "/";
+    const char *socket_path = DEFAULT_SOCKET, *root = "/", *files = NULL;
     bool sleep = false;
     int i = 2;
     if (argc < 2)
@@ -173,10 +178,11 @@ int main(int argc, char **argv)
     argv = take_arguments(argc, argv);
     for (; i < argc && argv[i][0] == '-'; i++) {
         const char **wanted = !strcmp(argv[i], "--socket") ? &socket_path
-                              : !strcmp(argv[i], "--root") ? &root
-                              : !strcmp(argv[i], "--user") ? &guest.user
-                              : !strcmp(argv[i], "--cwd")  ? &guest.cwd
-                                                           : NULL;
+                              : !strcmp(argv[i], "--root")  ? &root
+                              : !strcmp(argv[i], "--files") ? &files
+                              : !strcmp(argv[i], "--user")  ? &guest.user
+                              : !strcmp(argv[i], "--cwd")   ? &guest.cwd
+                                                            : NULL;
         if (!strcmp(argv[i], "--")) {
             i++;
             break;
@@ -198,5 +204,5 @@ int main(int argc, char **argv)
         usage("unknown command");
     if (i < argc)
         guest.argv = argv + i;
-    init_main(socket_path, root, sleep);
+    init_main(socket_path, root, files, sleep);
 }

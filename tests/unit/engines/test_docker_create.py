@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ def spec(**options: Any) -> ContainerSpec:
 def made(**options: Any) -> dict[str, Any]:
     quirks = options.pop("quirks", shape.Quirks())
     run = options.pop("run", Path("/run/tfnz/guests/c1"))
-    return shape.body(spec(**options), IMAGE, run=run, guest=Path("/lib/guest"), quirks=quirks)
+    early = options.pop("early", False)
+    guest = Path("/lib/guest")
+    return shape.body(spec(**options), IMAGE, run=run, guest=guest, quirks=quirks, early=early)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +159,25 @@ def test_tar_has_files_and_no_directories() -> None:
 
 
 def test_guest_tar() -> None:
-    with tarfile.open(fileobj=io.BytesIO(shape.guest_tar(b"elf"))) as archive:
-        run, guest = archive.getmembers()
+    archived = shape.guest_tar(b"elf", {"/etc/hosts": b"1"})
+    with tarfile.open(fileobj=io.BytesIO(archived)) as archive:
+        run, guest, file = archive.getmembers()
     assert (run.name, run.isdir(), run.mode) == ("run", True, 0o700)
     assert (guest.name, guest.mode, guest.size) == ("guest", 0o755, 3)
+    assert (file.name, file.mode, file.size) == ("files/etc/hosts", 0o600, 1)
+
+
+def test_files_that_a_mount_would_hide_are_left_to_the_guest() -> None:
+    mounts = (Mount("v", "/data/"), Mount("/etc", "/data/ro", read_only=True))
+    image = replace(IMAGE, volumes=("/var/lib/db/",))
+    early = ("/etc/hosts", "/data/x", "/data", "/var/lib/db/a/b", "/etc/resolv.conf")
+    plain = ("/etc/hosts.allow", "/database", "/var/lib/other", "/etc/x")
+    files = {f"/.{name}": name.encode() for name in early + plain}
+    put, left = shape.before_boot(spec(mounts=mounts, files=files), image)
+    assert left == {name: name.encode() for name in early}
+    assert put == {name: name.encode() for name in plain}
+    with pytest.raises(Misuse, match="'/data/ro' is mounted read-only"):
+        shape.before_boot(spec(mounts=mounts, files={"/data/ro/x": b""}), image)
+    assert "--files" not in made()["Cmd"]
+    for run, where in ((Path("/run/c1"), "/.tfnz/run/files"), (None, "/.tfnz/files")):
+        assert made(run=run, early=True)["Cmd"][3:5] == ["--files", where]

@@ -86,6 +86,14 @@ static int request_user(const struct frame *q, struct user **user)
     return error;
 }
 
+static int wrong_kind(const struct stat *st, const char **stage)
+{
+    if (S_ISREG(st->st_mode))
+        return 0;
+    *stage = "kind";
+    return S_ISDIR(st->st_mode) ? EISDIR : EINVAL;
+}
+
 /* --- PUT --------------------------------------------------------------------------------------------------------- */
 
 static int put_begin(struct file *f, const struct frame *q, const char *path, const char **stage)
@@ -110,8 +118,8 @@ static int put_begin(struct file *f, const struct frame *q, const char *path, co
         f->gid = f->user->gid;
     }
     if (fstatat(f->dir, f->name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
-        if (!S_ISREG(st.st_mode)) /* a rename would replace /dev/null */
-            return S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
+        if ((error = wrong_kind(&st, stage))) /* a rename would replace /dev/null */
+            return error;
         if (mode < 0)
             f->mode = st.st_mode & 07777;
         if (!f->user && geteuid() == 0) {
@@ -122,7 +130,7 @@ static int put_begin(struct file *f, const struct frame *q, const char *path, co
     }
     static unsigned counter;
     snprintf(f->temporary, sizeof f->temporary, ".tfnz-%08x-%u", (unsigned)epoch_ns(), counter++);
-    int fd = openat(f->dir, f->temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    int fd = openat(f->dir, f->temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0) {
         error = errno;
         *f->temporary = 0;
@@ -130,6 +138,33 @@ static int put_begin(struct file *f, const struct frame *q, const char *path, co
     }
     in_open(&f->channel.in, &f->channel, fd);
     return 0;
+}
+
+bool file_copy(int from, int to)
+{
+    static char piece[64 << 10];
+    ssize_t n;
+    while ((n = read(from, piece, sizeof piece)) > 0)
+        for (ssize_t done = 0, more; done < n; done += more)
+            if ((more = write(to, piece + done, (size_t)(n - done))) < 0)
+                return false;
+    return n == 0;
+}
+
+/* A file that is mounted by itself, as engines do with /etc/hosts, cannot be replaced: what was uploaded is written
+ * through to it. */
+static bool write_through(struct file *f, int uploaded, struct stat *st)
+{
+    int to = openat(f->dir, f->name, O_WRONLY | O_TRUNC | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    bool good = to >= 0 && lseek(uploaded, 0, SEEK_SET) == 0 && file_copy(uploaded, to) &&
+                (!f->chown || fchown(to, f->uid, f->gid) == 0) && fchmod(to, f->mode) == 0 && fstat(to, st) == 0;
+    int error = errno;
+    if (to >= 0)
+        close(to);
+    if (good)
+        unlinkat(f->dir, f->temporary, 0);
+    errno = error;
+    return good;
 }
 
 void file_written(struct channel *c)
@@ -145,7 +180,7 @@ void file_written(struct channel *c)
     }
     if (good) {
         stage = "rename";
-        good = renameat(f->dir, f->temporary, f->dir, f->name) == 0;
+        good = renameat(f->dir, f->temporary, f->dir, f->name) == 0 || (errno == EBUSY && write_through(f, fd, &st));
     }
     if (!good) {
         file_failed(c, errno, stage);
@@ -159,21 +194,21 @@ void file_written(struct channel *c)
 /* --- GET --------------------------------------------------------------------------------------------------------- */
 
 /* Looked at before it is opened: opening a FIFO waits, opening a device may do anything. */
-static int get_begin(struct file *f, const char *path)
+static int get_begin(struct file *f, const char *path, const char **stage)
 {
     struct stat st;
     int peek = path_open(path, O_PATH);
     if (peek < 0)
         return errno;
-    int error = fstat(peek, &st) < 0 ? errno : S_ISDIR(st.st_mode) ? EISDIR : S_ISREG(st.st_mode) ? 0 : EINVAL;
+    int error = fstat(peek, &st) < 0 ? errno : wrong_kind(&st, stage);
     close(peek);
     if (error)
         return error;
     f->fd = path_open(path, O_RDONLY | O_NONBLOCK);
     if (f->fd < 0 || fstat(f->fd, &st) < 0)
         return errno;
-    if (!S_ISREG(st.st_mode))
-        return EINVAL;
+    if ((error = wrong_kind(&st, stage)))
+        return error;
     say_stat(f->channel.id, NULL, &st, NULL);
     out_open(&f->channel.out, &f->channel, S_OUT, -1);
     return 0;
@@ -303,7 +338,7 @@ void file_open(struct frame *q)
         f->fd = f->dir = -1;
         stage = "open";
         error = kind == K_PUT   ? put_begin(f, q, path, &stage)
-                : kind == K_GET ? get_begin(f, path)
+                : kind == K_GET ? get_begin(f, path, &stage)
                                 : list_begin(f, path);
         if (error)
             channel_drop(&f->channel);

@@ -173,4 +173,7 @@ def file_error(verb: str, path: str, frame: Frame) -> FileError:
     errno = frame.integer(Tag.ERRNO)
     cause = frame.text(Tag.TEXT) or reason(errno)
     remedy = _REMEDY.get(errno, "")
+    if (frame.text(Tag.STAGE), errno) == ("kind", 22):
+        cause = "it is no file but a pipe, a socket or a device"
+        remedy = "Let a process read or write it."
     return FileError(f"Cannot {verb} {path!r}: {cause}. {remedy}".rstrip(), errno=errno)

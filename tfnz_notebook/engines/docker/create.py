@@ -10,6 +10,9 @@ How a container of ours looks to the engine:
   file system's read-only seal, so an empty image and ``read_only`` both work.
 - Exec transport: an anonymous volume at ``/.tfnz`` into which the binary is put by the archive
   call. A volume is writable under ``read_only``, and goes with the container.
+- Files before boot are put into the container's own file system by the archive call. What lies
+  below a mount, or where the engine mounts a file of its own, would be hidden there: it is left
+  beside the guest, who writes it to its place before anything runs.
 """
 
 from __future__ import annotations
@@ -30,6 +33,10 @@ HOME: Final = "/.tfnz"
 GUEST: Final = "/.tfnz/guest"
 RUN: Final = "/.tfnz/run"
 SOCKET: Final = "/.tfnz/run/guest.sock"
+#: Below which, each under its path, files are left for the guest to write.
+EARLY: Final = {True: "/.tfnz/run/files", False: "/.tfnz/files"}
+#: What engines mount, made anew at each start.
+_ENGINES_OWN: Final = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +49,11 @@ class Quirks:
     selinux: bool = False
 
 
-def guest_command(spec: ContainerSpec, image: Image) -> list[str]:
-    """The guest's arguments. Raises Misuse for a container that has nothing to run."""
+def guest_command(spec: ContainerSpec, image: Image, files: str = "") -> list[str]:
+    """The guest's arguments. Raises Misuse for a container that has nothing to run.
+
+    ``files`` is the directory of those that the guest has to write before it starts anything.
+    """
     argv = spec.argv(image)
     if not argv and not spec.sleep:
         raise Misuse(
@@ -52,7 +62,7 @@ def guest_command(spec: ContainerSpec, image: Image) -> list[str]:
         )
     if any("\0" in part for part in argv):
         raise Misuse("Cannot start a container: its command has a NUL character. Remove it.")
-    arguments = ["init", "--socket", SOCKET]
+    arguments = ["init", "--socket", SOCKET, *(["--files", files] if files else ())]
     user = spec.user if spec.user is not None else image.user
     if user:
         arguments += ["--user", user]
@@ -101,8 +111,12 @@ def body(
     run: Path | None,
     guest: Path,
     quirks: Quirks = Quirks(),
+    early: bool = False,
 ) -> dict[str, Any]:
-    """The create call's JSON. ``run`` is the socket's directory; None means exec transport."""
+    """The create call's JSON. ``run`` is the socket's directory; None means exec transport.
+
+    ``early``: some of its files are left for the guest (:func:`before_boot`).
+    """
     host: dict[str, Any] = {
         "AutoRemove": False,
         "Init": False,
@@ -129,7 +143,7 @@ def body(
     made: dict[str, Any] = {
         "Image": spec.image,
         "Entrypoint": [GUEST],
-        "Cmd": guest_command(spec, image),
+        "Cmd": guest_command(spec, image, EARLY[run is not None] if early else ""),
         "User": "0:0",
         "Env": environment(spec.env),
         "Labels": dict(spec.labels),
@@ -191,40 +205,70 @@ def _bind(mount: Mount, run: str) -> str:
     return f"{mount.source}:{mount.target}:{','.join(options)}"
 
 
+def checked_files(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Files before boot by their normal paths. Misuse for a path or content that cannot be."""
+    checked = {}
+    for given, content in files.items():
+        name = absolute(given, "a file's path")
+        if name == "/":
+            raise Misuse("Cannot write the file '/': it is a directory. Give a file's path.")
+        if (name + "/").startswith(HOME + "/"):
+            raise Misuse(f"Cannot write {name!r}: {HOME} is the guest's. Choose another place.")
+        if not isinstance(content, bytes | bytearray | memoryview):
+            raise Misuse(
+                f"Cannot write {given!r}: its content is {type(content).__name__}, not bytes. "
+                "Encode text with .encode()."
+            )
+        checked[name] = bytes(content)
+    return checked
+
+
+def before_boot(spec: ContainerSpec, image: Image) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """Its files before boot: those for the archive call, and those that only the guest can write.
+
+    The latter would be hidden by what is mounted there: by the caller, the image or the engine.
+    """
+    files = checked_files(spec.files)
+    mounts = {mount.target: mount.read_only for mount in check_mounts(spec.mounts)}
+    over = [*mounts, *map(posixpath.normpath, image.volumes), *_ENGINES_OWN]
+    early = {}
+    for name in files:
+        covering = max((top for top in over if (name + "/").startswith(top + "/")), default=None)
+        if covering is None:
+            continue
+        if mounts.get(covering):
+            raise Misuse(
+                f"Cannot write {name!r} before boot: {covering!r} is mounted read-only. "
+                "Write it to what is mounted there, or mount it without read_only."
+            )
+        early[name] = files[name]
+    return {name: files[name] for name in files if name not in early}, early
+
+
 def tar(files: Mapping[str, bytes]) -> bytes:
-    """Pre-boot files as an archive for ``/``: mode 0644, owner root.
+    """Files as an archive for ``/``: mode 0644, owner root.
 
     Parents are left to the engine: a directory entry in the archive would replace a link that the
     image has at its place, where the engine itself resolves it inside the container.
     """
-    names = {absolute(path, "a file's path"): path for path in files}
-    if "/" in names:
-        raise Misuse("Cannot write the file '/': it is a directory. Give a file's path.")
-    for name in names:
-        if (name + "/").startswith(HOME + "/"):
-            raise Misuse(f"Cannot write {name!r}: {HOME} is the guest's. Choose another place.")
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for name, given in names.items():
-            content = files[given]
-            if not isinstance(content, bytes | bytearray | memoryview):
-                raise Misuse(
-                    f"Cannot write {given!r}: its content is {type(content).__name__}, not bytes. "
-                    "Encode text with .encode()."
-                )
-            _add(archive, name.lstrip("/"), bytes(content), 0o644)
+        for name, content in checked_files(files).items():
+            _add(archive, name.lstrip("/"), content, 0o644)
         size = archive.offset
     return _unpadded(out, size)
 
 
-def guest_tar(binary: bytes) -> bytes:
-    """The guest for an exec-transport container's volume, with its socket's directory."""
+def guest_tar(binary: bytes, early: Mapping[str, bytes]) -> bytes:
+    """For an exec-transport container's volume: the guest, its socket's directory, its files."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
         run = tarfile.TarInfo("run")
         run.type, run.mode = tarfile.DIRTYPE, 0o700
         archive.addfile(run)
         _add(archive, "guest", binary, 0o755)
+        for name, content in early.items():
+            _add(archive, f"files{name}", content, 0o600)
         size = archive.offset
     return _unpadded(out, size)
 

@@ -213,7 +213,7 @@ class DockerEngine(Engine):
             await self.remove(await making)
 
     async def _make(self, spec: ContainerSpec, image: Image) -> str:
-        files = shape.tar(spec.files) if spec.files else b""
+        files, early = shape.before_boot(spec, image)
         labels = {**spec.labels, LABEL_OWNER: self.owner, LABEL_CONTAINER: spec.id}
         spec = replace(spec, labels=labels)
         run: Path | None = None
@@ -221,14 +221,18 @@ class DockerEngine(Engine):
             run = guest_socket.make_directory(self._directory(spec.id))
         ref = ""
         try:
-            made = shape.body(spec, image, run=run, guest=self._guest, quirks=self.facts.quirks)
+            if run is not None and early:
+                await asyncio.to_thread(guest_socket.leave_files, run, early)
+            made = shape.body(
+                spec, image, run=run, guest=self._guest, quirks=self.facts.quirks, early=bool(early)
+            )
             ref = await calls.create(self.client, spec, made)
             if run is None:
                 binary = await asyncio.to_thread(self._guest.read_bytes)
-                archive = shape.guest_tar(binary)
+                archive = shape.guest_tar(binary, early)
                 await calls.put(self.client, ref, shape.HOME, archive, "the guest")
             if files:
-                await calls.put(self.client, ref, "/", files, "the files")
+                await calls.put(self.client, ref, "/", shape.tar(files), "the files")
         except BaseException:
             if ref:
                 with contextlib.suppress(Exception):

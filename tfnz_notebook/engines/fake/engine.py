@@ -175,8 +175,7 @@ class FakeEngine(Engine):
         await self._call()
         shape.guest_command(spec, image)
         shape.environment(spec.env)
-        shape.tar(spec.files)
-        shape.check_mounts(spec.mounts)
+        shape.before_boot(spec, image)
         for held in self.world.containers.values():
             if spec.name and held.spec.name == spec.name:
                 raise Misuse(f"Cannot name a container {spec.name!r}: taken. Choose another.")

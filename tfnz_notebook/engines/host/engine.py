@@ -151,8 +151,7 @@ class HostEngine(Engine):
                 f"Cannot put a socket at {str(socket_path)!r}: it is too long for the kernel. "
                 "Set TFNZ_RUNTIME to a shorter one."
             )
-        files = {shape.absolute(path, "a file's path"): data for path, data in spec.files.items()}
-        shape.tar(spec.files)  # for its checks: what no engine takes, this one refuses too
+        files = shape.checked_files(spec.files)
         try:
             home.mkdir(mode=0o700, parents=True)
         except FileExistsError:

@@ -17,7 +17,7 @@ import shutil
 import socket
 import stat
 import sys
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -44,6 +44,15 @@ def make_directory(path: Path) -> Path:
     path.mkdir(mode=0o700, exist_ok=True)
     path.chmod(0o700)  # whatever the umask says
     return path
+
+
+def leave_files(path: Path, files: Mapping[str, bytes]) -> None:
+    """Leave them in a fresh directory, for the guest to write: each below ``files``."""
+    for name, content in files.items():
+        place = path / "files" / name.lstrip("/")
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        place.touch(mode=0o600)
+        place.write_bytes(content)
 
 
 def drop_directory(path: Path) -> None:
