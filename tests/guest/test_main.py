@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
@@ -298,6 +299,40 @@ def test_a_full_ring_drops_its_oldest_bytes(start: Callable[..., Guest], tmp_pat
     main = agent.channel(MAIN)
     agent.until(lambda: len(main.out) == len(expected) - base)
     assert main.out == expected[base:]
+
+
+def test_a_turn_may_end_with_a_full_ring(start: Callable[..., Guest], tmp_path: Path) -> None:
+    """What one turn reads is bounded: a wide pipe's last read of it may just fill the ring."""
+    fifo, up = tmp_path / "fifo", tmp_path / "up"
+    os.mkfifo(fifo)
+
+    def dd(size: str, count: int) -> str:
+        write = f"dd if=/dev/zero bs={size} count={count} 2>/dev/null; echo >&2; touch {up}"
+        return f"read line <{fifo}; {write}"
+
+    guest = start(
+        "sh", "-c", f"{dd('64K', 1)}; {dd('1M', 1)}; {dd('1M', 3)}; read line",
+        options=NO_SLEEP, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    (keeper,) = until(lambda: list(children(guest.pid)))
+    (main,) = until(lambda: list(children(keeper)))
+
+    def widened() -> bool:
+        pipe = os.open(f"/proc/{main}/fd/1", os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            return fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) == 1 << 20
+        finally:
+            os.close(pipe)
+
+    for _ in range(2):  # a pipe of 64 KiB, and then of 1 MiB, is full, and something is on stderr
+        guest.process.send_signal(signal.SIGSTOP)
+        fifo.write_text("go\n")
+        until(up.exists)
+        up.unlink()
+        guest.process.send_signal(signal.SIGCONT)
+        until(widened)
+    fifo.write_text("go\n")
+    until(up.exists)
 
 
 def test_with_an_agent_the_main_process_waits(start: Callable[..., Guest]) -> None:

@@ -107,14 +107,13 @@ void show_as(const char *name)
 /* A copy of the words, before anything else is done; their memory becomes the title, the keepers' as well. */
 static char **take_arguments(int argc, char **argv)
 {
-    char **words = calloc((size_t)argc + 1, sizeof *words);
-    for (int i = 0; words && i < argc; i++)
-        if (!(words[i] = strdup(argv[i])))
-            words = NULL;
-    if (!words) {
-        note("cannot start: %s", strerror(ENOMEM));
-        leave(1);
-    }
+    static char **words;
+    words = calloc((size_t)argc + 1, sizeof *words);
+    for (int i = 0; i < argc; i++)
+        if (!words || !(words[i] = strdup(argv[i]))) {
+            note("cannot start: %s", strerror(ENOMEM));
+            leave(1);
+        }
     title = argv[0];
     title_size = (size_t)(argv[argc - 1] + strlen(argv[argc - 1]) + 1 - title);
     show_as("tfnz-guest");

@@ -81,8 +81,11 @@ static void release(struct out *o)
         ring_free(&o->ring);
 }
 
+/* The main process's ring, while nobody listens: it may not be left full, or nobody would look at its pipe again. */
 static void elide(struct out *o)
 {
+    if (!o->log || conn.hello || o->eof || o->ring.size - o->ring.used >= ELIDE)
+        return;
     uint64_t until = o->base + ELIDE;
     if (until > o->head)
         until = o->head;
@@ -114,8 +117,7 @@ static bool fill(struct out *o, size_t most)
     while (!o->eof && o->source.fd >= 0 && most) {
         if (!ring_reserve(&o->ring, o->window))
             break;
-        if (o->log && !conn.hello && o->ring.size - o->ring.used < ELIDE)
-            elide(o);
+        elide(o);
         struct iovec v[2];
         int pieces = ring_room(&o->ring, v);
         if (!pieces)
@@ -146,6 +148,7 @@ static bool fill(struct out *o, size_t most)
             wide++;
         }
     }
+    elide(o);
     if (!o->ring.used && o->ring.base && !some)
         ring_free(&o->ring);
     return some;
