@@ -227,7 +227,8 @@ _OFFSET: Final = struct.Struct("<Q")
 _INT: Final = struct.Struct("<q")
 
 type_of: Final = {int(member): member for member in Type}
-_tag_of: Final = {int(member): member for member in Tag}
+#: By number: the tag, and whether its value is an integer.
+_tag_of: Final = {int(member): (member, member in INTEGERS) for member in Tag}
 
 Value = int | bytes
 Fields = list[tuple[Tag, Value]]
@@ -343,27 +344,29 @@ def data(channel: int, stream: int, offset: int, chunk: bytes | memoryview) -> b
     )
 
 
-def parse_fields(payload: bytes) -> Iterator[tuple[Tag, Value]]:
+def parse_fields(payload: bytes) -> tuple[tuple[Tag, Value], ...]:
     """The fields of a payload, unknown tags left out. Raises ProtocolError if malformed."""
+    fields: list[tuple[Tag, Value]] = []
     at, end = 0, len(payload)
     while at < end:
         if end - at < _FIELD.size:
             raise ProtocolError("A field's header is cut short.")
         number, size = _FIELD.unpack_from(payload, at)
-        at += _FIELD.size
-        if size > end - at:
-            raise ProtocolError(f"Field {number} says {size} bytes, {end - at} are left.")
-        raw = payload[at : at + size]
-        at += size
-        tag = _tag_of.get(number)
-        if tag is None:
+        start = at + _FIELD.size
+        at = start + size
+        if at > end:
+            raise ProtocolError(f"Field {number} says {size} bytes, {end - start} are left.")
+        known = _tag_of.get(number)
+        if known is None:
             continue
-        if tag in INTEGERS:
-            if size != _INT.size:
-                raise ProtocolError(f"Field {tag.name} is an integer of {size} bytes.")
-            yield tag, _INT.unpack(raw)[0]
+        tag, integer = known
+        if not integer:
+            fields.append((tag, payload[start:at]))
+        elif size == _INT.size:
+            fields.append((tag, _INT.unpack_from(payload, start)[0]))
         else:
-            yield tag, raw
+            raise ProtocolError(f"Field {tag.name} is an integer of {size} bytes.")
+    return tuple(fields)
 
 
 def parse(kind: int, stream: int, channel: int, payload: bytes) -> Frame:
@@ -378,7 +381,7 @@ def parse(kind: int, stream: int, channel: int, payload: bytes) -> Frame:
             raise ProtocolError("DATA without an offset.")
         return Frame(known, channel, stream, _OFFSET.unpack_from(payload), payload[_OFFSET.size :])
     if known in FIELDS:
-        return Frame(known, channel, stream, fields=tuple(parse_fields(payload)))
+        return Frame(known, channel, stream, fields=parse_fields(payload))
     shape = FIXED[known]
     if len(payload) != shape.size:
         raise ProtocolError(f"{known.name} of {len(payload)} bytes, {shape.size} are due.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import msgpack
 
@@ -19,6 +19,8 @@ from tfnz_notebook.agent.process.reader import Flow, Sink
 from tfnz_notebook.errors import FileError, TfnzError
 
 Field = tuple[Tag, int | bytes | str]
+#: Looked up, as a listing has many.
+_NAMES: Final = {tag: tag.name.lower() for tag in Tag}
 
 
 class Transfer:
@@ -181,7 +183,7 @@ def described(frame: Frame) -> dict[str, Any]:
     told: dict[str, Any] = {}
     for tag, value in frame.fields:
         if isinstance(value, bytes):
-            told[tag.name.lower()] = value.decode("utf-8", "surrogateescape")
+            told[_NAMES[tag]] = value.decode("utf-8", "surrogateescape")
         else:
-            told[tag.name.lower()] = value / 1e9 if tag is Tag.MTIME else value
+            told[_NAMES[tag]] = value / 1e9 if tag is Tag.MTIME else value
     return told
