@@ -149,7 +149,7 @@ async def test_a_listing_has_an_end(tmp_path: Path) -> None:
     listing = asyncio.ensure_future(transfers.listing(container.guest, "/many"))
     channel = (await liar.asked()).channel
     entry = wire.fielded(Type.STAT, channel, [(Tag.NAME, b"n" * 200), (Tag.LINK, b"l" * 200)])
-    for _ in range(100):
+    for _ in range(200):
         liar.line.say(entry * 1000)
     with pytest.raises(FileError, match="more than"):
         await listing
