@@ -109,4 +109,7 @@ class Liar(FakeEngine):
         await self.sessions.adopt(lambda container: None, lambda container, process: None)
         session = self.sessions.get("s")
         assert session is not None
-        return session.containers[self.ident]
+        container = session.containers[self.ident]
+        async with asyncio.timeout(20):
+            await container.looked.wait()
+        return container
