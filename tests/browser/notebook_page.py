@@ -12,9 +12,10 @@ from typing import Any
 
 import nbformat
 import nbformat.reader
+from playwright.sync_api import BrowserContext, Locator, Page, WebSocket
+
 from browser.chromium import PATIENCE, SIZE, Watch, picture
 from browser.servers import Server
-from playwright.sync_api import BrowserContext, Locator, Page, WebSocket
 
 CELL_SECONDS = 60
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -298,13 +299,15 @@ class NotebookPage:
     def until(
         self, ask: Callable[[], object], seconds: float, what: str | Callable[[], str]
     ) -> None:
-        """Poll to a deadline, with the page's own clock: its events are handled meanwhile."""
-        deadline = time.monotonic() + seconds * PATIENCE
+        """Poll to a deadline, ever less often, with the page's own clock: its events are handled
+        meanwhile."""
+        deadline, pause = time.monotonic() + seconds * PATIENCE, 30.0
         while not ask():
             if time.monotonic() > deadline:
                 said = what() if callable(what) else what
                 raise AssertionError(f"not within {seconds} s: {said}")
-            self.page.wait_for_timeout(30)
+            self.page.wait_for_timeout(pause)
+            pause = min(1.25 * pause, 150)
 
     def dark(self, *, on: bool = True) -> None:
         """Choose a theme, as the settings menu does."""

@@ -31,7 +31,7 @@ def test_a_container_shows_itself_and_is_controlled(notebook: Open) -> None:
     page.wait_text(0, "destroyed", 30)
 
 
-@pytest.mark.places("notebook-new-direct")
+@pytest.mark.places("lab-new-direct")
 def test_a_paused_container_looks_paused(notebook: Open) -> None:
     page = notebook(BOX, "box", "box.pause()", "box.unpause()")
     page.run(0, 60)
@@ -45,7 +45,7 @@ def test_a_paused_container_looks_paused(notebook: Open) -> None:
     card.wait_text("running")
 
 
-@pytest.mark.places("notebook-new-direct")
+@pytest.mark.places("lab-new-direct", long=["notebook-new-direct"])
 def test_a_table_of_what_runs(notebook: Open) -> None:
     page = notebook(BOX, "%tf_ps", "p = box.spawn_process('sleep 4321');", "%tf_top")
     page.run(0)

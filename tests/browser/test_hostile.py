@@ -3,12 +3,13 @@
 import json
 
 import pytest
+from nbconvert import HTMLExporter
+from playwright.sync_api import BrowserContext, Page
+
 from browser.cells import spawn
 from browser.conftest import Open
 from browser.notebook_page import NotebookPage
 from browser.views import Card, Output, Shell
-from nbconvert import HTMLExporter
-from playwright.sync_api import BrowserContext, Page
 
 MARKUP = (
     "<script>window.pwned = 1</script>",
@@ -71,7 +72,7 @@ def clipboard(page: NotebookPage) -> None:
     page.page.evaluate("navigator.clipboard.writeText('mine')")
 
 
-@pytest.mark.places("notebook-new-direct")
+@pytest.mark.places("lab-new-direct", long=["notebook-new-direct"])
 def test_hostile_output_is_text_in_the_live_views(notebook: Open) -> None:
     page = notebook(BOX, cell(seconds=300, tty=False), cell(seconds=300, tty=True), NAMED, "%tf_ps")
     clipboard(page)

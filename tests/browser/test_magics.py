@@ -1,6 +1,7 @@
 """Magics, as they are typed into cells."""
 
 import pytest
+
 from browser.cells import LOAD, spawn
 from browser.conftest import OTHER_WAY, Open
 from browser.views import Output, Shell
@@ -125,7 +126,7 @@ def test_bad_input_is_told_in_one_sentence(notebook: Open) -> None:
     page.picture("bad")
 
 
-@pytest.mark.places("notebook-new-direct")
+@pytest.mark.places("lab-new-direct", long=["notebook-new-direct"])
 def test_tab_completes(notebook: Open) -> None:
     page = notebook(
         BOX, "%tf_run b", "%tf_spawn --na", "%tf_get box /etc/host", "%tf_signal box TE"

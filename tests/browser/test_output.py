@@ -3,6 +3,7 @@
 import re
 
 import pytest
+
 from browser.cells import ASLEEP, BUSY, spawn
 from browser.conftest import OTHER_WAY, PAIRS, Open
 from browser.views import Output
@@ -104,7 +105,7 @@ def test_following_and_scrolling_back(notebook: Open) -> None:
     page.until(lambda: scroller.evaluate(from_end) < 5, 5, "it follows again")
 
 
-@pytest.mark.places("notebook-new-direct")
+@pytest.mark.places("lab-new-direct", long=["notebook-new-direct"])
 def test_a_line_for_stdin(notebook: Open) -> None:
     page = notebook(BOX, "%tf_run -d -i box while read line; do echo got $line; done; echo the end")
     page.run(0)
@@ -167,7 +168,7 @@ def test_what_is_no_text_does_not_freeze_the_page(notebook: Open, command: str) 
     assert page.page.evaluate("window.worst") < 2000
 
 
-@pytest.mark.places("notebook-new-comm")
+@pytest.mark.places("lab-new-comm", long=["notebook-new-comm"])
 def test_twenty_views_and_a_reload_with_eight(notebook: Open) -> None:
     count = 20
     page = notebook(

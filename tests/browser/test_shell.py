@@ -3,12 +3,13 @@
 import re
 
 import pytest
+from integration.polling import Clock
+
 from browser.cells import ASLEEP, BUSY, spawn
 from browser.chromium import PATIENCE
 from browser.conftest import ONE_WAY, PAIRS, TWO, Open
 from browser.notebook_page import CELLS, NotebookPage
 from browser.views import Shell
-from integration.polling import Clock
 
 BOX = spawn()
 
@@ -47,7 +48,7 @@ def test_a_shell_is_typed_into_and_ends(notebook: Open) -> None:
     page.picture("ended")
 
 
-@pytest.mark.places("notebook-new-direct")
+@pytest.mark.places("lab-new-direct", long=["notebook-new-direct"])
 def test_colours_and_wide_characters(notebook: Open) -> None:
     page = notebook(BOX, "%tf_shell box")
     page.run(0)
