@@ -36,7 +36,8 @@ $(VENV)/.made: tests/requirements.txt | system
 	# --clear: a half-made environment, or another Python's, is no base to build on
 	$(PYTHON) -m venv --clear $(VENV) ||
 	  { echo 'Cannot make $(VENV): see above. Install the venv module (Debian: apt-get install python3-venv).' >&2; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement $< 2>&1 | { grep -v '^WARNING: Location' || true; }
+	# --no-deps: what is pinned is all that is wanted, and less than would be asked for, see .ci/lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement $< 2>&1 | { grep -v '^WARNING: Location' || true; }
 	touch $@
 
 # Which sources there are, rewritten only when that changes: a deleted file, too, asks for a new wheel.
