@@ -71,7 +71,7 @@ def test_an_engine_stops_and_starts(lonely: Scene) -> None:
         command(1, lines=1, rate=12800, code=5),
         data_callback=lambda process, data: ticks.feed(data),
     )
-    writer = box.spawn_process(command(2, rate=20e6, code=6))
+    writer = box.spawn_process(command(2, rate=4e6, code=6))
     with ThreadPoolExecutor(1) as pool:
         reading = pool.submit(read, writer, fast)
         for round_ in ("agent lives", "agent is killed"):

@@ -8,14 +8,18 @@ T = TypeVar("T")
 
 
 def until(ask: Callable[[], T], seconds: float, what: str, *, every: float = 0.02) -> T:
-    """The first true answer; AssertionError with ``what`` if none came in time."""
-    deadline = time.monotonic() + seconds
+    """The first true answer; AssertionError with ``what`` if none came in time.
+
+    It is asked ever less often: many ask an engine, which has something to do for other tests.
+    """
+    deadline, pause = time.monotonic() + seconds, every
     while True:
         answer = ask()
         if answer:
             return answer
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}; last: {answer!r}"
-        time.sleep(every)
+        time.sleep(pause)
+        pause = min(1.25 * pause, max(every, 0.1))
 
 
 class Clock:

@@ -387,7 +387,6 @@ def test_no_byte_is_lost_or_doubled_when_agents_are_killed(
         assert page.code is None, "it was one and the same websocket"
 
 
-@on_two
 def test_a_killed_kernel_does_not_stop_a_terminal(
     own_world: Callable[..., World], where: str
 ) -> None:

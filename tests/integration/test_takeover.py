@@ -75,10 +75,10 @@ def writer(*how, **options): return box.spawn_process(["python3", "-c", WRITER, 
 
 came = []
 spawned = {{
-    "fast": writer("400", "0.004", endless, data_callback=lambda process, data: came.append(data)),
+    "fast": writer("100", "0.004", endless, data_callback=lambda process, data: came.append(data)),
     "slow": writer("1", "0.05", endless),
-    "unread": writer("100", "0.01", endless),
-    "ended": writer("5000", "0", "200000"),
+    "unread": writer("25", "0.01", endless),
+    "ended": writer("5000", "0", "50000"),
     "short": writer("1", "0", "3"),
     "shell": box.spawn_shell(),
     "typed": box.spawn_process("cat > typed"),
@@ -88,7 +88,7 @@ spawned["short"].wait(60)
 here = box.run_process("pwd").stdout.strip()  # a login shell is at home
 count = b"while [ ! -e %s/over ]; do echo shell-$((i+=1)); sleep 0.01; done" % here
 spawned["shell"].stdin(b"stty -echo; i=0; " + count + b"\\n")
-while sum(map(len, came)) < 2_000_000: time.sleep(0.01)
+while sum(map(len, came)) < 500_000: time.sleep(0.01)
 say(
     version=tfnz_notebook.__version__,
     containers={{each.tag: each.id for each in (box, main)}},
@@ -287,7 +287,7 @@ def test_an_agent_of_0_1_that_comes_back_in_between_loses_nothing(
     theirs = world.agents()[where]
     assert theirs not in (ours, before.agent)
     size = kept(world)
-    until(lambda: kept(world) > size + 1_000_000, 20, "it writes outputs down")
+    until(lambda: kept(world) > size + 500_000, 20, "it writes outputs down")
     with Location(where, session=SESSION) as location:
         checked, _ = check(before, where, location, stopped["typed"])
         record_property("bytes checked", checked)
