@@ -24,9 +24,9 @@ from tfnz_notebook.container import Container
 from tfnz_notebook.location import Location
 from tfnz_notebook.process import Process
 
-# It makes no difference to a server where its processes run; what streams long is tried on two.
+# It makes no difference to a server where its processes run; what streams long is long on another.
 pytestmark = pytest.mark.engines("host")
-on_two = pytest.mark.engines("host", "podman")
+on_two = pytest.mark.engines("host", "podman", anywhere=True)
 
 ELSEWHERE = "http://elsewhere.example"
 NUMBERED = (
@@ -387,6 +387,7 @@ def test_no_byte_is_lost_or_doubled_when_agents_are_killed(
         assert page.code is None, "it was one and the same websocket"
 
 
+@on_two
 def test_a_killed_kernel_does_not_stop_a_terminal(
     own_world: Callable[..., World], where: str
 ) -> None:

@@ -151,6 +151,7 @@ def test_one_agent_serves_every_kernel_of_a_world(world: World, where: str) -> N
         assert second.containers() == []
 
 
+@pytest.mark.engines("host", "podman", "docker", anywhere=True)
 def test_ten_kernels_at_once_start_one_agent(own_world: Callable[..., World], where: str) -> None:
     world = own_world()
     code = f"from tfnz_notebook.location import Location\nprint(Location({where!r}).engine)"

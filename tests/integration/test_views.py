@@ -13,7 +13,8 @@ from integration.polling import until
 from tfnz_notebook.container import Container
 from tfnz_notebook.location import Location
 
-pytestmark = pytest.mark.engines("host", "podman")
+# The agent's logs are what they see, wherever those come from.
+pytestmark = pytest.mark.engines("host", "podman", anywhere=True)
 SLOW = (
     "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo line $i; "
     "[ $((i % 10)) = 0 ] && sleep 0.005; done"
