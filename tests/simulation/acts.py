@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tfnz_notebook._link import dial
@@ -91,6 +92,8 @@ class Proc:
     #: How far its stdin was written and answered; whether nobody knows how far.
     written: int = 0
     unknown: bool = False
+    #: It was not wanted any more before it was there.
+    undone: bool = False
     #: What was told of its end.
     told: dict[str, Any] | None = None
 
@@ -269,7 +272,7 @@ async def process(play: Play, kernel: Kernel, link: Link, about: dict[str, Any])
         "process": proc.ident,
         "command": ["script", str(proc.number), *about["words"]],
         "text": proc.key,
-        "env": [],
+        "env": [f"NAME{number}={number:040}" for number in range(about.get("env", 0))],
     }
     if about.get("readers"):
         for stream in (1, 2):
@@ -287,15 +290,15 @@ async def process(play: Play, kernel: Kernel, link: Link, about: dict[str, Any])
     link.listen("process", proc.ident, hear)
     try:
         try:
-            await proc.asked.tell(link.request("process.spawn", body, payload))
+            gone = {"process": proc.ident, "grace": 0.0}
+            undo = partial(link.take_back, "process.destroy", gone)
+            await proc.asked.tell(link.request("process.spawn", body, payload, undo=undo))
         except BaseException as error:
             for reader in readers:
                 reader.close()
             for each in heard:
                 each.left = True
-            if isinstance(error, asyncio.CancelledError) and not link.over:
-                gone = {"process": proc.ident, "grace": 0.0}
-                link.background(link.request("process.destroy", gone))
+            proc.undone = isinstance(error, asyncio.CancelledError) and not link.over
             raise
         for reader in readers:
             reader.opened = True

@@ -23,11 +23,11 @@ KNOWN: Final[dict[str, str]] = {
     "a container whose destruction failed is not connected to any more": (
         r"its destruction had failed"
     ),
-    "one that is destroyed, or whose agent dies, while the engine makes it, is left there": (
+    "a container that is destroyed, or whose agent dies, while it is made, is left there": (
         r"containers that never ran are left|too few .*, which never ran"
     ),
-    "a main process that was started by a reboot, or by a START that broke, is told to nobody": (
-        r"the main process of b\d+ runs, and is not known to"
+    "a process that was started, and whose request broke or was a reboot, is told to nobody": (
+        r"the main process of b\d+ runs, and is not known to|there run \d+ processes, and 0 are"
     ),
     "processes of a container whose reboot failed are there twice": r"descriptors are left open$",
     "a reader whose spool cannot be read raises where nobody hears it, and never ends": (
@@ -37,12 +37,28 @@ KNOWN: Final[dict[str, str]] = {
         r"bytes of \d+ were read, and there were several agents"
     ),
     "a disk that cannot be read breaks the adoption of a container": r"_take_inventory.*OSError",
+    "a disk that cannot be read while a container ends keeps it from ending": (
+        r"does not end in a container that has ended.*, and the disk had failed"
+        r"|is running, and in truth exited.*, and the disk had failed"
+    ),
+    "a guest that speaks while its engine is asked why it is silent stays unresponsive": (
+        r"is unresponsive, and in truth running"
+    ),
+    "a question that is said again, and whose process has ended, is never answered": (
+        r"ask \w+ does not end"
+    ),
     "an end that could not be written down is, after its container's folder is gone": (
         r"^files are left, and the disk had failed"
     ),
     "an upload whose client leaves raises KeyError in the agent": r"_put_piece.*KeyError",
     "a client whose line is gone stays until something is told to it, over a network": (
         r"^clients are left in the agent, of lines that are gone"
+    ),
+    "reading that begins while the link is down for longer than it waits never answers": (
+        r"iterate \w+ does not end.*follow:\d+ > next"
+    ),
+    "a write that could not be noted, on a full disk, is written again by the next agent": (
+        r"^guest: stdin of \d+ is wrong.*, and the disk had failed"
     ),
     "a close that is cancelled leaves the link open, and its session alive": (
         r"^clients are left in the agent, of lines that are there.* a close was cancelled"

@@ -23,7 +23,7 @@ def answers(play: Play) -> None:
     for who, context in play.scene.clock.complaints:
         error = context.get("exception")
         story = _story(error) if error is not None else ""
-        raise Broken(f"{who}: {context.get('message')}\n{story}")
+        raise Broken(f"{who}: {context.get('message')}{_disk(play)}\n{story}")
     for act in play.acts:
         if not act.task.done() or not act.kernel.node.alive:
             continue
@@ -82,7 +82,12 @@ def _endless(play: Play, act: Act) -> Broken:
         state = " in a container that has ended" if guest is None or guest.exited else ""
         state += " and was disturbed" if box.disturbed else ""
         state += _after(box)
+    state += _disk(play)
     return Broken(f"{act.kernel.name}: {act.what} {act.proc} does not end{state}: {_where(act)}")
+
+
+def _disk(play: Play) -> str:
+    return ", and the disk had failed" if play.scene.platter.failed else ""
 
 
 def _after(box: Box | None) -> str:
@@ -112,6 +117,8 @@ def streams(play: Play) -> None:
         if heard.whole and heard.offset < wrote:
             raise Broken(f"{heard} ended at {heard.offset}, and {wrote} were written")
     for proc in play.procs.values():
+        if proc.undone and proc.kernel in play.there() and _lives(play, proc):
+            raise Broken(f"{proc.key} runs, and its spawn was cancelled")
         told, lives = proc.told, list(play.truth(proc))
         if told is None or proc.box.disturbed or not lives or lives[-1][0].exited:
             continue
@@ -150,7 +157,8 @@ def pictures(play: Play) -> None:
             if (state := known.containers[ident]["state"]) != true:
                 key = keys[ident]
                 raise Broken(
-                    f"{kernel.name}: {key} is {state}, and in truth {true}{_after(play.boxes[key])}"
+                    f"{kernel.name}: {key} is {state}, and in truth {true}"
+                    f"{_after(play.boxes[key])}{_disk(play)}"
                 )
             if true == "running":
                 _running(kernel.name, keys[ident], guest, known.processes.get(ident, {}), ident)
@@ -181,8 +189,7 @@ def nothing_left(play: Play) -> None:
         raise Broken(f"containers{never} are left at the engine: {[each.ref for each in held]}")
     left = [str(path) for path in scene.platter.files]
     if left:
-        failed = ", and the disk had failed" if scene.platter.failed else ""
-        raise Broken(f"files are left{failed}: {left}")
+        raise Broken(f"files are left{_disk(play)}: {left}")
     if agent.disk.open:
         raise Broken(f"{agent.disk.open} descriptors are left open")
     if left := [task for task in agent.node.pending() if task not in (agent.life, agent.watching)]:

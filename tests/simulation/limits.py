@@ -17,7 +17,10 @@ SMALL: tuple[tuple[str, dict[str, Any]], ...] = (
         {"WINDOW_OUT": 4096, "WINDOW_TTY": 1024, "WINDOW_IN": 2048, "MAX_DATA": 1500}
         | {"MAX_CHANNELS": 52},
     ),
-    ("_wire.operations", {"MAX_CHUNK": 2048, "PAGE": 1024}),
+    (
+        "_wire.operations",
+        {"MAX_CHUNK": 2048, "PAGE": 1024, "MAX_BODY": 16 << 10, "MAX_WORDS": 512, "MAX_TAIL": 1024},
+    ),
     ("_wire.window", {"MOST": 16 << 10}),
     ("agent.process.log", {"TAIL": 2048, "SEGMENT": 3000, "MERGE": 256, "RESERVE": 1024}),
     ("agent.process.output", {"HOLD": 1024, "PIPE": 1024, "ORDER": 8}),
@@ -25,7 +28,7 @@ SMALL: tuple[tuple[str, dict[str, Any]], ...] = (
     ("agent.process.stdin", {"HELD": 4096}),
     ("agent.container.guest", {"TOGETHER": 2048}),
     ("_link.link", {"ASKED": 2}),
-    ("_link.reader", {"WINDOW": 6000, "SMALL": 2000}),
+    ("_link.reader", {"WINDOW": 6000, "PIECE": 1500, "SMALL": 2000}),
     ("_link.dial", {"WINDOW": 4096, "PIECE": 1000}),
 )
 

@@ -150,6 +150,8 @@ class Play:
         for step in steps:
             self.scene.director.call_at(self.began + step.at, self._do, step)
         clock.run(lambda: False, self.began + (steps[-1].at if steps else 0) + 0.5)
+        if self.scene.down_until > clock.now:
+            clock.run(lambda: False, self.scene.down_until)
         for _ in range(HEALED):
             self._heal()  # again, of what came late
             if clock.run(self._at_rest, clock.now + 30):
@@ -244,7 +246,7 @@ class Play:
             node.resume()
         platter = scene.platter
         platter.full = platter.short = platter.bad = 0.0
-        machine.gone = machine.erring = machine.slow = 0.0
+        machine.gone = machine.erring = machine.slow = scene.down_until = 0.0
         for guest in machine.guests:
             self._speaks(guest)
         kernels = self.there()
@@ -263,10 +265,9 @@ class Play:
             proc.asked.settle(False)
 
     async def _unpauses(self, kernels: list[Kernel], about: dict[str, Any]) -> None:
-        kernel = kernels[0]
-        assert kernel.link is not None
         try:
-            await acts.ALL["unpause"](self, kernel, kernel.link, about)
+            link = await asyncio.shield(kernels[0].opening)
+            await acts.ALL["unpause"](self, kernels[0], link, about)
         except TfnzError:
             guest = self._guest(about)
             if guest is not None and guest.paused:
@@ -298,6 +299,12 @@ class Play:
     def _kill_agent(self, about: dict[str, Any]) -> None:
         if self.scene.agent is not None:
             self.scene.agent.kill()
+
+    def _network_down(self, about: dict[str, Any]) -> None:
+        """For all of them."""
+        self.scene.down_until = self._until(about)
+        if self.scene.agent is not None:
+            self.scene.agent.router.close()
 
     def _stop_agent(self, about: dict[str, Any]) -> None:
         agent = self.scene.agent

@@ -55,6 +55,9 @@ class Agent:
         except TfnzError as error:
             self.scene.refused(self, error)
             return
+        except OSError:  # it says what it died of, and the next may have more luck
+            self.kill()
+            return
         self.server.router = self.router  # type: ignore[assignment]  # it is all it needs
         self.listens = True
         self.scene.listening()
@@ -84,6 +87,8 @@ class Agent:
             self.engine.revoke()
             self.node.kill()
             self.router.close()
+            if self.scene.agent is self:
+                self.scene.ended(LinkClosed("Cannot reach the agent: it has ended. Try again."))
 
 
 class Here:
@@ -136,7 +141,11 @@ class Scene:
 
     def refused(self, agent: Agent, error: TfnzError) -> None:
         """It could not start."""
+        self.ended(error)
         agent.kill()
+
+    def ended(self, error: TfnzError) -> None:
+        """Nobody need wait for it any more."""
         self._settle(error)
 
     def _settle(self, error: TfnzError | None) -> None:

@@ -84,6 +84,7 @@ FAULTS = {
     "hold": 3,
     "kill agent": 7,
     "stop agent": 2,
+    "network down": 3,
     "kill kernel": 2,
     "stall agent": 3,
     "stall kernel": 2,
@@ -146,7 +147,7 @@ class _Draw:
     def whole(self) -> Script:
         """The script."""
         random, self.at = self.random, 0.0
-        for _ in range(random.randrange(6, 26)):
+        for _ in range(random.randrange(6, 36)):
             self.at += random.choice((0, 0, 0, 0.0005, 0.01, 0.2, 1.5))
             kind = "box" if not self.boxes else random.choices([*ACTS], [*ACTS.values()])[0]
             self._act(random.choice([*self.kernels]), kind)
@@ -171,6 +172,8 @@ class _Draw:
                 about["last"] = random.random() < 0.4
                 if random.random() < 0.2:
                     about["stdin"] = random.choice((1, 700, 1900))
+                if random.random() < 0.05:
+                    about["env"] = random.choice((100, 1000))
                 if random.random() < 0.1:
                     about["timeout"] = random.choice((0.001, 0.3, 1))
                 self.processes.append(about["process"])
@@ -266,6 +269,8 @@ class _Draw:
                 step = random.choice(self.steps)
                 about = {"step": step.number}
                 at = step.at + random.choice((0, 0.0002, 0.001, 0.004, 0.05, 1))
+            case "network down":
+                about = {"seconds": random.choice((0.5, 8, 34, 61))}
             case "clock":
                 about = {"seconds": random.choice((-3600.0, -1.0, 5.0, 86400.0))}
             case "stall agent" | "disk full" | "disk short" | "disk bad":
