@@ -179,6 +179,9 @@ async def test_an_exit_does_not_reach_who_waits(capsys: pytest.CaptureFixture[st
         return "done"
 
     assert thread.wait(long()) == "done"
+    told = asyncio.Event()
+    push(one, told.set)
+    await told.wait()  # what came before has been reported
     assert "SystemExit: 3" in capsys.readouterr().err
 
 

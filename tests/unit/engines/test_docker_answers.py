@@ -48,7 +48,7 @@ def test_image_with_nothing(said: dict[str, object]) -> None:
     [
         ({"State": {"Status": "created", "ExitCode": 0}}, State("created")),
         ({"State": {"Status": "configured"}}, State("created")),
-        ({"State": {"Status": "paused"}}, State("running")),
+        ({"State": {"Status": "paused"}}, State("paused")),
         ({"State": {"Status": "exited", "ExitCode": 3}}, State("exited", 3)),
         ({"State": {"Status": "stopped", "ExitCode": 0}}, State("exited", 0)),
         (
