@@ -233,9 +233,9 @@ class Container:
 
     async def _last_words(self) -> bytes:
         main = self.main
-        if main is not None:
-            return b"".join(log.tail(MAX_TAIL) for log in main.logs)
-        with contextlib.suppress(TfnzError):
+        with contextlib.suppress(TfnzError, OSError):
+            if main is not None:
+                return b"".join(log.tail(MAX_TAIL) for log in main.logs)
             return await self._engine.logs(self.ref)
         return b""
 
@@ -305,6 +305,8 @@ class Container:
                 return
             if state.status != "running":
                 return  # its end is told by the end of the connection
+        if self.guest is None or not self.guest.silent:
+            return  # it has spoken meanwhile
         if self.state != "unresponsive" and not self._happens(Event.MUTE):
             return
         self.looked.set()

@@ -109,7 +109,9 @@ class Guest:
         self._adopted = 0
         self._expected: set[asyncio.Future[Any]] = set()
         self._watching: asyncio.TimerHandle | None = None
-        self._heard = self._silent = False  # since the watch began; it was told to be mute
+        self._heard = False  # since the watch began
+        #: Nothing was heard for so long that the container looks into it.
+        self.silent = False
         self._asking: asyncio.Task[None] | None = None
         #: The container ran no more when it was last looked at.
         self.over = False
@@ -244,7 +246,7 @@ class Guest:
 
     def wait_for_a_word(self) -> None:
         """It was seen to be silent: tell when it speaks again."""
-        self._silent = True
+        self.silent = True
         if not self._barriers:
             self.barrier(lambda: None)
         self._watch()
@@ -257,7 +259,7 @@ class Guest:
     def _look(self) -> None:
         self._watching = None
         if not self._heard:
-            self._silent = True
+            self.silent = True
             if self._asking is None or self._asking.done():
                 assert self._mute is not None
                 self._asking = asyncio.create_task(self._ask_why(self._mute))
@@ -277,8 +279,8 @@ class Guest:
 
     def _received(self, chunk: bytes) -> None:
         self._heard = True
-        if self._silent and self._up.is_set():
-            self._silent = False
+        if self.silent and self._up.is_set():
+            self.silent = False
             self._met()
         try:
             for frame in self._decoder.feed(chunk):
@@ -316,7 +318,7 @@ class Guest:
             case Type.READY:
                 # At once: frames that follow in the same chunk belong to these channels.
                 self._take_inventory()
-                self._silent = False
+                self.silent = False
                 if self._ready is not None and not self._ready.done():
                     self._ready.set_result(None)
                 self._met()

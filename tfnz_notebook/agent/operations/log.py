@@ -24,8 +24,10 @@ def stream_of(message: Message) -> int:
 @of_process("log.read")
 async def read(client: Client, process: Process | Ended, message: Message) -> Answer:
     """A piece of a log; with ``order`` also which stream came after which, with ``times`` when."""
-    body = message.body
-    log = process.logs[stream_of(message) - 1]
+    body, stream = message.body, stream_of(message)
+    if isinstance(process, Process):  # what was read before, a fresh agent may not have yet
+        await process.outputs[stream - 1].caught_up.wait()
+    log = process.logs[stream - 1]
     offset, chunk = log.read(body["offset"], min(body["limit"], MAX_PAYLOAD))
     told: dict[str, Any] = {"offset": offset, "head": log.head, "base": log.base, "eof": log.eof}
     if body.get("order"):

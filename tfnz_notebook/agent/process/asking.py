@@ -137,11 +137,14 @@ def close_stdin(process: Process | Ended) -> None:
 
 async def _await_input(process: Process) -> Frame | None:
     """WAITING, once it is; None if it ended under an earlier agent."""
-    while process.channel:
+    while process.channel and process.returncode is None:
         try:
             return await process.guest.request(Type.AWAIT, process.channel, process.input.head)
         except ContainerGone:
             # The connection broke, not the container: ask again once it is back.
-            process.alive("ask")
-            await process.guest.up()
+            try:
+                await process.guest.up()
+            except ContainerGone:
+                if process.returncode is None:
+                    raise
     return None

@@ -42,6 +42,10 @@ class Output:
         #: The process has exited: nothing that it left may be held back any more.
         self.exited = False
         self._retry: asyncio.TimerHandle | None = None
+        #: What the guest had when it was last met, and whether all that is here.
+        self._due = 0
+        self.caught_up = asyncio.Event()
+        self.caught_up.set()
 
     @property
     def acked(self) -> int:
@@ -69,6 +73,7 @@ class Output:
         before = self.log.trouble
         if new:
             self.log.append(self._window.expected - len(new), new)
+            self._look_whether_due()
             self.pump()
         if self.log.trouble != before:
             self._stalled()
@@ -149,8 +154,18 @@ class Output:
         acked = max(base, min(self.log.spooled, head))
         self._window = Receiver(max(self.log.head, acked), WINDOW_OUT, taken=acked)
         self._acknowledge(acked)
+        self._due = head
+        self._look_whether_due()
+
+    def _look_whether_due(self) -> None:
+        if self.log.head >= self._due:
+            self.caught_up.set()
+        else:
+            self.caught_up.clear()
 
     def end(self) -> None:
         """Nothing follows."""
+        self._due = 0
+        self.caught_up.set()
         self.log.eof = True
         self.pump()
