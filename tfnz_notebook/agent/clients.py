@@ -62,8 +62,8 @@ class Client:
         self.sessions.seen(self.session, self.name)
 
     def silent(self) -> bool:
-        """Whether it is to be forgotten. A kernel is not: its session decides."""
-        return False
+        """Whether it is to be forgotten. Of a kernel its session decides, by signs of its life."""
+        return self.name not in self.session.members
 
     def hears(self, container: Container, process: Process | Ended | None) -> bool:
         """Whether it is told of a change of that container, or of that process of it."""

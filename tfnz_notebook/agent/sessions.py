@@ -12,10 +12,10 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tfnz_notebook._wire.link import SESSION_GRACE
 from tfnz_notebook.agent.container import labels
@@ -26,11 +26,13 @@ from tfnz_notebook.agent.former import Former
 from tfnz_notebook.agent.process.kept.ended import Ended
 from tfnz_notebook.agent.process.process import Process
 from tfnz_notebook.agent.world import REAL, World, now
-from tfnz_notebook.engines.base import LABEL_OWNER, Engine
+from tfnz_notebook.engines.base import LABEL_CONTAINER, LABEL_OWNER, Engine
 from tfnz_notebook.errors import ContainerGone, Misuse, ProcessGone, TfnzError
 
 log = logging.getLogger(__name__)
 
+#: Seconds after which an engine has made what an agent asked for before it died.
+LATE: Final = 30.0
 #: Seconds after which an engine that broke off is asked for its events again.
 WATCH_AGAIN: Final = 5.0
 
@@ -333,6 +335,7 @@ class Sessions:
             container.adopt(state)
         self._keep()
         self._cleaning = asyncio.create_task(self._clean(left))
+        self._beside(self._clean_late())
         if containers:
             log.info("adopting %d containers of an earlier agent", len(containers))
 
@@ -348,7 +351,10 @@ class Sessions:
                 await asyncio.sleep(WATCH_AGAIN)
 
     def _happened(self, ref: str) -> None:
-        task = asyncio.ensure_future(self._look_at(ref))
+        self._beside(self._look_at(ref))
+
+    def _beside(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
         self._looking.add(task)
         task.add_done_callback(self._looking.discard)
 
@@ -368,6 +374,15 @@ class Sessions:
         for name in names:
             if name not in known:
                 disk.remove_all(self.spool / name)
+
+    async def _clean_late(self) -> None:
+        """Remove what the engine was still making when we came, for an agent that had died."""
+        await asyncio.sleep(LATE)
+        with contextlib.suppress(TfnzError):
+            for each in await self.engine.find({LABEL_OWNER: self.owner}):
+                known = {ident for session in self for ident in session.containers}
+                if each.state.status == "created" and each.labels.get(LABEL_CONTAINER) not in known:
+                    await self._remove(each.ref)
 
     def _keep(self) -> None:
         """Have the next agent know how long sessions last that have something to keep."""

@@ -258,13 +258,13 @@ class Guest:
 
     def _look(self) -> None:
         self._watching = None
+        if self._up.is_set() and not self._expected and not self._barriers:
+            return
         if not self._heard:
             self.silent = True
             if self._asking is None or self._asking.done():
                 assert self._mute is not None
                 self._asking = asyncio.create_task(self._ask_why(self._mute))
-        elif not self._expected and not self._barriers:
-            return
         if not self._barriers:
             self.barrier(lambda: None)  # whoever is there answers that
         self._watch()
