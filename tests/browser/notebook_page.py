@@ -329,11 +329,16 @@ class NotebookPage:
 
     # -- the way of the views' bytes
 
+    def _goes_directly(self) -> None:
+        """Wait until a view does: the comm may have shown it before."""
+        self.until(lambda: self.direct, 10, "a view goes directly")
+
     def cut_direct(self) -> None:
         """Close the page's sockets to our server extension, and let none be opened again."""
-        cut = self.page.evaluate(CUT)
-        assert cut, "no view went directly"
+        self._goes_directly()
+        assert self.page.evaluate(CUT)
 
     def cut_direct_in(self, milliseconds: int) -> None:
         """The same, while the page is doing something else."""
+        self._goes_directly()
         self.page.evaluate(f"void setTimeout(() => {{ {CUT} }}, {milliseconds})")
