@@ -206,7 +206,10 @@ def test_of_ours_what_nobody_can_use_goes(scene: Scene, neighbours: Neighbours) 
         make(scene.where, f"left-{name}-{number}", labels)
         for number, labels in enumerate((ours, broken))
     ]
-    with Location(scene.where):
-        there = {each["Id"] for each in engine_api.containers(scene.where)}
-        assert not there & set(made)
+
+    def there() -> set[str]:
+        return {each["Id"] for each in engine_api.containers(scene.where)} & set(made)
+
+    with Location(scene.where):  # an agent listens before it cleans up
+        until(lambda: not there(), 30, "they are gone")
     neighbours.untouched()
