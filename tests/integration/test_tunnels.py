@@ -150,7 +150,10 @@ def test_a_local_port_may_be_chosen_and_may_be_taken(server: Server) -> None:
     assert again.port == port
 
 
-def test_a_closed_port_resets_the_connection_and_later_ones_work(spawn: Spawn) -> None:
+def test_a_closed_port_resets_the_connection_and_later_ones_work(
+    spawn: Spawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tfnz_notebook._link.forward.STARTING", 0.2)
     container = spawn(sleep=True)
     port = next(PORTS)
     tunnel = container.attach_tunnel(port)
