@@ -346,11 +346,11 @@ class Processes(Base):
         """What kernels (others too) started in it and still runs; with ``ended``, all of it."""
         async with within("list processes", timeout):
             self._check("list processes")
-            if ended:
+            await self._link.caught_up()
+            self._check("list processes")
+            if ended or not self._info.get("met", True):  # a fresh agent waits for its guest
                 infos = await self._list()
             else:
-                await self._link.caught_up()
-                self._check("list processes")
                 infos = list(self._link.known.processes.get(self._id, {}).values())
             found = []
             for info in infos:

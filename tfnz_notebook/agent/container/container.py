@@ -119,6 +119,8 @@ class Container:
         self._fencing: asyncio.Task[None] | None = None
         self._ending: asyncio.TimerHandle | None = None
         self._mute_since = 0.0
+        #: Its guest was restarted, and has not told yet what runs in it.
+        self._reborn = False
         self._moving = asyncio.Lock()
         self._told = 0.0
 
@@ -227,8 +229,12 @@ class Container:
         await self._exited(state)
 
     def _restarted(self) -> None:
-        """Somebody restarted it, past us: another address, and no fence."""
-        self.ip = ""
+        """Somebody restarted it, past us: another life, another address, and no fence."""
+        self._reborn = True
+        self._end_processes()
+        self._records.discard()
+        self.ip, self.returncode = "", None
+        self._happens(Event.START)
         self._fencing = asyncio.create_task(self._neighbours.up(self))
 
     async def _last_words(self) -> bytes:
@@ -261,6 +267,9 @@ class Container:
         """
         if self.state in SILENT:
             raise self._silent()
+        if self._moving.locked() and self.state == "running":
+            async with self._moving:  # it is being rebooted or destroyed
+                pass
         if not self._up.done() or self._up.exception() is not None:
             await asyncio.shield(self._up)
         if self.guest is None or self.state in OVER:
@@ -285,7 +294,10 @@ class Container:
     # -- its guest falls silent, and speaks again
 
     def _guest_is_there(self) -> None:
-        if not self.met:
+        if self._reborn:
+            self._reborn = False
+            self._meets()
+        elif not self.met:
             if self.state != "starting":  # an earlier agent's; else its fence is still waited for
                 self._meets()
         elif self.state in SILENT:
@@ -528,7 +540,7 @@ class Container:
         async with self._moves():
             image = await self._image_again() if reset_filesystem else None
             if self.state not in ("running", "exited"):
-                await self.running()  # which says why not
+                raise self._silent() if self.state in SILENT else over(self.state, self.returncode)
             self.scope.interrupt(ContainerGone("Cannot finish: the container was rebooted."))
             await self._engine.stop(self.ref, 2.0)  # its guest stays with us until it is gone
             self.let_go()

@@ -75,7 +75,8 @@ def _readers(body: dict[str, Any]) -> Iterator[tuple[int, int, int]]:
 @of_container("process.list")
 async def list_processes(client: Client, container: Container, message: Message) -> Answer:
     """A container's processes that kernels started, in that order."""
-    await container.recalled.wait()
+    await container.looked.wait()
+    container.check_met()
     found = container.processes.each()
     return {"processes": (each.info() for each in found if each.ident != container.ident)}, None
 
