@@ -116,9 +116,6 @@ def streams(play: Play) -> None:
         wrote = process.streams[heard.stream].window.head
         if heard.whole and heard.offset < wrote:
             raise Broken(f"{heard} ended at {heard.offset}, and {wrote} were written")
-    for proc in play.procs.values():
-        if proc.undone and proc.kernel in play.there() and _lives(play, proc):
-            raise Broken(f"{proc.key} runs, and its spawn was cancelled")
         told, lives = proc.told, list(play.truth(proc))
         if told is None or proc.box.disturbed or not lives or lives[-1][0].exited:
             continue
@@ -131,6 +128,9 @@ def streams(play: Play) -> None:
 
 def pictures(play: Play) -> None:
     """What kernels know is so."""
+    for proc in play.procs.values():
+        if proc.undone and proc.kernel in play.there() and _lives(play, proc):
+            raise Broken(f"{proc.key} runs, and its spawn was cancelled")
     core = play.scene.machine.core
     held = {each.spec.id: each for each in core.world.containers.values()}
     keys = {box.ident: box.key for box in play.boxes.values()}

@@ -479,6 +479,9 @@ class Container:
         try:
             async with self._moving:
                 yield
+        except TfnzError:  # the engine may have done it all the same
+            self._task = asyncio.create_task(self.look())
+            raise
         finally:
             if self.guest is not None and self.guest.over:
                 self.guest.look_again()

@@ -247,8 +247,7 @@ class Guest:
     def wait_for_a_word(self) -> None:
         """It was seen to be silent: tell when it speaks again."""
         self.silent = True
-        if not self._barriers:
-            self.barrier(lambda: None)
+        self._ping()
         self._watch()
 
     def _watch(self) -> None:
@@ -265,9 +264,13 @@ class Guest:
             if self._asking is None or self._asking.done():
                 assert self._mute is not None
                 self._asking = asyncio.create_task(self._ask_why(self._mute))
-        if not self._barriers:
-            self.barrier(lambda: None)  # whoever is there answers that
+        self._ping()
         self._watch()
+
+    def _ping(self) -> None:
+        """Whoever is there answers that; before READY it is not to be said."""
+        if self._up.is_set() and not self._barriers:
+            self.barrier(lambda: None)
 
     async def _ask_why(self, mute: Callable[[], Awaitable[None]]) -> None:
         try:
