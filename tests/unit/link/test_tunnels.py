@@ -63,7 +63,8 @@ class Server:
             case "dial.eof":
                 self.eof.append(number)
             case "dial.close":
-                self.closed.append(number)
+                if number not in self.closed:  # it may be said twice, see Dial.connect
+                    self.closed.append(number)
             case "credit":
                 self.credit[number] = message.body["upto"]
                 self._pump(number)
