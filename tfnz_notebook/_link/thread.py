@@ -64,13 +64,26 @@ class IOThread:
 
     def __init__(self) -> None:
         self.loop = asyncio.SelectorEventLoop()
+        self._stopped = False
         self._thread = threading.Thread(target=self._run, name="tfnz-io", daemon=True)
         self._thread.start()
         self.ident = self._thread.ident
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
-        self.loop.run_forever()
+        while not self._stopped:
+            try:
+                self.loop.run_forever()
+            except BaseException as error:  # noqa: BLE001  # nobody is above to raise it to
+                # asyncio reports what a task or a callback raises, but for SystemExit and
+                # KeyboardInterrupt: with those it stops, as if they meant this thread.
+                context = {"message": "On the I/O loop:", "exception": error}
+                self.loop.call_exception_handler(context)
+
+    def discard(self) -> None:
+        """End it, unused; from any thread."""
+        self._stopped = True
+        self.soon(self.loop.stop)
 
     def soon(self, function: Callable[..., object], *args: Any) -> None:
         """Call it on the loop; from any thread."""
@@ -91,7 +104,7 @@ def io() -> IOThread:
         made = IOThread()
         thread = _threads.setdefault(os.getpid(), made)
         if thread is not made:  # a signal handler, or another thread, was quicker
-            made.soon(made.loop.stop)
+            made.discard()
     return thread
 
 

@@ -42,7 +42,9 @@ def feed(plot: Plot, coroutine: Coroutine[Any, Any, None]) -> None:
             await coroutine
         except TfnzError as error:
             plot.end(str(error))
-        except Exception as error:  # nobody awaits it: the plot says it
+        except asyncio.CancelledError:  # it was stopped, and says so itself
+            raise
+        except BaseException as error:  # nobody awaits it: the plot says it
             plot.end(f"Cannot go on: {type(error).__name__}: {error}.")
             raise
         else:
@@ -181,7 +183,7 @@ class Log:
                 text = text.rsplit("\r", 1)[-1]
             try:
                 rows = self._parser.feed(text)
-            except Exception as error:  # noqa: BLE001  # a user's function may raise anything
+            except BaseException as error:  # noqa: BLE001  # a user's function may raise anything
                 self._skip(text, str(error) or type(error).__name__)
                 continue
             # In order, the last of them now.

@@ -212,6 +212,30 @@ def test_where_no_asyncio_loop_runs_the_remedy_is_named() -> None:
         coroutine.send(None)
 
 
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()], ids=repr)
+def test_the_loop_lives_on_whatever_is_raised_on_it(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = thread.io().ident
+
+    def broken() -> None:
+        raise error
+
+    async def task() -> None:
+        raise error
+
+    thread.io().soon(broken)
+    thread.io().soon(lambda: tasks.append(thread.io().loop.create_task(task())))
+    tasks: list[asyncio.Task[None]] = []
+    for _ in range(3):
+        assert thread.wait(ident()) == before
+    assert caplog.text.count("On the I/O loop:") == 2
+    with pytest.raises(type(error)):
+        thread.wait(task())
+    assert thread.wait(ident()) == before
+    assert isinstance(tasks[0].exception(), type(error))
+
+
 def test_a_signal_handler_may_block_while_its_thread_does() -> None:
     seen: list[int] = []
 

@@ -89,14 +89,16 @@ def test_lines_that_are_not_understood_are_counted(agent: ScriptedAgent, process
     def read(line: str) -> float:
         if line == "boom":
             raise RuntimeError("I do not like it")
+        if line == "exit":
+            sys.exit("I leave")
         return float(line)
 
-    plot = filled(agent, process, "1\nwhat\x1b[31m?\nboom\n2\n", read)
+    plot = filled(agent, process, "1\nwhat\x1b[31m?\nexit\nboom\n2\n", read)
     assert [row["value"] for row in plot.rows] == [1, 2]
-    assert plot.skipped == 2
+    assert plot.skipped == 3
     assert plot.complaint == "'boom': I do not like it"
-    assert "2 lines not understood" in plot.text
-    assert plot.info()["skipped"] == 2
+    assert "3 lines not understood" in plot.text
+    assert plot.info()["skipped"] == 3
 
 
 def test_lines_without_end_do_not_fill_the_memory(agent: ScriptedAgent, process: Process) -> None:
