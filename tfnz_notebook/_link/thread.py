@@ -129,8 +129,8 @@ class Call(Generic[T]):
     ) -> None:
         self.wake: SimpleQueue[None] = SimpleQueue()
         self.done = False
-        #: Its caller has the result.
-        self.taken = False
+        #: Its caller was told that it failed, and how.
+        self.failed = False
         self.undone_by: list[Callable[[], object]] = []
         self._tell = partial(self.wake.put, None) if tell is None else tell
         self._begun = False
@@ -183,9 +183,8 @@ class Call(Generic[T]):
 
     def result(self) -> T:
         """What the coroutine returned or raised."""
-        self.taken = True
-        self.undone_by.clear()
         if self._error is not None:
+            self.failed = True
             try:
                 raise self._error
             finally:
@@ -232,20 +231,21 @@ def wait(coroutine: Coroutine[Any, Any, T]) -> T:
     call = Call(coroutine)
     try:
         _blocked.append(call)
-        thread.loop.call_soon_threadsafe(call.start, context=_context())
-        pump = pumps.get(ident)
-        if pump is not None:
-            pump(call)
-        while not call.done:
-            call.wake.get()
+        try:
+            thread.loop.call_soon_threadsafe(call.start, context=_context())
+            pump = pumps.get(ident)
+            if pump is not None:
+                pump(call)
+            while not call.done:
+                call.wake.get()
+        finally:
+            if call in _blocked:  # a fork has cleared it
+                _blocked.remove(call)
         return call.result()
     except BaseException:
-        if not call.taken:
+        if not call.failed:  # so this is an interrupt, maybe of the very return
             thread.soon(call.abandon)
         raise
-    finally:
-        if call in _blocked:
-            _blocked.remove(call)
 
 
 async def awaitable(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -268,7 +268,7 @@ async def awaitable(coroutine: Coroutine[Any, Any, T]) -> T:
         await ready
         return call.result()
     except BaseException:
-        if not call.taken:
+        if not call.failed:
             thread.soon(call.abandon)
         raise
 

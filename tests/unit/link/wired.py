@@ -48,6 +48,8 @@ class Peer:
         self.said.append(message)
         if message.name == "hello":
             asyncio.get_running_loop().call_soon(self._greet, message)
+        elif message.name == "bye":
+            asyncio.get_running_loop().call_soon(self.answer, message)
 
     def look(self) -> None:
         pass
