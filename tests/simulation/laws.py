@@ -116,6 +116,7 @@ def streams(play: Play) -> None:
         wrote = process.streams[heard.stream].window.head
         if heard.whole and heard.offset < wrote:
             raise Broken(f"{heard} ended at {heard.offset}, and {wrote} were written")
+    for proc in play.procs.values():
         told, lives = proc.told, list(play.truth(proc))
         if told is None or proc.box.disturbed or not lives or lives[-1][0].exited:
             continue
