@@ -136,7 +136,7 @@ class Node(Owned, metaclass=Closed):
         :param new_privileges: let its processes gain some by setuid programs, as sudo and ping.
         :param timeout: seconds for the agent to take it on; becoming ready may take longer.
 
-        Raises Misuse, ImageNameInvalid, FileError for bad arguments; ImageMissing and
+        Raises Misuse, TooLarge, ImageNameInvalid, FileError for bad arguments; ImageMissing and
         ContainerFailed come out of what waits for the container.
         """
         options = dict(locals())

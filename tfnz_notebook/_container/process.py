@@ -82,7 +82,8 @@ class Processes(Base):
             the newest: ``'tail'``.
 
         Raises CommandNotFound and CommandNotExecutable (of an argv; a shell's tell by its code
-        127 and 126), SpawnFailed (user, cwd, limits), Misuse, ContainerGone, ContainerFailed.
+        127 and 126), SpawnFailed (user, cwd, limits), TooLarge (128 KiB an argument or variable,
+        some 2 MiB in all, as Linux has it), Misuse, ContainerGone, ContainerFailed.
         """
         async with within("spawn a process", timeout):
             return await self._spawn(

@@ -102,7 +102,7 @@ async def test_what_is_told_is_small_whatever_it_is_about(agent: LiveAgent, monk
     first = await kernel(agent)
     chatty = [uuid.uuid4().hex for _ in range(12)]
     for where in chatty:
-        spec = {"image": "debian", "command": ["count", "12000"], "tag": "t" * 1000}
+        spec = {"image": "debian", "command": ["count", "12000", "x" * 60_000], "tag": "t"}
         await first.request("container.spawn", {"container": where, "spec": spec})
     where = await container(first)
     for _ in range(40):
@@ -116,6 +116,7 @@ async def test_what_is_told_is_small_whatever_it_is_about(agent: LiveAgent, monk
         asked = (await first.request("container.info", {"container": each})).body
         assert wire.MAX_WORDS < len(asked["log"]) <= wire.MAX_TAIL
         assert asked["log"].endswith(b"line 11999\n")
+        assert len(first.known.processes[each][each]["text"]) == wire.MAX_TEXT
     monkeypatch.setattr(wire, "PAGE", 16 << 10)
     sizes: list[int] = []
     send = agent.service.server.router.send
