@@ -38,7 +38,8 @@ MAX_SAID: Final = 64 << 10
 #: Bytes of a container's last words in what is told of it; and kept, for who asks.
 MAX_WORDS: Final = 4 << 10
 MAX_TAIL: Final = 64 << 10
-#: Characters of a command's text for people.
+#: Characters of any text in an ``info``, and of a command's text for people.
+MAX_INFO: Final = 4 << 10
 MAX_TEXT: Final = 500
 
 
@@ -470,6 +471,7 @@ BOUNDS: Final[Mapping[str, int]] = {
     "each stream in the event of a process's end": MAX_SAID,
     "a container's last words in its `info`": MAX_WORDS,
     "the same for who asks (`container.info`)": MAX_TAIL,
+    "any text in an `info` (characters)": MAX_INFO,
     "a command's `text` (characters)": MAX_TEXT,
 }
 

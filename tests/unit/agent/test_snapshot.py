@@ -102,7 +102,8 @@ async def test_what_is_told_is_small_whatever_it_is_about(agent: LiveAgent, monk
     first = await kernel(agent)
     chatty = [uuid.uuid4().hex for _ in range(12)]
     for where in chatty:
-        spec = {"image": "debian", "command": ["count", "12000", "x" * 60_000], "tag": "t"}
+        command = ["count", "12000", "x" * 60_000]
+        spec = {"image": "debian", "command": command, "tag": "t" * 60_000}
         await first.request("container.spawn", {"container": where, "spec": spec})
     where = await container(first)
     for _ in range(40):
@@ -132,7 +133,7 @@ async def test_what_is_told_is_small_whatever_it_is_about(agent: LiveAgent, monk
     assert list(second.known.containers) == [*chatty, where]
     assert len(second.known.processes[where]) == 40 + snapshot.RECENT
     assert len(sizes) > 10
-    most = 3 * wire.MAX_WORDS  # of one thing, beside a full page
+    most = 2 * wire.MAX_INFO + wire.MAX_WORDS  # of one thing, beside a full page
     assert max(sizes) < wire.PAGE + most
 
 
@@ -149,7 +150,7 @@ async def test_what_went_wrong_is_told_without_its_log_twice(agent: LiveAgent):
     info = link.known.containers[where]
     assert len(info["log"]) == wire.MAX_WORDS
     assert info["error"]["details"] == {"code": 7}
-    assert len(info["error"]["message"]) <= 4096
+    assert len(info["error"]["message"]) <= wire.MAX_INFO
     asked = (await link.request("container.info", {"container": where})).body
     assert len(asked["log"]) == wire.MAX_TAIL
 

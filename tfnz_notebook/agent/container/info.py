@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from tfnz_notebook._wire.operations import MAX_WORDS
+from tfnz_notebook._wire.operations import MAX_INFO, MAX_WORDS
 from tfnz_notebook.errors import TfnzError, to_wire
 
 if TYPE_CHECKING:
     from tfnz_notebook.agent.container.container import Container
 
-#: Characters of what an engine, or an error, says of it.
-MAX_SAID: Final = 4096
-
 
 def info_of(container: Container) -> dict[str, Any]:
     """The ``info`` of its events: a few KiB, whatever it is and did."""
     spec, progress, error = container.spec, container.progress, container.error
-    return {
+    told = {
         "container": container.ident,
         "state": container.state,
         "met": container.met,
@@ -30,17 +27,18 @@ def info_of(container: Container) -> dict[str, Any]:
         "ip": container.ip,
         "sleep": spec.sleep,
         "tag": container.tag,
-        "text": progress.text[:MAX_SAID],
+        "text": progress.text,
         "done": progress.done,
         "total": progress.total,
         "returncode": container.returncode,
         "error": _cause(error) if error is not None else None,
         "log": container.log_tail[-MAX_WORDS:],
     }
+    return {key: each[:MAX_INFO] if isinstance(each, str) else each for key, each in told.items()}
 
 
 def _cause(error: TfnzError) -> dict[str, Any]:
     """Without the log, which is told beside it."""
     told = to_wire(error)
     details = {key: each for key, each in told["details"].items() if key != "log"}
-    return {**told, "message": told["message"][:MAX_SAID], "details": details}
+    return {**told, "message": told["message"][:MAX_INFO], "details": details}
