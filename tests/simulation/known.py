@@ -29,26 +29,11 @@ KNOWN: Final[dict[str, str]] = {
     "a process that was started, and whose request broke or was a reboot, is told to nobody": (
         r"the main process of b\d+ runs, and is not known to|there run \d+ processes, and 0 are"
     ),
-    "processes of a container whose reboot failed are there twice": r"descriptors are left open$",
-    "a reader whose spool cannot be read raises where nobody hears it, and never ends": (
-        r"_read_file.*(FileNotFoundError|OSError)|iterate .* in a container that has ended.*next"
-    ),
     "what an agent's successor has not got from the guest yet, nobody waits for": (
         r"bytes of \d+ were read, and there were several agents"
     ),
-    "a disk that cannot be read breaks the adoption of a container": r"_take_inventory.*OSError",
-    "a disk that cannot be read while a container ends keeps it from ending": (
-        r"does not end in a container that has ended.*, and the disk had failed"
-        r"|is running, and in truth exited.*, and the disk had failed"
-    ),
     "a guest that speaks while its engine is asked why it is silent stays unresponsive": (
         r"is unresponsive, and in truth running"
-    ),
-    "a question that is said again, and whose process has ended, is never answered": (
-        r"ask \w+ does not end"
-    ),
-    "an end that could not be written down is, after its container's folder is gone": (
-        r"^files are left, and the disk had failed"
     ),
     "an upload whose client leaves raises KeyError in the agent": r"_put_piece.*KeyError",
     "a client whose line is gone stays until something is told to it, over a network": (

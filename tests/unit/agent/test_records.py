@@ -716,3 +716,25 @@ def test_nothing_is_written_into_a_folder_that_was_discarded() -> None:
         assert not disk.files
 
     simulated(run)
+
+
+def test_a_spawn_that_was_given_up_leaves_nothing() -> None:
+    async def run() -> None:
+        disk, guest = Faulty(), Hearing()
+        held = records(disk)
+        life = Life(1, random.Random(3).randbytes(2 * PENDING), b"err")
+        process = life.begin(held, guest)
+        life.data(process, 1, life.out[: PENDING + 9])
+        assert disk.files
+        held.processes.pop(life.ident)
+        process.abandon()
+        assert (held.processes.live, dict(disk.files)) == ([process], {})
+        life.data(process, 1, life.out[PENDING + 9 :], PENDING + 9)
+        life.data(process, 2, life.err)
+        await life.end(process, guest)
+        assert guest.forgotten == {life.channel}
+        assert not held.processes.live
+        assert not disk.files
+        assert not (await loaded(disk, over=True)).processes
+
+    simulated(run)

@@ -124,7 +124,7 @@ class Process:
         try:
             self._say_spawn()
         except TooLarge:
-            self.guest.free(self.channel)
+            self._is_forgotten()
             raise
         self.guest.expect(self._spawned)
         if closed:
@@ -188,6 +188,11 @@ class Process:
     def abandon(self) -> None:
         """Nobody waits for its start any more: what comes of it is undone."""
         self._abandoned = True
+        self.discard()
+        for output in self.outputs:
+            output.release(output.log.head)
+        if self.channel and not self._forgotten:
+            self._records.abandoned(self)
 
     # -- frames from the guest
 
@@ -196,8 +201,11 @@ class Process:
         match frame.type:
             case Type.DATA if frame.stream in (1, 2):
                 passed = int((now() - self._began) * 1000)
-                self.marks.note(frame.stream, frame.values[0], passed)
-                self.outputs[frame.stream - 1].data(frame.values[0], frame.data)
+                if self._abandoned:
+                    self._ack(frame.stream, frame.values[0] + len(frame.data))
+                else:
+                    self.marks.note(frame.stream, frame.values[0], passed)
+                    self.outputs[frame.stream - 1].data(frame.values[0], frame.data)
             case Type.ACK:
                 self.input.acknowledged(frame.values[0])
             case Type.EOF if frame.stream == 0:
@@ -207,7 +215,7 @@ class Process:
             case Type.SPAWNED:
                 self._is_spawned(frame.values[0])
             case Type.FAILED:
-                self.guest.free(self.channel)
+                self._is_forgotten()
                 if self._spawned is not None and not self._spawned.done():
                     self._spawned.set_exception(spawn_error(self.command, frame))
             case Type.EXIT:
@@ -233,7 +241,7 @@ class Process:
 
     def _ack(self, stream: int, upto: int) -> None:
         self.guest.send(wire.fixed(Type.ACK, self.channel, upto, stream=stream))
-        if not self.ended:
+        if not (self.ended or self._abandoned):
             self.marks.keep()
 
     def _stream_ended(self, index: int) -> None:
@@ -267,7 +275,8 @@ class Process:
         if self._telling is not None:
             self._telling.cancel()
             self._telling = None
-        self._changed(self)
+        if not self._abandoned:
+            self._changed(self)
 
     def _finish(self, final: tuple[int, int]) -> None:
         if not self.ended:
@@ -288,6 +297,9 @@ class Process:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._abandoned:  # it was never there, as far as anybody knows
+            self.guest.mention(wire.fixed(Type.FORGET, self.channel))
+            return
         before, kept = self._kept, Kept.ALL if self.over else Kept.END
         first, second = (output.store() for output in self.outputs)
         if not (first and second and (kept <= before or self._records.write(self))):
@@ -307,7 +319,9 @@ class Process:
 
     def _rest(self) -> None:
         """Nothing of it changes any more: its line in the index is enough."""
-        if self._forgotten and self._kept is Kept.ALL:
+        if self._abandoned and self._forgotten:
+            self._records.undone(self)
+        elif self._forgotten and self._kept is Kept.ALL:
             self._records.rest(self)
 
     @property
@@ -330,7 +344,7 @@ class Process:
                 self.guest.attach(self.channel, self)
                 self._say_spawn()
                 self.input.resumed(0)
-            elif self.ended or self.pid:
+            elif self.ended or self.pid or self._abandoned:
                 self.gone()
             return
         if not self.pid:
@@ -349,6 +363,7 @@ class Process:
             self._spawned.set_exception(
                 ContainerGone("Cannot spawn a process: the container has ended. Spawn another.")
             )
+            self._abandoned = True
         self._exited(returncode)
         told = self.ended
         if not told:

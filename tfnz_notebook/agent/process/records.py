@@ -139,6 +139,14 @@ class Records:
             self._count(_seen(line), line)
             self._retire()
 
+    def abandoned(self, process: Process) -> None:
+        """Nobody is to know of it any more, and it is not over yet."""
+        self.processes.orphans.add(process)
+
+    def undone(self, process: Process) -> None:
+        """One of those is over."""
+        self.processes.orphans.discard(process)
+
     def _recall(self, line: bytes) -> Ended:
         return Ended(json.loads(line), self.folder, self.disk, self._pack, self.writes)
 

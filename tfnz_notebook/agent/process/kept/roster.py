@@ -22,6 +22,8 @@ class Roster(MutableMapping[str, "Process | Ended"]):
         self._recall = recall
         self._all: dict[str, Process | bytes] = {}
         self._live: dict[str, Process] = {}
+        #: Processes that nobody is to know of: their spawn was given up, and comes to an end.
+        self.orphans: set[Process] = set()
         #: How many ended so long ago that they are not even lines any more.
         self.forgotten = 0
 
@@ -48,8 +50,8 @@ class Roster(MutableMapping[str, "Process | Ended"]):
 
     @property
     def live(self) -> list[Process]:
-        """Those that are no lines yet, in the order in which they were started."""
-        return list(self._live.values())
+        """Those that are no lines yet, in the order in which they were started; and orphans."""
+        return [*self._live.values(), *self.orphans]
 
     def line(self, ident: str) -> bytes | None:
         """The line of one that is nothing else any more."""
@@ -81,4 +83,5 @@ class Roster(MutableMapping[str, "Process | Ended"]):
             process.discard()
         self._all.clear()
         self._live.clear()
+        self.orphans.clear()
         self.forgotten = 0
