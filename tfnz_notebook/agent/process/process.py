@@ -186,13 +186,15 @@ class Process:
         self.input.release()
 
     def abandon(self) -> None:
-        """Nobody waits for its start any more: what comes of it is undone."""
+        """Nobody waits for its start any more: what comes of it is undone.
+
+        Not before its end: the next agent may be asked for the same process again.
+        """
         self._abandoned = True
-        self.discard()
-        for output in self.outputs:
-            output.release(output.log.head)
         if self.channel and not self._forgotten:
             self._records.abandoned(self)
+        else:
+            self.discard()
 
     # -- frames from the guest
 
@@ -201,7 +203,7 @@ class Process:
         match frame.type:
             case Type.DATA if frame.stream in (1, 2):
                 passed = int((now() - self._began) * 1000)
-                if self._abandoned:
+                if self._abandoned and self.ended:
                     self._ack(frame.stream, frame.values[0] + len(frame.data))
                 else:
                     self.marks.note(frame.stream, frame.values[0], passed)
@@ -241,7 +243,7 @@ class Process:
 
     def _ack(self, stream: int, upto: int) -> None:
         self.guest.send(wire.fixed(Type.ACK, self.channel, upto, stream=stream))
-        if not (self.ended or self._abandoned):
+        if not self.ended:
             self.marks.keep()
 
     def _stream_ended(self, index: int) -> None:
@@ -298,6 +300,9 @@ class Process:
             self._timer.cancel()
             self._timer = None
         if self._abandoned:  # it was never there, as far as anybody knows
+            self.discard()
+            for output in self.outputs:
+                output.release(output.log.head)
             self.guest.mention(wire.fixed(Type.FORGET, self.channel))
             return
         before, kept = self._kept, Kept.ALL if self.over else Kept.END
