@@ -318,6 +318,22 @@ async def test_a_spawn_that_was_lost_is_said_again(tmp_path):
     assert len(setting.script.of(Type.SPAWN)) == 2
 
 
+@pytest.mark.parametrize("fails", [False, True])
+async def test_who_asks_again_for_what_is_being_started_waits_for_it(tmp_path, fails):
+    setting = Setting()
+    await setting.guest.connect()
+    process = setting.process(tmp_path)
+    both = asyncio.gather(process.spawn(), process.ready(), return_exceptions=True)
+    await until(lambda: setting.script.of(Type.SPAWN))
+    assert not both.done()
+    fields = [(Tag.ERRNO, 2), (Tag.STAGE, b"exec"), (Tag.TEXT, b"none")]
+    failed, spawned = wire.fielded(Type.FAILED, 2, fields), wire.fixed(Type.SPAWNED, 2, 41)
+    setting.script.say(failed if fails else spawned)
+    told = await asyncio.wait_for(both, 5)
+    assert [type(each) for each in told] == [CommandNotFound if fails else type(None)] * 2
+    process.abandon()
+
+
 async def test_a_process_the_guest_forgot_is_over(tmp_path):
     setting = Setting()
     await setting.guest.connect()

@@ -406,8 +406,10 @@ class Container:
     async def spawn(self, ident: str, command: Command, *, closed: bool = False) -> Process | Ended:
         """Start a process, its stdin ``closed`` or not; a known id gives the one that is there."""
         guest = await self.running()
-        if ident in self.processes:
-            return self.processes[ident]
+        if (known := self.processes.get(ident)) is not None:
+            if isinstance(known, Process):
+                await known.ready()
+            return known
         process = Process(ident, self.ident, guest, self._records, command, self._process_changed)
         self.processes[ident] = process
         try:

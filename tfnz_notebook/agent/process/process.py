@@ -118,9 +118,9 @@ class Process:
 
         Raises CommandNotFound, CommandNotExecutable, SpawnFailed, ContainerGone.
         """
+        self._spawned = asyncio.get_running_loop().create_future()
         await self.guest.room()  # its arguments and environment are bulk
         self.channel = self.input.channel = self.guest.open(self)
-        self._spawned = asyncio.get_running_loop().create_future()
         try:
             self._say_spawn()
         except TooLarge:
@@ -134,6 +134,14 @@ class Process:
             self.writes.close(self.ident)
         await self._spawned
         self._set_timer()
+
+    async def ready(self) -> None:
+        """Wait until it was started, for who asks for it again. Raises what :meth:`spawn` does."""
+        if self._spawned is not None:
+            await asyncio.wait([self._spawned])
+            if self._spawned.cancelled():
+                raise ContainerGone("Cannot spawn a process: its spawn was given up. Spawn again.")
+            self._spawned.result()
 
     def _set_timer(self) -> None:
         if self.command.timeout is not None and self.returncode is None:
@@ -191,6 +199,8 @@ class Process:
         Not before its end: the next agent may be asked for the same process again.
         """
         self._abandoned = True
+        if self._spawned is not None:
+            self._spawned.cancel()
         if self.channel and not self._forgotten:
             self._records.abandoned(self)
         else:
