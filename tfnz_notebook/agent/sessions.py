@@ -331,8 +331,9 @@ class Sessions:
             if each.state.status in ("running", "paused") and known.spec.network is None:
                 self.neighbours.found(container)
             containers.append((container, each.state))
+        turn = asyncio.Lock()
         for container, state in containers:  # each fence is told of all
-            container.adopt(state)
+            container.adopt(state, turn)
         self._keep()
         self._cleaning = asyncio.create_task(self._clean(left))
         self._beside(self._clean_late())

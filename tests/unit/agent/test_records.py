@@ -237,7 +237,7 @@ def everything(process: Process | Ended) -> tuple[bytes, ...]:
 
 async def loaded(disk: MemoryDisk, *, over: bool = False, keep: Retention | None = None) -> Records:
     found = records(disk, keep)
-    await found.load(over=over)
+    await found.load(asyncio.Lock(), over=over)
     return found
 
 
@@ -624,7 +624,7 @@ def test_age_is_counted_by_the_clock_that_nobody_sets() -> None:
         await asyncio.sleep(2000)
         wall = 5.0
         held = Records(FOLDER, World(disk=disk, wall=lambda: wall), keep)
-        await held.load(over=False)
+        await held.load(asyncio.Lock(), over=False)
         for number, jump in enumerate((86400 * 365, -86400 * 365), start=1):
             wall += jump
             await lives[number].live(held, Hearing())

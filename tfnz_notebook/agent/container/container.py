@@ -618,19 +618,22 @@ class Container:
 
     # -- what an earlier agent left, and what others do past us
 
-    def adopt(self, state: State) -> None:
-        """Be one that an earlier agent left; its guest is met in a task of its own."""
+    def adopt(self, state: State, turn: asyncio.Lock) -> None:
+        """Be one that an earlier agent left; its guest is met in a task of its own.
+
+        ``turn``: one container at a time reads of what ended in it.
+        """
         running = state.status in ("running", "paused")
         self.state = state.status if running else "exited"
         self.guest = self._new_guest()
         if not running:
             self.returncode = state.exit_code
             self._up.set_result(None)
-        self._task = asyncio.create_task(self._take_over(self.guest, running=running))
+        self._task = asyncio.create_task(self._take_over(self.guest, turn, running=running))
 
-    async def _take_over(self, guest: Guest, *, running: bool) -> None:
+    async def _take_over(self, guest: Guest, turn: asyncio.Lock, *, running: bool) -> None:
         """Know what ended in it, and tell who came before that was read; then meet its guest."""
-        await self._records.load(over=not running)
+        await self._records.load(turn, over=not running)
         self.recalled.set()
         for process in self.counted(RECENT)[0]:
             self._process_changed(process)

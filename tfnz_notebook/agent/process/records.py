@@ -152,10 +152,11 @@ class Records:
 
     # -- what an earlier agent left
 
-    async def load(self, *, over: bool) -> None:
+    async def load(self, turn: asyncio.Lock, *, over: bool) -> None:
         """Read the index, in slices that hold up nobody. Before anything else is done.
 
-        ``over``: the container has ended, so those ended with it of which only the output is left.
+        ``turn`` is shared with the other containers' (see :meth:`.Index.load`). ``over``: this one
+        has ended, so those ended with it of which only the output is left.
         """
         unclear: dict[str, Told] = {}
 
@@ -170,7 +171,7 @@ class Records:
                     unclear[str(told["process"])] = told
 
         try:
-            await self._index.load(take)
+            await self._index.load(take, turn)
         except OSError as error:
             # What is not known may be in there: nothing is taken for killed, nothing is dropped.
             logger.warning("container %s: its index cannot be read: %s", self.folder.name, error)

@@ -13,8 +13,8 @@ from typing import Final
 
 from tfnz_notebook.agent.disk import Disk, File
 
-#: Bytes that are read and taken in between two turns of the loop, about a millisecond's work.
-SLICE: Final = 256 << 10
+#: Bytes that are read and taken in between two turns of the loop, less than a millisecond's work.
+SLICE: Final = 64 << 10
 #: Attempts to read on after an error, and the seconds before the first, doubled each time.
 ATTEMPTS: Final = 5
 PAUSE: Final = 0.05
@@ -55,28 +55,33 @@ class Index:
         self._file = file
         return file
 
-    async def load(self, take: Callable[[bytes], None]) -> None:
-        """Hand on every line, oldest first, a slice a turn of the loop. OSError if that fails."""
+    async def load(self, take: Callable[[bytes], None], turn: asyncio.Lock) -> None:
+        """Hand on every line, oldest first, a slice a turn of the loop. OSError if that fails.
+
+        ``turn``: whoever has it reads a slice; many indexes together take no more at once than one.
+        """
         at, rest, failed = 0, b"", 0
-        while True:
-            try:
-                piece = self._disk.read(self.path, at, SLICE)
-            except FileNotFoundError:
-                return
-            except OSError:
-                failed += 1
-                if failed == ATTEMPTS:
-                    raise
+        piece: bytes | None = None
+        while piece is None or piece:
+            async with turn:
+                await asyncio.sleep(0)
+                try:
+                    piece = self._disk.read(self.path, at, SLICE)
+                except FileNotFoundError:
+                    return
+                except OSError:
+                    failed += 1
+                    if failed == ATTEMPTS:
+                        raise
+                    piece = None
+                if piece:
+                    at += len(piece)
+                    *lines, rest = (rest + piece).split(b"\n")
+                    self.lines += len(lines)
+                    for line in lines:
+                        take(line)
+            if piece is None:
                 await asyncio.sleep(PAUSE * 2 ** (failed - 1))
-                continue
-            if not piece:
-                break
-            at += len(piece)
-            *lines, rest = (rest + piece).split(b"\n")
-            self.lines += len(lines)
-            for line in lines:
-                take(line)
-            await asyncio.sleep(0)
         if rest:
             take(rest)
 
