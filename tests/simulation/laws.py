@@ -128,7 +128,7 @@ def streams(play: Play) -> None:
 
 
 def pictures(play: Play) -> None:
-    """What kernels know is so."""
+    """What kernels know is so, and what they did not want any more is not there."""
     for proc in play.procs.values():
         if proc.undone and proc.kernel in play.there() and _lives(play, proc):
             raise Broken(f"{proc.key} runs, and its spawn was cancelled")

@@ -37,12 +37,20 @@ SMALL: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 
 
+def missing() -> list[str]:
+    """Constants that are not where this file says; what was moved has its whole size."""
+    modules = ((importlib.import_module(f"tfnz_notebook.{name}"), each) for name, each in SMALL)
+    return [f"{m.__name__}.{name}" for m, each in modules for name in each if not hasattr(m, name)]
+
+
 def shrink() -> None:
     """Make all of it small."""
     for name, values in SMALL:
         module = importlib.import_module(f"tfnz_notebook.{name}")
         for constant, value in values.items():
-            before = getattr(module, constant)
+            before = getattr(module, constant, None)
+            if before is None:
+                continue
             setattr(module, constant, value)
             _defaults(module, before, value)
     hello: Any = importlib.import_module("tfnz_notebook._link.hello")

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from simulation.limits import missing
 
 TESTS = Path(__file__).resolve().parents[1]
 #: Seeds of one process, which has its own limits and hash seed; of one test in the long run.
@@ -22,6 +23,10 @@ def play(first: int, count: int) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.fail(f"{done.stdout}\n{done.stderr}", pytrace=False)
+
+
+def test_every_limit_is_there_to_be_shrunk() -> None:
+    assert not missing()
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, min(BLOCK, SEEDS // 2 or 1)))
