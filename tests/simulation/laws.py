@@ -187,7 +187,9 @@ def nothing_left(play: Play) -> None:
     assert agent is not None
     if held := list(scene.machine.core.world.containers.values()):
         never = " that never ran" if all(each.guest is None for each in held) else ""
-        raise Broken(f"containers{never} are left at the engine: {[each.ref for each in held]}")
+        left = ", and a kernel had left" if any(act.what == "leave" for act in play.acts) else ""
+        refs = [each.ref for each in held]
+        raise Broken(f"containers{never} are left at the engine{left}: {refs}")
     left = [str(path) for path in scene.platter.files]
     if left:
         raise Broken(f"files are left{_disk(play)}: {left}")
@@ -203,6 +205,8 @@ def nothing_left(play: Play) -> None:
         cancelled = any(act.what == "leave" and act.cancelled for act in play.acts)
         after = ", and a close was cancelled" if cancelled else ""
         raise Broken(f"clients are left in the agent{lines}{after}")
+    if twice := sum(line.twice for line in scene.lines):
+        raise Broken(f"{twice} requests were said twice on one line")
     for kernel in (*play.kernels.values(), *play.pages):
         if kernel.node.alive and (tasks := kernel.node.pending()):
             raise Broken(f"tasks are left in {kernel.name}: {tasks}")

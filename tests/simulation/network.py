@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tfnz_notebook._wire.link import Kind
+
 from .nodes import Clock, Node
 
 #: Who wants to see every message.
@@ -89,6 +91,9 @@ class Line:
         self._router, self._received = router, received
         self._ended: Callable[[str], None] | None = ended
         self._over = ""
+        self._said: set[bytes] = set()
+        #: Requests that the link has said more than once.
+        self.twice = 0
         self.up, self.down = Way(node.clock, router.node), Way(node.clock, node)
         self.node = node
 
@@ -97,6 +102,9 @@ class Line:
     def send(self, parts: list[bytes]) -> None:
         if TRACE:
             TRACE[0](self.node, parts)
+        if parts[0][1] == Kind.REQUEST:
+            self.twice += parts[0] in self._said
+            self._said.add(parts[0])
         self.up.send(self._router.arrived, self.identity, parts)
 
     def look(self) -> None:

@@ -115,6 +115,8 @@ class Scene:
         self.agents = 0
         #: How far the wall clock is off.
         self.jumped = 0.0
+        #: Every line there ever was.
+        self.lines: list[Line] = []
         #: Until when no agent can be reached.
         self.down_until = 0.0
         self._waiting: list[asyncio.Future[None]] = []
@@ -183,6 +185,7 @@ class Scene:
             raise LinkClosed("Cannot reach the agent: it has just ended. Try again.")
         identity = self.clock.chance.randbytes(5)
         line = Line(agent.router, identity, node, received, ended)
+        self.lines.append(line)
         agent.router.lines[identity] = line
         return line
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from simulation.limits import missing
 
 TESTS = Path(__file__).resolve().parents[1]

@@ -113,7 +113,7 @@ class FakeProcess:
         self._awaits: dict[int, int] = {}
         self._end_said = False
         self._moved = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[int] | None = None
         self._killed = 0
 
     # -- the program's side -------------------------------------------------------------------
@@ -165,16 +165,19 @@ class FakeProcess:
     def run(self, main: Main) -> None:
         """Start the program."""
         self._task = asyncio.get_running_loop().create_task(self._run(main))
+        self._task.add_done_callback(self._over)
 
-    async def _run(self, main: Main) -> None:
+    async def _run(self, main: Main) -> int:
         try:
-            status = await main(self)
-        except asyncio.CancelledError:
-            status = -(self._killed or signal.SIGKILL)
+            return await main(self)
         except Exception as error:  # noqa: BLE001 - a test's own program: say it where it is seen
             self.streams[Stream.ERR].write(f"{type(error).__name__}: {error}\n".encode())
-            status = 1
-        self.status = status
+            return 1
+
+    def _over(self, task: asyncio.Task[int]) -> None:
+        # Also of one that was killed before its first instruction.
+        killed = -(self._killed or signal.SIGKILL)
+        self.status = killed if task.cancelled() else task.result()
         for output in self.streams.values():
             output.closed = True
         self._say_exit()
