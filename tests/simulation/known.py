@@ -45,9 +45,6 @@ KNOWN: Final[dict[str, str]] = {
     "a container whose spawn comes right behind a bye belongs to nobody": (
         r"^containers are left at the engine, and a kernel had left"
     ),
-    "what is asked just when a link is back is said twice, what may not be repeated, too": (
-        r"requests were said twice on one line"
-    ),
     "a spawn that is said again is answered before its process is there, and known to run": (
         r"there run \d+ processes, and \d+ are known to"
     ),

@@ -306,6 +306,11 @@ class Link:
         self._number = 0
         self._whole.clear()
         self._heard, self._open = asyncio.get_running_loop().time(), True
+        assert self._line is not None
+        # Now, in the order in which it was said: what is asked from here on is said once.
+        for _, (message, reply) in sorted(self._pending.items()):
+            if message.name != "hello" and not reply.done():
+                self._line.send(wire.encode(message))
         self._up.set()
 
     def _hello(self) -> dict[str, Any]:
@@ -522,9 +527,6 @@ class Link:
                 return
         if self._over is not None or self._line is None:
             return
-        for _, (message, reply) in sorted(self._pending.items()):
-            if not reply.done():
-                self._line.send(wire.encode(message))  # in the order in which they were said
         line, sinks = self._line, list(self._sinks.values())
         await self._whole.wait()
         if self._line is line and self._open:
