@@ -285,6 +285,9 @@ class Sessions:
             if session.expired(at, self.grace, self.world):
                 log.info("session %s: nobody is left, its containers go", session.name)
                 await self.end(session)
+            for container in list(session.containers.values()):
+                if container.state == "destroyed":  # by others, past us
+                    del session.containers[container.ident]
         self._keep()
 
     # -- what an earlier agent left

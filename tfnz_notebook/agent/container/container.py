@@ -32,7 +32,7 @@ from tfnz_notebook.agent.container.refusals import (
     unmet,
     unresponsive,
 )
-from tfnz_notebook.agent.container.states import NEXT, OVER, SILENT, Event
+from tfnz_notebook.agent.container.states import COMING, NEXT, OVER, SILENT, Event
 from tfnz_notebook.agent.process.command import Command, remembered
 from tfnz_notebook.agent.process.kept.ended import Ended
 from tfnz_notebook.agent.process.process import MAIN_QUOTA, Process
@@ -115,7 +115,9 @@ class Container:
         self._neighbours = neighbours
         self._image: Image | None = None
         self._up = _awaited()
-        self._task: asyncio.Task[None] | None = None
+        self._making: asyncio.Task[None] | None = None  # from its spec
+        self._task: asyncio.Task[None] | None = None  # what goes on beside, for it
+        self._news = 0  # how often somebody said that something happened at the engine
         self._fencing: asyncio.Task[None] | None = None
         self._ending: asyncio.TimerHandle | None = None
         self._mute_since = 0.0
@@ -143,7 +145,7 @@ class Container:
     def bring_up(self) -> None:
         """Pull, create and start in the background."""
         self.recalled.set()
-        self._task = asyncio.create_task(self._bring_up())
+        self._making = asyncio.create_task(self._bring_up())
 
     async def _bring_up(self) -> None:
         try:
@@ -471,9 +473,15 @@ class Container:
         """The guest is gone and the container does not run any more."""
         if self._moving.locked():  # whoever starts, reboots or destroys it sees that
             return
+        news = self._news
         state = await self._engine.inspect(self.ref)
+        if state.status == "gone":
+            await self._is_gone()
+            return
         self.let_go()
         await self._exited(state)
+        if self._news != news:  # it was started again meanwhile
+            self._task = asyncio.create_task(self.look())
 
     @contextlib.asynccontextmanager
     async def _moves(self) -> AsyncIterator[None]:
@@ -481,8 +489,11 @@ class Container:
         try:
             async with self._moving:
                 yield
-        except TfnzError:  # the engine may have done it all the same
-            self._task = asyncio.create_task(self.look())
+        except TfnzError as error:
+            if self.state in COMING:
+                await self._failed(error)
+            else:  # the engine may have done it all the same
+                self._task = asyncio.create_task(self.look())
             raise
         finally:
             if self.guest is not None and self.guest.over:
@@ -524,8 +535,8 @@ class Container:
     def close(self) -> None:
         """This agent ends; the container goes on without it."""
         self.let_go()
-        for task in (self._task, self._fencing):
-            if task is not None:
+        for task in (self._making, self._task, self._fencing):
+            if task is not None and task is not asyncio.current_task():
                 task.cancel()
         if self._ending is not None:
             self._ending.cancel()
@@ -577,10 +588,10 @@ class Container:
         """End and remove it, with everything of it. Idempotent."""
         if self.state == "destroyed":
             return
-        gone = ContainerGone("Cannot use this container: it was destroyed.")
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        gone = _destroyed()
+        if self._making is not None and not self._making.done():
+            self._making.cancel()
+            await asyncio.wait([self._making])
         if self._moving.locked():
             self.scope.interrupt(gone)  # it is being rebooted
         async with self._moves():
@@ -592,15 +603,20 @@ class Container:
                 # Cancelled between the engine's doing and our knowing: look for it.
                 for found in await self._engine.find(dict(self.spec.labels)):
                     await self._engine.remove(found.ref)
-            self.let_go()
-            await self._neighbours.gone(self)
-            self._end_processes()
-            if not self._up.done():
-                self._up.set_exception(gone)
-            self._known()
-            self._happens(Event.DESTROY)
-            self.scope.interrupt(gone)
-            self._records.discard()
+            await self._is_gone()
+
+    async def _is_gone(self) -> None:
+        """The engine has it no more, by us or by others: neither has anybody else."""
+        gone = _destroyed()
+        self.close()
+        await self._neighbours.gone(self)
+        self._end_processes()
+        if not self._up.done():
+            self._up.set_exception(gone)
+        self._known()
+        self._happens(Event.DESTROY)
+        self.scope.interrupt(gone)
+        self._records.discard()
 
     async def _stop(self, grace: float) -> None:
         """Have it end by itself, and hear its main process's last words and its code."""
@@ -654,6 +670,7 @@ class Container:
 
     async def look(self) -> None:
         """Something happened to it at the engine, by us or by others: see what."""
+        self._news += 1
         await self.recalled.wait()
         if self._moving.locked() or self.state in ("pulling", "creating", "starting", "destroyed"):
             return
@@ -698,6 +715,10 @@ class Container:
         if not self.ip:
             self.ip = (await self._engine.inspect(self.ref)).ip
         return self.ip
+
+
+def _destroyed() -> ContainerGone:
+    return ContainerGone("Cannot use this container: it was destroyed.")
 
 
 def _awaited() -> asyncio.Future[None]:

@@ -32,6 +32,8 @@ class Event(Enum):
     DESTROY = "it was removed"
 
 
+#: Those before it can be used.
+COMING: Final = frozenset({"pulling", "creating", "starting"})
 #: Those in which nothing can be done in it for good.
 OVER: Final = frozenset({"exited", "failed", "destroyed"})
 #: Those in which its guest is to be asked for nothing.
