@@ -160,11 +160,13 @@ class Link:
         if not self._open or self._queued or self.forked:
             await self._wait_open(name)
         message = wire.request(ident, name, body, payload)
+        parts: list[bytes] = []
         try:
             parts = wire.encode(message)
         except TooLarge:
             if not OPERATIONS[name].ahead:
                 raise
+        if not parts:
             return await self._large.ahead(message, undo)
         return await self._ask(message, parts, undo=undo)
 

@@ -69,7 +69,7 @@ def _not_started(command: Command, errno: int, stage: str, said: str) -> SpawnFa
             )
         case _, 7:  # E2BIG
             return SpawnFailed(
-                f"Cannot run {program[:200]!r}: {reason}. Its arguments and environment are more "
+                f"Cannot run {program[:200]!r}: {why}. Its arguments and environment are more "
                 "than the container's system takes. Put them in a file, or write them to stdin.",
                 **details,
             )
