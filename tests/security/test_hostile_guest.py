@@ -169,9 +169,9 @@ async def test_its_list_of_processes_has_an_end(tmp_path: Path, caplog: Any) -> 
         liar = Liar(tmp_path, *opening)
         container = await liar.meet()
         assert not container.processes
-        assert container.state == "exited"
+        assert container.state == "unresponsive"
         assert "of this version" in str(container.error)
-        container.let_go()
+        container.close()
 
 
 async def test_one_that_restarts_for_ever_makes_no_more_processes(

@@ -198,6 +198,7 @@ class Container:
             restarted=self._restarted,
             met=self._guest_is_there,
             mute=self._look_why,
+            refused=self._is_unresponsive,
         )
 
     def _meets(self) -> None:
@@ -321,6 +322,10 @@ class Container:
                 return  # its end is told by the end of the connection
         if self.guest is None or not self.guest.silent:
             return  # it has spoken meanwhile
+        self._is_unresponsive()
+
+    def _is_unresponsive(self, cause: TfnzError | None = None) -> None:
+        self.error = cause or self.error
         if self.state != "unresponsive" and not self._happens(Event.MUTE):
             return
         self.looked.set()

@@ -70,11 +70,13 @@ class Guest:
         restarted: Callable[[], None] = lambda: None,
         met: Callable[[], None] = lambda: None,
         mute: Callable[[], Awaitable[None]] | None = None,
+        refused: Callable[[ContainerFailed], None] = lambda _: None,
     ) -> None:
         """What it tells of: each process ``adopt`` takes over, before it has ``met`` all.
 
         ``ended``: the container runs no more. ``restarted``: somebody else did that. ``met``: it
-        is there, at first, after each break and each silence. ``mute``: it is silent.
+        is there, at first, after each break and each silence. ``mute``: it is silent. ``refused``:
+        it speaks what no guest would.
         """
         self._engine = engine
         self._ref = ref
@@ -83,6 +85,7 @@ class Guest:
         self._was_restarted = restarted
         self._met = met
         self._mute = mute
+        self._refused = refused
         self._stream: Stream | None = None
         #: Frames of this turn of the loop: they go as one write, and wake the guest once.
         self._frames: list[bytes] = []
@@ -221,7 +224,10 @@ class Guest:
                 await self.connect()
                 return
             except (TfnzError, OSError) as error:
-                log.info("guest %s: reconnecting: %s", self._ref[:12], error)
+                self._said.warning("guest %s: reconnecting: %s", self._ref[:12], error)
+                if isinstance(error, ContainerFailed):  # it is no guest of ours, whoever it is
+                    self.silent = True
+                    self._refused(error)
 
     def look_again(self) -> None:
         """Its end was no news when it was noticed: have it told, unless it was let go."""
@@ -347,6 +353,7 @@ class Guest:
         if self._restarted:
             # Somebody restarted the container: what we knew is gone, numbers mean other things.
             self._was_restarted()
+            self._adopted = 0
             self._channels.clear()
             for channel in known.values():
                 channel.resumed(None)
