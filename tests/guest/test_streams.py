@@ -7,7 +7,7 @@ import os
 import signal
 from pathlib import Path
 
-from guest.harness import Agent, Guest, until
+from guest.harness import Agent, Guest, alive, until
 
 from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire.guest import Stream, Type
@@ -120,6 +120,37 @@ def test_streams_take_turns(plain: Agent) -> None:
     plain.sync()
     assert flood.kill() == 0
     assert flood.wait() == -signal.SIGKILL
+
+
+def test_who_has_little_to_say_does_not_wait_for_who_has_much(plain: Agent) -> None:
+    """Forty streams have a full window each, and the socket is full; then one writes a line."""
+    brief = plain.sh("read line; echo x")
+    plain.auto_ack = False
+    bulk = [
+        plain.spawn("head", "-c", "4000000", "/dev/zero", stdin=False, started=False)
+        for _ in range(40)
+    ]
+
+    def resident() -> int:
+        return int(Path(f"/proc/{plain.guest.pid}/statm").read_text().split()[1]) * 4096
+
+    until(lambda: resident() > 0.9 * len(bulk) * wire.WINDOW_OUT)
+    brief.write(b"\n")
+    until(lambda: not alive(brief.pid))
+    brief.until_out(b"x\n")
+    before = sum(len(process.out) for process in bulk)
+    assert before < 0.1 * len(bulk) * wire.WINDOW_OUT
+    for process in bulk:
+        assert process.kill() == 0
+
+
+def test_many_with_little_to_say_let_the_others_go_on(plain: Agent) -> None:
+    little = [plain.sh("while echo x; do :; done") for _ in range(10)]
+    much = plain.spawn("head", "-c", "3000000", "/dev/zero", stdin=False)
+    assert much.wait() == 0
+    assert len(much.out) == 3000000
+    for process in little:
+        os.kill(process.pid, signal.SIGKILL)
 
 
 def test_stdin(agent: Agent) -> None:

@@ -4,7 +4,7 @@
  * from a signalfd. A *channel* is a process, a dialled connection or a file transfer. It has an *in* stream (from the
  * agent) and *out* streams (to the agent), each with absolute offsets and a bounded window. Frames for the agent are
  * appended to one queue; conn_flush(), once per turn of the loop, writes that queue and then DATA, straight out of the
- * streams' rings, one frame a stream in turn.
+ * streams' rings, one frame a stream in turn, those with little first.
  *
  * Each process has a *keeper* (keeper.c), a forked copy of the guest that is its subreaper: whatever the process
  * starts remains a descendant of the keeper, so the tree is known exactly, and the keeper's end means it is empty.
@@ -117,7 +117,12 @@ struct out { /* bytes for the agent; the ring holds [head - ring.used, head) */
     bool eof, flowing, eof_said, grown;
     struct log *log; /* NULL but for the main process */
     struct ring ring;
-    struct out *next, **prev; /* those with something to send, in turn */
+    struct line *line; /* where it waits for its turn to send, NULL: it has nothing */
+    struct out *next, **prev;
+};
+
+struct line {
+    struct out *first, **last;
 };
 
 struct in { /* bytes from the agent */
@@ -197,7 +202,8 @@ struct conn {
         size_t before; /* bytes of the queue that go before it */
         uint8_t head[20];
     } frame;
-    struct out *sending, **sending_tail;
+    struct line brief, bulk; /* who has little to send, and all others */
+    size_t briefly;          /* sent from the first since somebody in the other had a turn */
 };
 
 extern struct conn conn;
@@ -206,6 +212,8 @@ void conn_close(const char *why);
 void conn_flush(void);
 void conn_flush_now(void); /* before the end: waits a little for the agent to take what is queued */
 void conn_input(void);
+void conn_queue(struct out *);
+void conn_unqueue(struct out *);
 void conn_forget_out(struct out *); /* it goes away: finish its frame from a copy */
 void conn_dispatch(struct frame *); /* dispatch.c */
 void conn_inventory(void);          /* process.c */

@@ -2,14 +2,15 @@
 #include "guest.h"
 
 enum {
-    SEND_BUFFER = 1 << 20,
+    SEND_BUFFER = 64 << 10, /* what is in there, nothing overtakes */
     SMALL = 8 << 10, /* DATA up to this is copied behind the control frames, so that many share one write */
     BATCH = 64 << 10,
+    PIECE = 64 << 10, /* DATA at a time where others wait */
     KEPT = 512 << 10,
     TURN = 1 << 20, /* bytes written in one turn of the loop, for processes must be heard too */
 };
 
-struct conn conn = {.source = {.fd = -1}, .sending_tail = &conn.sending};
+struct conn conn = {.source = {.fd = -1}, .brief.last = &conn.brief.first, .bulk.last = &conn.bulk.first};
 char *conn_path;
 static struct source listener = {.fd = -1};
 static int spare = -1; /* given up for a moment when no descriptor is left, or the agent could never come back */
@@ -203,14 +204,43 @@ void conn_forget_out(struct out *o)
     conn.frame.out = NULL;
 }
 
-static void take_turn(struct out *o)
+/* --- whose turn it is --------------------------------------------------------------------------------------------- */
+
+/* A keystroke's echo does not wait until a hundred others have each sent a large piece: who has little to send goes
+ * first. Many of those do not keep the others from going on: one has its turn after each BATCH. */
+void conn_queue(struct out *o)
 {
-    conn.sending = o->next;
+    bool brief = o->channel->kind != K_GET && out_pending(o) <= SMALL;
+    o->line = brief ? &conn.brief : &conn.bulk;
+    o->next = NULL;
+    o->prev = o->line->last;
+    *o->line->last = o;
+    o->line->last = &o->next;
+}
+
+void conn_unqueue(struct out *o)
+{
+    if (!o->line)
+        return;
+    *o->prev = o->next;
     if (o->next)
-        o->next->prev = &conn.sending;
+        o->next->prev = o->prev;
     else
-        conn.sending_tail = &conn.sending;
-    o->prev = NULL;
+        o->line->last = o->prev;
+    o->line = NULL;
+}
+
+/* And how much it may send. */
+static struct out *take_turn(uint32_t *most)
+{
+    bool brief = conn.brief.first && (!conn.bulk.first || conn.briefly < BATCH);
+    struct out *o = brief ? conn.brief.first : conn.bulk.first;
+    if (!o)
+        return NULL;
+    conn_unqueue(o);
+    *most = brief ? SMALL : conn.brief.first || conn.bulk.first ? PIECE : MAX_DATA;
+    conn.briefly = brief ? conn.briefly + SMALL : 0;
+    return o;
 }
 
 static size_t queued(void)
@@ -222,18 +252,18 @@ static size_t queued(void)
  * WAITING cannot overtake its bytes, and a control frame waits for one DATA frame at most. False: nothing to send. */
 static bool next_data(void)
 {
-    struct out *o = conn.sending;
+    uint32_t most = 0;
+    struct out *o = take_turn(&most);
     if (!o)
         return false;
-    take_turn(o);
     struct channel *c = o->channel;
     if (c->kind == K_GET && !out_pending(o))
         file_fill(c);
     if (c->dead)
         return true;
     uint32_t length = out_pending(o);
-    if (length > MAX_DATA)
-        length = MAX_DATA;
+    if (length > most)
+        length = most;
     if (length) {
         frame_head(o, length);
         conn.frame.out = o;

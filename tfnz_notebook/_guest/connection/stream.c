@@ -33,18 +33,6 @@ void out_open(struct out *o, struct channel *c, uint8_t stream, int fd)
     out_watch(o);
 }
 
-static void unqueue(struct out *o)
-{
-    if (!o->prev)
-        return;
-    *o->prev = o->next;
-    if (o->next)
-        o->next->prev = o->prev;
-    else
-        conn.sending_tail = o->prev;
-    o->prev = NULL;
-}
-
 static void at_eof(struct out *o)
 {
     o->eof = true;
@@ -62,7 +50,7 @@ void out_close(struct out *o)
     if (!o->eof)
         at_eof(o);
     conn_forget_out(o);
-    unqueue(o);
+    conn_unqueue(o);
     ring_free(&o->ring);
 }
 
@@ -102,12 +90,8 @@ void out_watch(struct out *o)
     bool room = o->ring.used < o->window;
     source_want(&o->source, room && !o->eof ? EPOLLIN : 0);
     bool pull = o->channel->kind == K_GET && !o->eof && room;
-    if ((pull || out_pending(o)) && !o->prev && conn.ready) {
-        o->next = NULL;
-        o->prev = conn.sending_tail;
-        *conn.sending_tail = o;
-        conn.sending_tail = &o->next;
-    }
+    if ((pull || out_pending(o)) && !o->line && conn.ready)
+        conn_queue(o);
 }
 
 /* At most about so much: whoever writes on and on is read on and on, and all others wait. */
@@ -191,7 +175,7 @@ void out_eof(struct out *o)
 
 void out_reset(struct out *o, bool flowing)
 {
-    unqueue(o);
+    conn_unqueue(o);
     o->flowing = flowing;
     o->eof_said = false;
     o->sent = o->base;
