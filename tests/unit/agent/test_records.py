@@ -741,3 +741,30 @@ def test_a_spawn_that_was_given_up_leaves_nothing() -> None:
         assert not (await loaded(disk, over=True)).processes
 
     simulated(run)
+
+
+def test_many_indexes_are_read_a_slice_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "SLICE", 500)
+
+    async def run() -> None:
+        disk, guest, now, reads = MemoryDisk(), Hearing(), 0, list[int]()
+        held = records(disk)
+        for number in range(10):
+            await Life(number).live(held, guest)
+        read = disk.read
+
+        def counted(path: Path, offset: int = 0, limit: int = -1) -> bytes:
+            reads.append(now)
+            return read(path, offset, limit)
+
+        monkeypatch.setattr(disk, "read", counted)
+        turn, several = asyncio.Lock(), [records(disk) for _ in range(20)]
+        loading = asyncio.gather(*(each.load(turn, over=False) for each in several))
+        while not loading.done():
+            await asyncio.sleep(0)
+            now += 1
+        assert len(reads) > 100
+        assert len(set(reads)) == len(reads)
+        assert all(len(each.processes) == 10 for each in several)
+
+    simulated(run)
