@@ -16,7 +16,14 @@ from tfnz_notebook._link import dial
 from tfnz_notebook._link.link import Link
 from tfnz_notebook._link.reader import Chunks, Download, Reader, read
 from tfnz_notebook._wire.operations import MAX_CHUNK
-from tfnz_notebook.errors import FileError, LinkClosed, TfnzError
+from tfnz_notebook.errors import (
+    ContainerFailed,
+    EngineError,
+    EngineGone,
+    FileError,
+    LinkClosed,
+    TfnzError,
+)
 
 from .nodes import Broken, Node
 from .programs import pattern
@@ -72,6 +79,8 @@ class Box:
     main: Proc | None = None
     #: It was destroyed, rebooted or killed: what ran in it may have been lost.
     disturbed: bool = False
+    #: Its end was asked for, by name or with its session's.
+    unwanted: bool = False
     #: It was paused through us.
     paused: bool = False
     #: Its destruction failed.
@@ -192,7 +201,7 @@ async def box(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> 
 
 async def destroy(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
     where = play.boxes[about["box"]]
-    where.disturbed = True
+    where.disturbed = where.unwanted = True
     body = {"container": where.ident, "grace": float(about["grace"])}
     try:
         await link.request("container.destroy", body)
@@ -204,8 +213,16 @@ async def destroy(play: Play, kernel: Kernel, link: Link, about: dict[str, Any])
 async def reboot(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
     where = play.boxes[about["box"]]
     where.disturbed = True
+    before = link.known.containers.get(where.ident, {}).get("state")
     body = {"container": where.ident, "reset_filesystem": about["reset"]}
-    await link.request("container.reboot", body)
+    try:
+        await link.request("container.reboot", body)
+    except (EngineError, EngineGone, ContainerFailed) as error:
+        state = link.known.containers.get(where.ident, {}).get("state")
+        ran = before in ("running", "exited") and not where.unwanted
+        if ran and state in (None, "failed", "destroyed"):
+            raise Broken(f"{where.key} is {state}, after a reboot that failed: {error}") from None
+        raise
 
 
 async def start(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
@@ -537,7 +554,7 @@ async def leave(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -
     if kernel.session is None:
         for each in play.boxes.values():
             if each.kernel is kernel:
-                each.disturbed = True
+                each.disturbed = each.unwanted = True
     if kernel.link is None:
         return
     opening = kernel.opening = kernel.node.create_future()

@@ -51,6 +51,7 @@ class Node(asyncio.AbstractEventLoop):
         self.clock, self.name = clock, name
         self.ready: deque[asyncio.Handle] = deque()
         self.alive, self.stalled = True, False
+        self.was_stalled = False
         self.awake = False  # among those of whom the seed chooses
         self.tasks: list[asyncio.Task[Any]] = []
         clock.nodes.append(self)
@@ -126,7 +127,7 @@ class Node(asyncio.AbstractEventLoop):
 
     def stall(self) -> None:
         """SIGSTOP: it does nothing, while time goes on."""
-        self.stalled = True
+        self.stalled = self.was_stalled = True
         self.rest()
 
     def resume(self) -> None:

@@ -323,7 +323,7 @@ class Play:
     def _disturb(self, kernel: Kernel) -> None:
         for box in self.boxes.values():
             if box.kernel is kernel:
-                box.disturbed = True
+                box.disturbed = box.unwanted = True
 
     def _stall(self, node: Any, seconds: float) -> None:
         node.stall()

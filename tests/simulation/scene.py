@@ -26,6 +26,8 @@ SPOOL = Path("/nowhere/spool")
 OWNER = "somebody"
 #: Seconds between two collections, and that a link waits for an agent to listen.
 PERIOD, STARTING = 7.0, 60.0
+#: Seconds within which an agent listens, whatever its containers do.
+SOON = 3.0
 
 
 class Agent:
@@ -49,6 +51,7 @@ class Agent:
             self.life = self.node.create_task(self._live())
 
     async def _live(self) -> None:
+        began, machine, clock = self.node.time(), self.scene.machine, self.scene.clock
         try:
             await self.engine.open()
             await self.sessions.adopt(self.server.container_changed, self.server.process_changed)
@@ -60,6 +63,11 @@ class Agent:
             return
         self.server.router = self.router  # type: ignore[assignment]  # it is all it needs
         self.listens = True
+        # The engine answers within a second; nobody else may be waited for.
+        well = max(machine.slow, machine.gone, machine.erring) <= began
+        if well and not self.node.was_stalled and self.node.time() > began + SOON:
+            told = {"message": f"it listened after {self.node.time() - began:.1f} s only"}
+            clock.complaints.append(("agent", told))
         self.scene.listening()
         self.watching = asyncio.ensure_future(self.sessions.watch())
         while True:
