@@ -296,6 +296,10 @@ class Machine:
         #: How many calls it was asked, by name.
         self.asked: dict[str, int] = {}
 
+    def well(self) -> bool:
+        """Whether it answers, at once and rightly."""
+        return max(self.gone, self.erring, self.slow) <= self.clock.now
+
     def guest(self, container: str) -> Guest | None:
         """The guest of a container, by our id."""
         for held in self.core.world.containers.values():

@@ -51,7 +51,8 @@ class Agent:
             self.life = self.node.create_task(self._live())
 
     async def _live(self) -> None:
-        began, machine, clock = self.node.time(), self.scene.machine, self.scene.clock
+        began, machine = self.node.time(), self.scene.machine
+        well = machine.well()
         try:
             await self.engine.open()
             await self.sessions.adopt(self.server.container_changed, self.server.process_changed)
@@ -64,10 +65,10 @@ class Agent:
         self.server.router = self.router  # type: ignore[assignment]  # it is all it needs
         self.listens = True
         # The engine answers within a second; nobody else may be waited for.
-        well = max(machine.slow, machine.gone, machine.erring) <= began
-        if well and not self.node.was_stalled and self.node.time() > began + SOON:
+        late = self.node.time() > began + SOON and not self.node.was_stalled
+        if late and well and machine.well():
             told = {"message": f"it listened after {self.node.time() - began:.1f} s only"}
-            clock.complaints.append(("agent", told))
+            self.scene.clock.complaints.append(("agent", told))
         self.scene.listening()
         self.watching = asyncio.ensure_future(self.sessions.watch())
         while True:
