@@ -175,9 +175,11 @@ async def test_an_exit_does_not_reach_who_waits(capsys: pytest.CaptureFixture[st
         raise SystemExit(3)
 
     async def long() -> str:
-        one.push(Item(leave, ()))
+        one.push(Item(leave, (), None, lambda _: thread.io().soon(left.set)))
+        await left.wait()
         return "done"
 
+    left = asyncio.Event()
     assert thread.wait(long()) == "done"
     told = asyncio.Event()
     push(one, told.set)

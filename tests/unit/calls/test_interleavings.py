@@ -336,6 +336,37 @@ def test_two_threads_never_run_one_lane_at_once() -> None:
     assert every_switch(FILES, make, back=2) > 100
 
 
+@pytest.mark.usefixtures("_queues")
+def test_a_signal_handler_may_block_while_a_call_does() -> None:
+    """What came for the handler's call, at its very end, the call below it is told of."""
+
+    class Interrupted(Queue):
+        def __init__(self, handler: Callable[[], None]) -> None:
+            super().__init__()
+            self.handlers = [handler]
+
+        def get(self) -> None:
+            while self.handlers:
+                self.handlers.pop()()
+            super().get()
+
+    def make(taking: Taking) -> tuple[dict[str, Callable[[], None]], Callable[[], None]]:
+        Queue.taking = taking
+        home = Home(FakeLoop(), 1)  # type: ignore[arg-type]  # all that it needs of one
+        one = Lane(home, contextvars.Context())
+        outer, inner = call(), call()
+        interrupted = Interrupted(lambda: home.pump(inner))
+        outer.wake = interrupted  # type: ignore[assignment]  # all that is needed of one
+
+        def push() -> None:
+            done(inner)
+            one.push(Item(lambda: done(outer), ()))  # what the outer call waits for
+
+        return {"home": lambda: home.pump(outer), "io": push}, lambda: None
+
+    assert every_switch(FILES, make, back=1) > 300
+
+
 def test_a_signal_handler_may_block_at_any_line_of_it() -> None:
     """It calls, is answered, and runs callbacks meanwhile; what it interrupts goes on."""
     lines = 1

@@ -224,9 +224,9 @@ def test_the_loop_lives_on_whatever_is_raised_on_it(
     async def task() -> None:
         raise error
 
+    tasks: list[asyncio.Task[None]] = []
     thread.io().soon(broken)
     thread.io().soon(lambda: tasks.append(thread.io().loop.create_task(task())))
-    tasks: list[asyncio.Task[None]] = []
     for _ in range(3):
         assert thread.wait(ident()) == before
     assert caplog.text.count("On the I/O loop:") == 2

@@ -218,9 +218,11 @@ def test_a_server_that_is_still_starting_is_waited_for(server: Server, tunnel: T
         server.agent.until(lambda: server.got[number] == b"first words")
 
 
-def test_once_it_was_open_a_refusal_is_one(server: Server, tunnel: Tunnel) -> None:
+def test_once_it_was_open_a_refusal_is_one(
+    server: Server, tunnel: Tunnel, container: Container
+) -> None:
     with socket.create_connection(("127.0.0.1", tunnel.port), 10):
-        server.number()
+        server.agent.until(lambda: container._answered)
     server.listens = False
     with socket.create_connection(("127.0.0.1", tunnel.port), 10) as client:
         is_reset(client)
@@ -231,7 +233,7 @@ def test_after_a_reboot_it_is_starting_again(
     server: Server, tunnel: Tunnel, container: Container
 ) -> None:
     with socket.create_connection(("127.0.0.1", tunnel.port), 10):
-        server.number()
+        server.agent.until(lambda: container._answered)
     for state in ("starting", "running"):
         server.agent.set_state(container.id, state)
         server.agent.until(lambda state=state: container.state == state)
