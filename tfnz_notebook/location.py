@@ -253,7 +253,7 @@ class Location(Block):
         ended: Callable[..., object] | None = options.get("termination_callback")
         callback(doing, "stdout_callback", data)
         callback(doing, "termination_callback", ended)
-        payload = msgpack.packb(files) if files else None
+        payload = msgpack.packb(files, unicode_errors="surrogateescape") if files else None
         self._check(doing)
         ident = uuid.uuid4().hex
         info = {"state": "creating", **{k: spec.get(k) for k in ("image", "name", "tag", "node")}}

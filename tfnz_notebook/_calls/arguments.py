@@ -85,6 +85,12 @@ def _writable(value: str) -> bool:
     return True
 
 
+def _bytes(doing: str, name: str, value: str) -> bytes:
+    if not _writable(value):
+        raise Misuse(f"Cannot {doing}: {name} holds half a surrogate pair. Give bytes, or text.")
+    return value.encode("utf-8", "surrogateescape")
+
+
 def optional_text(doing: str, name: str, value: object) -> str | None:
     """Some text, or None."""
     return None if value is None else text(doing, name, value)
@@ -285,7 +291,7 @@ def files(value: object) -> dict[str, bytes]:
             )
         target = path("write", where)
         if isinstance(content, str):
-            found[target] = content.encode()
+            found[target] = _bytes(doing, f"the content of {target!r}", content)
             continue
         if not isinstance(content, bytes | bytearray | memoryview):
             raise Misuse(
@@ -307,7 +313,7 @@ def files(value: object) -> dict[str, bytes]:
 def contents(doing: str, value: object) -> bytes | Path:
     """What to put in a file: bytes, a text (UTF-8), or a file here."""
     if isinstance(value, str):
-        return value.encode()
+        return _bytes(doing, "the data", value)
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value)
     if isinstance(value, Path):
@@ -365,7 +371,7 @@ def volumes(value: object) -> list[list[object]]:
                     f"Cannot {doing}: volumes has {source!r}. Give a Volume from "
                     "location.create_volume(), or an absolute path of the engine's machine."
                 )
-            named = str(source)
+            named = text(doing, "a volume's source", str(source))
         mounts.append([named, path("mount at", target), mode == "ro"])
     return mounts
 
