@@ -293,12 +293,10 @@ class Machine:
         self.core._guest = type("Guest", (Guest,), {"clock": clock, "all": self.guests})
         #: Until when it answers nobody, refuses much, takes its time.
         self.gone = self.erring = self.slow = 0.0
+        #: When it last did any of that.
+        self.troubled = 0.0
         #: How many calls it was asked, by name.
         self.asked: dict[str, int] = {}
-
-    def well(self) -> bool:
-        """Whether it answers, at once and rightly."""
-        return max(self.gone, self.erring, self.slow) <= self.clock.now
 
     def guest(self, container: str) -> Guest | None:
         """The guest of a container, by our id."""
@@ -315,6 +313,8 @@ class Machine:
     async def do(self, name: str, args: Any, more: Mapping[str, Any]) -> Any:
         """What an agent asks. Raises what the engine does."""
         clock = self.clock
+        if clock.now < max(self.gone, self.erring, self.slow):
+            self.troubled = clock.now
         if clock.now < self.slow:
             await asyncio.sleep(clock.random() * 8)
         if clock.now < self.gone:

@@ -17,6 +17,12 @@ KNOWN: Final[dict[str, str]] = {
     "a container that we paused, and others unpaused, is called paused for ever": (
         r"is paused, and in truth running"
     ),
+    "a container that others started again is called exited for ever": (
+        r"is exited, and in truth running"
+    ),
+    "a container whose spawn comes right behind a bye belongs to nobody": (
+        r"^containers are left at the engine, and a kernel had left"
+    ),
     "what was being made when an agent died may be left at the engine, and known to nobody": (
         r"containers that never ran are left|too few .*, (which never ran|and there were several)"
     ),

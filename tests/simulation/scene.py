@@ -52,7 +52,6 @@ class Agent:
 
     async def _live(self) -> None:
         began, machine = self.node.time(), self.scene.machine
-        well = machine.well()
         try:
             await self.engine.open()
             await self.sessions.adopt(self.server.container_changed, self.server.process_changed)
@@ -66,7 +65,7 @@ class Agent:
         self.listens = True
         # The engine answers within a second; nobody else may be waited for.
         late = self.node.time() > began + SOON and not self.node.was_stalled
-        if late and well and machine.well():
+        if late and machine.troubled < began:
             told = {"message": f"it listened after {self.node.time() - began:.1f} s only"}
             self.scene.clock.complaints.append(("agent", told))
         self.scene.listening()
