@@ -243,9 +243,9 @@ class Container:
     async def _last_words(self) -> bytes:
         main = self.main
         with contextlib.suppress(TfnzError, OSError):
-            if main is not None:
-                return b"".join(log.tail(MAX_TAIL) for log in main.logs)
-            return await self._engine.logs(self.ref)
+            if main is not None and (said := b"".join(log.tail(MAX_TAIL) for log in main.logs)):
+                return said
+            return await self._engine.logs(self.ref)  # its guest says why nothing could be started
         return b""
 
     async def _failed(self, error: TfnzError) -> None:
@@ -268,6 +268,8 @@ class Container:
 
         ContainerGone, ContainerPaused, ContainerUnresponsive; what it failed with.
         """
+        if self.state == "paused":
+            await self.look()  # somebody may just have let it go on
         if self.state in SILENT:
             raise self._silent()
         if self._moving.locked() and self.state == "running":
@@ -358,8 +360,7 @@ class Container:
             raise over(self.state, self.returncode)
         await self._engine.unpause(self.ref)
         self._mute_since = 0.0
-        if self.met:
-            self._happens(Event.HEAR)
+        self._happens(Event.HEAR)
 
     # -- processes
 
@@ -687,8 +688,7 @@ class Container:
                 self._is_paused()
             elif state.status == "running" and self.state == "paused":
                 self._mute_since = 0.0
-                if self.met:
-                    self._happens(Event.HEAR)
+                self._happens(Event.HEAR)
             elif state.status == "running" and self.state == "exited":
                 self._starts_again()
 
