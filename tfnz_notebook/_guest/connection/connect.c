@@ -86,8 +86,9 @@ int connect_main(const char *path)
             {fd, (short)(wanted(&down, true) | wanted(&up, false)), 0},
             {down.start < down.end ? 1 : -1, POLLOUT, 0},
         };
-        if (!p[0].events)
-            p[0].fd = -1; /* its POLLHUP would wake us for nothing */
+        for (int i = 0; i < 2; i++)
+            if (!p[i].events)
+                p[i].fd = -1; /* its POLLHUP would wake us for nothing */
         if (poll(p, 3, -1) < 0 && errno != EINTR)
             return 1;
         if (!move(&up, p[0].revents, p[1].revents & (POLLOUT | POLLERR)) ||

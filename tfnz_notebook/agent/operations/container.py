@@ -16,7 +16,7 @@ from tfnz_notebook.agent.container.labels import labelled
 from tfnz_notebook.agent.operations.answers import of_container, of_session
 from tfnz_notebook.agent.process.command import IDENT
 from tfnz_notebook.engines.base import ContainerSpec, Mount
-from tfnz_notebook.errors import ProtocolError
+from tfnz_notebook.errors import ContainerGone, ProtocolError
 
 
 @of_session("container.spawn")
@@ -27,6 +27,10 @@ async def spawn(client: Client, message: Message) -> Answer:
         raise ProtocolError("A container's id is 32 hexadecimal digits.")
     if ident in client.session.containers:
         return NOTHING
+    if client.session.ending:
+        raise ContainerGone(
+            "Cannot spawn a container: its session has just ended. Make another Location()."
+        )
     told = message.body["spec"]
     spec = _spec(ident, told, message.payload)
     tag = str(told.get("tag") or "")
