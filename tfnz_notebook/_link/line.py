@@ -7,6 +7,7 @@ machine they are a third of the way, and there is nothing that they would protec
 from __future__ import annotations
 
 import asyncio
+import errno
 import select
 import socket
 from collections.abc import Callable
@@ -26,7 +27,12 @@ async def connect(
 ) -> Line:
     """A line to the agent of a place, which is looked for, and started, beside the loop."""
     loop = asyncio.get_running_loop()
-    address, connected = await loop.run_in_executor(None, _find, place)
+    try:
+        address, connected = await loop.run_in_executor(None, _find, place)
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE):
+            raise
+        raise _no_more(place, error) from None
     if connected is None:
         # It takes as long to import as everything else here: who stays on this machine needs none.
         import zmq
@@ -46,10 +52,7 @@ def _find(place: Place) -> tuple[Address, socket.socket | None]:
     address = place.find()
     if not address.url.startswith(LOCAL):
         return address, None
-    try:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    except OSError as error:
-        raise _no_more(place, error) from None
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.settimeout(ACCEPT)
         sock.connect(address.url.removeprefix(LOCAL))
@@ -65,7 +68,7 @@ def _find(place: Place) -> tuple[Address, socket.socket | None]:
 
 def _no_more(place: Place, error: Exception) -> AgentError:
     return AgentError(
-        f"Cannot reach the agent of {place.where!r}: this process cannot open another socket "
+        f"Cannot reach the agent of {place.where!r}: this process cannot open any more files "
         f"({error}). Disconnect locations that are not needed, or raise the limit of open files "
         "(ulimit -n)."
     )

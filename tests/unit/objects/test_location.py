@@ -1,16 +1,27 @@
 """A location: nodes, containers, volumes, one-shot runs, and what an import costs."""
 
 import os
+import re
+import resource
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
+from unit.children import in_a_child
 from unit.link.scripted_agent import ScriptedAgent
 
 from tfnz_notebook.container import Container
-from tfnz_notebook.errors import ContainerGone, LinkClosed, Misuse, TfnzError, VolumeError
+from tfnz_notebook.errors import (
+    AgentError,
+    ContainerGone,
+    LinkClosed,
+    Misuse,
+    TfnzError,
+    VolumeError,
+)
 from tfnz_notebook.location import Location
 from tfnz_notebook.node import Node
 from tfnz_notebook.volume import Volume
@@ -241,3 +252,19 @@ def test_an_import_loads_neither_zeromq_nor_an_agent() -> None:
     )
     loaded = set(done.stdout.split())
     assert not {"zmq", "tfnz_notebook.agent", "tfnz_notebook.engines", "h11"} & loaded
+
+
+def test_too_many_locations_are_refused_in_a_sentence(agent: ScriptedAgent) -> None:
+    def open_all() -> str:
+        used = len(list(Path("/proc/self/fd").iterdir()))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used + 40, used + 40))
+        made = []
+        try:
+            while len(made) < 100:
+                made.append(Location("podman"))
+        except AgentError as error:
+            return f"{len(made)}: {error}"
+        return "all of them"
+
+    said = in_a_child(open_all)
+    assert re.match(r".?\d+: Cannot reach the agent of 'podman': .*ulimit -n", said), said
