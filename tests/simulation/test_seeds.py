@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import tfnz_notebook
 from simulation.limits import missing
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -19,7 +20,9 @@ SEEDS = int(os.environ.get("TFNZ_SEEDS", "5000"))
 
 
 def play(first: int, count: int) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+    # The package that is tested here: the wheel's, unless somebody says otherwise.
+    package = Path(tfnz_notebook.__file__).parents[1]
+    environment = {**os.environ, "PYTHONPATH": f"{TESTS}{os.pathsep}{package}"}
     command = [sys.executable, "-P", "-m", "simulation", str(first), str(count), "--shrink"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
