@@ -20,6 +20,9 @@ KNOWN: Final[dict[str, str]] = {
     "a container that others started again is called exited for ever": (
         r"is exited, and in truth running"
     ),
+    "a main process that runs again, or whose START broke, is told to nobody": (
+        r"the main process of b\d+ runs, and is not known to"
+    ),
     "a container whose spawn comes right behind a bye belongs to nobody": (
         r"^containers are left at the engine, and a kernel had left"
     ),

@@ -23,6 +23,8 @@ from .script import Script, Step, draw
 
 #: Seconds that everything may take to come to rest once nothing fails any more; to end.
 REST, END = 200.0, 200.0
+#: Seconds that faults may last beyond the last step.
+LASTS = (0.5, 0.5, 6.0, 26.0)
 #: How often faults are mended, half a minute apart.
 HEALED = 4
 #: Seconds to wait before looking again whether what was under way has arrived.
@@ -149,7 +151,8 @@ class Play:
             self.launch(kernel, "open", kernel.open())
         for step in steps:
             self.scene.director.call_at(self.began + step.at, self._do, step)
-        clock.run(lambda: False, self.began + (steps[-1].at if steps else 0) + 0.5)
+        last = self.began + (steps[-1].at if steps else 0)
+        clock.run(lambda: False, last + clock.chance.choice(LASTS))
         if self.scene.down_until > clock.now:
             clock.run(lambda: False, self.scene.down_until)
         for _ in range(HEALED):
