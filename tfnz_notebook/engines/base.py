@@ -249,7 +249,7 @@ class Engine(ABC):
         """What it does now."""
 
     async def watch(self, happened: Callable[[str], None]) -> None:  # noqa: B027  # most tell none
-        """Tell the ref of each container of ours that is started, paused or unpaused, by whomever.
+        """Tell the ref of each container of ours that somebody starts, pauses, unpauses or removes.
 
         Until the engine breaks off (EngineGone); an engine that does not tell returns at once.
         """

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -116,9 +116,8 @@ class Container:
         self._image: Image | None = None
         self._up = _awaited()
         self._making: asyncio.Task[None] | None = None  # from its spec
-        self._task: asyncio.Task[None] | None = None  # what goes on beside, for it
+        self._tasks: set[asyncio.Task[None]] = set()  # what goes on beside, for it
         self._news = 0  # how often somebody said that something happened at the engine
-        self._fencing: asyncio.Task[None] | None = None
         self._ending: asyncio.TimerHandle | None = None
         self._mute_since = 0.0
         #: Its guest was restarted, and has not told yet what runs in it.
@@ -139,6 +138,11 @@ class Container:
         self.met = True
         self.looked.set()
         self.recalled.set()
+
+    def _beside(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     # -- coming up
 
@@ -238,7 +242,7 @@ class Container:
         self._records.discard()
         self.ip, self.returncode = "", None
         self._happens(Event.START)
-        self._fencing = asyncio.create_task(self._neighbours.up(self))
+        self._beside(self._neighbours.up(self))
 
     async def _last_words(self) -> bytes:
         main = self.main
@@ -487,7 +491,7 @@ class Container:
         self.let_go()
         await self._exited(state)
         if self._news != news:  # it was started again meanwhile
-            self._task = asyncio.create_task(self.look())
+            self._beside(self.look())
 
     @contextlib.asynccontextmanager
     async def _moves(self) -> AsyncIterator[None]:
@@ -499,7 +503,7 @@ class Container:
             if self.state in COMING:
                 await self._failed(error)
             else:  # the engine may have done it all the same
-                self._task = asyncio.create_task(self.look())
+                self._beside(self.look())
             raise
         finally:
             if self.guest is not None and self.guest.over:
@@ -541,7 +545,7 @@ class Container:
     def close(self) -> None:
         """This agent ends; the container goes on without it."""
         self.let_go()
-        for task in (self._making, self._task, self._fencing):
+        for task in (self._making, *self._tasks):
             if task is not None and task is not asyncio.current_task():
                 task.cancel()
         if self._ending is not None:
@@ -651,7 +655,7 @@ class Container:
         if not running:
             self.returncode = state.exit_code
             self._up.set_result(None)
-        self._task = asyncio.create_task(self._take_over(self.guest, turn, running=running))
+        self._beside(self._take_over(self.guest, turn, running=running))
 
     async def _take_over(self, guest: Guest, turn: asyncio.Lock, *, running: bool) -> None:
         """Know what ended in it, and tell who came before that was read; then meet its guest."""
@@ -684,7 +688,9 @@ class Container:
             state = await self._engine.inspect(self.ref)
             if self._moving.locked():
                 return
-            if state.status == "paused":
+            if state.status == "gone":
+                await self._is_gone()
+            elif state.status == "paused":
                 self._is_paused()
             elif state.status == "running" and self.state == "paused":
                 self._mute_since = 0.0
@@ -697,7 +703,7 @@ class Container:
         self._records.discard()
         self._up, self.ip, self.error, self.returncode = _awaited(), "", None, None
         self._happens(Event.START)
-        self._task = asyncio.create_task(self._start_again())
+        self._beside(self._start_again())
 
     async def _start_again(self) -> None:
         try:

@@ -12,8 +12,8 @@ from tfnz_notebook.engines.docker.pull import Lines
 from tfnz_notebook.engines.http.client import Client
 from tfnz_notebook.errors import EngineGone
 
-#: An end is told by the guest's connection, and sooner.
-_ACTIONS: Final = frozenset({"start", "pause", "unpause"})
+#: Docker's and Podman's word for a removal; an end is told by the guest's connection, and sooner.
+_ACTIONS: Final = frozenset({"start", "pause", "unpause", "destroy", "remove"})
 
 
 async def follow(client: Client, owners: Collection[str], happened: Callable[[str], None]) -> None:
