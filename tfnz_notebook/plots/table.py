@@ -14,7 +14,7 @@ import sys
 from array import array
 from bisect import bisect_left
 from collections.abc import Mapping
-from threading import Lock
+from threading import RLock
 from typing import Final
 
 #: Rows kept, if their numbers are not too many.
@@ -38,7 +38,7 @@ class Table:
         self._most = most
         self._cells = array("d")
         self._index: dict[str, int] = {}
-        self._lock = Lock()
+        self._lock = RLock()  # a signal handler may read in the middle of a read
 
     def __len__(self) -> int:
         return self.end - self.first

@@ -93,3 +93,10 @@ def test_reading_while_another_thread_appends() -> None:
     finally:
         over = True
         thread.join(20)
+
+
+def test_a_signal_handler_may_read_in_the_middle_of_a_read() -> None:
+    made = Table()
+    made.append(1.0, {"a": 2.0})
+    with made._lock:
+        assert made.last("a") == 2.0
