@@ -23,11 +23,8 @@ KNOWN: Final[dict[str, str]] = {
     "a main process that runs again, or whose START broke, is told to nobody": (
         r"the main process of b\d+ runs, and is not known to"
     ),
-    "a container whose spawn comes right behind a bye belongs to nobody": (
-        r"^containers are left at the engine, and a kernel had left"
-    ),
     "what was being made when an agent died may be left at the engine, and known to nobody": (
-        r"containers that never ran are left|too few .*, (which never ran|and there were several)"
+        r"containers that never ran are left|knows too .*, (which never ran|and there were several)"
     ),
     "a write that could not be noted, on a full disk, is written again by the next agent": (
         r"^guest: stdin of \d+ is wrong.*, and the disk had failed"

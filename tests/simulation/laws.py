@@ -151,7 +151,7 @@ def pictures(play: Play) -> None:
             never = all(held[i].guest is None for i in there - seen)
             which = f"too many containers {sorted(many)}, too few {sorted(few)}"
             never = ", which never ran" if few and never else ""
-            never += ", and there were several agents" if few and play.scene.agents > 1 else ""
+            never += ", and there were several agents" if play.scene.agents > 1 else ""
             raise Broken(f"{kernel.name} knows {which}{never}{after}")
         for ident in sorted(there - failed):
             guest = held[ident].guest

@@ -100,7 +100,7 @@ class Dial:
                     errno=number,
                 )
             )
-        elif self.connected.exception() is None:
+        elif not self.connected.cancelled() and self.connected.exception() is None:
             self._sink.event("dial.closed", {"reader": self._reader, "errno": number})
 
     def lost(self, error: TfnzError) -> None:
