@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from browser.chromium import PATIENCE
 from integration.polling import until
+
+from browser.chromium import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Where `.ci/old-kernel` puts its kernel specification.

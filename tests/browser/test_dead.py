@@ -5,13 +5,14 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbconvert import HTMLExporter
+from playwright.sync_api import BrowserContext
+
 from browser.cells import spawn
 from browser.chromium import picture
 from browser.conftest import PICTURES, TWO, Open
 from browser.notebook_page import NotebookPage
 from browser.views import Output, Shell, View
-from nbconvert import HTMLExporter
-from playwright.sync_api import BrowserContext
 
 BOX = spawn()
 LIMIT = 100_000

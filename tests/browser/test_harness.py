@@ -1,6 +1,7 @@
 """The harness itself: without it, a view that is not there might pass for one that is quiet."""
 
 import pytest
+
 from browser.conftest import Open, Place
 
 VERSIONS = {"new": range(7, 100), "old": [6]}

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser.chromium import Watch
 from integration import polling
 from playwright.sync_api import BrowserContext, Page, Route
+
+from browser.chromium import Watch
 
 PAGE = Path(__file__).with_name("output_page.html")
 #: The clipboard is for secure pages only.

@@ -1,6 +1,7 @@
 """The direct path: where it is, not even a held interpreter or a dead kernel stops a terminal."""
 
 import pytest
+
 from browser.cells import HELD, spawn
 from browser.conftest import Open
 from browser.views import Output, Shell

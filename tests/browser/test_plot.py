@@ -3,6 +3,7 @@
 import re
 
 import pytest
+
 from browser.cells import spawn
 from browser.conftest import Open
 from browser.views import Plot

@@ -4,9 +4,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from playwright.sync_api import Locator
+
 from browser.chromium import PATIENCE
 from browser.notebook_page import NotebookPage
-from playwright.sync_api import Locator
 
 
 class View:
