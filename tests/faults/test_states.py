@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from faults.scene import Scene
 from integration import engine_api
 from integration.polling import until
 from integration.world import World
@@ -80,7 +81,7 @@ class Walk:
 
     def spawn(self) -> None:
         node = self.locations[0].best_node()
-        options: dict[str, Any] = self.dice.choice([{"sleep": True}, {"command": ["sleep", "1e6"]}])
+        options: dict[str, Any] = self.dice.choice([{"sleep": True}, {"command": ["sleep", "1000000"]}])
         box = node.spawn_container("busybox", **options).wait_until_ready()
         self.boxes.append(box)
         self.done.append(f"spawn {box.id[:4]}")
@@ -113,10 +114,8 @@ class Walk:
 
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long)])
 @pytest.mark.timeout(300)
-def test_whoever_looks_sees_the_same(
-    own_world: Callable[..., World], where: str, seed: int
-) -> None:
-    walk = Walk(own_world(), where, seed)
+def test_whoever_looks_sees_the_same(scene: Scene, seed: int) -> None:
+    walk = Walk(scene.world, scene.where, seed)
     try:
         for _ in range(STEPS):
             walk.step()

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
-from unit.link.scripted_agent import ScriptedAgent
+from unit.link.scripted_agent import FakeProcess, ScriptedAgent
 
 from tfnz_notebook._link import link as link_module
 from tfnz_notebook._link.link import Link
@@ -19,6 +19,13 @@ PROCESS, TICKET = "a" * 32, "b" * 64
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link_module, "RETRY", (0.01, 0.05))
     monkeypatch.setattr(link_module, "NO_AGENT", 0.3)
+
+
+@pytest.fixture
+def agent(agent: ScriptedAgent) -> ScriptedAgent:
+    """It has the process."""
+    agent.processes[PROCESS] = FakeProcess(PROCESS, "c" * 32)
+    return agent
 
 
 def opened() -> Link:

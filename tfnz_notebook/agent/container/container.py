@@ -486,7 +486,7 @@ class Container:
         news = self._news
         state = await self._engine.inspect(self.ref)
         if state.status == "gone":
-            await self._is_gone()
+            await self._was_removed()
             return
         self.let_go()
         await self._exited(state)
@@ -615,6 +615,12 @@ class Container:
                     await self._engine.remove(found.ref)
             await self._is_gone()
 
+    async def _was_removed(self) -> None:
+        """By others, past us: what this machine holds of it goes as well."""
+        with contextlib.suppress(TfnzError):
+            await self._engine.remove(self.ref)
+        await self._is_gone()
+
     async def _is_gone(self) -> None:
         """The engine has it no more, by us or by others: neither has anybody else."""
         gone = _destroyed()
@@ -689,7 +695,7 @@ class Container:
             if self._moving.locked():
                 return
             if state.status == "gone":
-                await self._is_gone()
+                await self._was_removed()
             elif state.status == "paused":
                 self._is_paused()
             elif state.status == "running" and self.state == "paused":
