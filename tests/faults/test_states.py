@@ -81,7 +81,8 @@ class Walk:
 
     def spawn(self) -> None:
         node = self.locations[0].best_node()
-        options: dict[str, Any] = self.dice.choice([{"sleep": True}, {"command": ["sleep", "1000000"]}])
+        kinds: list[dict[str, Any]] = [{"sleep": True}, {"command": ["sleep", "1000000"]}]
+        options = self.dice.choice(kinds)
         box = node.spawn_container("busybox", **options).wait_until_ready()
         self.boxes.append(box)
         self.done.append(f"spawn {box.id[:4]}")
