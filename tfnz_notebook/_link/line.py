@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from tfnz_notebook._link.ends import Address, Line, Place
-from tfnz_notebook._wire.stream import Messages, framed
+from tfnz_notebook._wire.stream import BUFFER, Messages, framed
 from tfnz_notebook.errors import AgentError, LinkClosed, ProtocolError
 
 #: Seconds for an agent to accept, which it does before anything else.
@@ -54,6 +54,7 @@ def _find(place: Place) -> tuple[Address, socket.socket | None]:
         return address, None
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
         sock.settimeout(ACCEPT)
         sock.connect(address.url.removeprefix(LOCAL))
         sock.setblocking(False)

@@ -17,6 +17,8 @@ from tfnz_notebook.errors import ProtocolError
 _LENGTHS: Final = struct.Struct(">II")
 #: Bytes read at once; a message that is larger is read into a room of its own.
 _ROOM: Final = 64 << 10
+#: What a socket is asked to hold of what was written: a message of output, and half of the next.
+BUFFER: Final = 1 << 20
 #: Payloads from this size on are written by themselves, without another copy.
 _LARGE: Final = 64 << 10
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from tfnz_notebook._wire.stream import Messages, framed
+from tfnz_notebook._wire.stream import BUFFER, Messages, framed
 from tfnz_notebook.agent.door import earlier
 from tfnz_notebook.errors import AgentError, ProtocolError
 
@@ -89,6 +89,7 @@ class _Connection(asyncio.BufferedProtocol):
             log.warning("user %d connected, and was sent away", user)
             transport.abort()
             return
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
         self._transport = transport
         self._of._connections[self._identity] = self  # noqa: SLF001  # the two are one
 
