@@ -34,13 +34,14 @@ function bare(box) {
   });
 }
 
-async function ours(box, code) {
+/** `v`: the version of what pages and kernels say. */
+async function ours(box, code, v) {
   const view = await import(URL.createObjectURL(new Blob([code], { type: "text/javascript" })));
   const columns = COLORS.map((color, line) => ({ name: `s${line}`, unit: "%", shown: true, color }));
   const info = { columns, order: [0, 1, 2, 3, 4], window: 60, x: "time", skipped: 0, rows: 1, ended: false, title: "bench", error: "" };
   let hear;
   let number = 0;
-  const say = (view, head, payload) => hear({ v: 1, m: [{ view, ...head }] }, payload ? [new DataView(payload)] : []);
+  const say = (view, head, payload) => hear({ v, m: [{ view, ...head }] }, payload ? [new DataView(payload)] : []);
   const hub = {
     comm_live: true,
     on: (event, callback) => event === "msg:custom" && (hear = callback),

@@ -16,6 +16,7 @@ from bench.measure import Bar, Case, in_turns
 from browser.chromium import chromium
 from playwright.sync_api import BrowserContext, Page
 
+from tfnz_notebook._wire.view import VERSION
 from tfnz_notebook.widgets.bundle import code
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,7 +35,8 @@ def _bare(page: Page) -> None:
 
 
 def _ours(page: Page) -> None:
-    page.evaluate("code => ours(document.querySelector('#box'), code)", code("plot"))
+    words = "([code, v]) => ours(document.querySelector('#box'), code, v)"
+    page.evaluate(words, [code("plot"), VERSION])
 
 
 def _cpu() -> float:

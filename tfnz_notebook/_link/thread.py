@@ -79,6 +79,7 @@ class IOThread:
                 # KeyboardInterrupt: with those it stops, as if they meant this thread.
                 context = {"message": "On the I/O loop:", "exception": error}
                 self.loop.call_exception_handler(context)
+        self.loop.close()
 
     def discard(self) -> None:
         """End it, unused; from any thread."""

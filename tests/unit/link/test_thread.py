@@ -318,3 +318,11 @@ def test_who_is_blocked_below_the_callback_that_forks_is_not_blocked_there() -> 
         assert pipe.read().startswith(b"ForkedError: Cannot wait any longer: this location")
     os.waitpid(children[0], 0)
     assert answer == "the parent's"
+
+
+def test_one_that_came_second_leaves_nothing() -> None:
+    """Of two threads that both begin the first thing ever asked, one is not needed."""
+    spare = thread.IOThread()
+    spare.discard()
+    spare._thread.join(10)
+    assert spare.loop.is_closed()
