@@ -82,7 +82,7 @@ check: build/.wheel $(MODULES) ## before each commit: lint, types, and the tests
 	@$(TOGETHER) lint types frontend
 	TFNZ_SEEDS=200 $(SPREAD) tests/unit tests/guest tests/simulation $(ARGS)
 
-test: build/.wheel $(MODULES) ## all that a change can break, in ten minutes
+test: build/.wheel $(MODULES) ## all that a change can break
 	@$(TOGETHER) lint types frontend guest-checks build/.old-kernel
 	export TFNZ_TEST_PATIENCE=$${TFNZ_TEST_PATIENCE:-2}
 	.ci/with-engines $(SPREAD) tests $(ARGS)

@@ -7,16 +7,13 @@ nothing falls between looking and listening.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Any
 
 from tfnz_notebook._wire import operations as wire
-from tfnz_notebook.agent.container.container import Container
+from tfnz_notebook.agent.container.container import RECENT, Container
 from tfnz_notebook.agent.large import packed
 
 Info = dict[str, Any]
-
-#: Processes of a container that ended and are told of all the same: what a card shows of them.
-RECENT: Final = 3
 
 
 def pages(containers: Iterable[Container]) -> Iterator[Info]:

@@ -81,6 +81,7 @@ def test_another_agent_is_waited_for_and_gone_on_with(agent: ScriptedAgent) -> N
 
 def test_it_does_not_wait_for_ever(agent: ScriptedAgent) -> None:
     link = opened()
+    wait(link.caught_up())  # what there is was told
     told: list[object] = []
     link.listen("process", PROCESS, told.append)
     began = time.monotonic()
@@ -97,6 +98,7 @@ def test_a_process_that_went_while_no_agent_was_there(agent: ScriptedAgent) -> N
         raise ProcessGone("Cannot use this process: it is gone.")
 
     link = opened()
+    wait(link.caught_up())  # what there is was told
     told: list[object] = []
     link.listen("process", PROCESS, told.append)
     agent.close()
@@ -108,6 +110,7 @@ def test_a_process_that_went_while_no_agent_was_there(agent: ScriptedAgent) -> N
 
 def test_what_happens_to_its_container_ends_its_process(agent: ScriptedAgent) -> None:
     link = opened()
+    wait(link.caught_up())  # what there is was told
     told: list[object] = []
     link.listen("process", PROCESS, told.append)
     info = {"process": PROCESS, "pid": 7}

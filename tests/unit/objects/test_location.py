@@ -1,11 +1,9 @@
 """A location: nodes, containers, volumes, one-shot runs, and what an import costs."""
 
-import os
 import re
 import resource
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,6 @@ from tfnz_notebook.container import Container
 from tfnz_notebook.errors import (
     AgentError,
     ContainerGone,
-    LinkClosed,
     Misuse,
     TfnzError,
     VolumeError,
@@ -211,23 +208,9 @@ def test_callbacks_on_a_thread_though_a_loop_runs(agent: ScriptedAgent) -> None:
 
 
 def test_after_a_fork_it_belongs_to_the_parent(location: Location, container: Container) -> None:
-    read, write = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: forking with threads
-        child = os.fork()
-    if child == 0:
-        said = "nothing"
-        try:
-            container.spawn_process("x")
-        except LinkClosed as error:
-            said = str(error)
-        finally:
-            os.write(write, said.encode())
-            os._exit(0)
-    os.waitpid(child, 0)
-    os.close(write)
-    with os.fdopen(read, "rb") as pipe:
-        assert b"forked" in pipe.read()
+    said = in_a_child(lambda: container.spawn_process("x"))
+    assert said.startswith("ForkedError: ")  # which is a LinkClosed
+    assert "forked" in said
     assert location.nodes()
 
 

@@ -19,7 +19,7 @@ from tfnz_notebook._base.text import command_line
 from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire.guest import Flag, Frame, Type
 from tfnz_notebook._wire.operations import MAX_TAIL
-from tfnz_notebook.agent.container.guest import Guest
+from tfnz_notebook.agent.container.guest import MUTE, Guest
 from tfnz_notebook.agent.container.info import info_of
 from tfnz_notebook.agent.container.neighbours import Neighbours
 from tfnz_notebook.agent.container.refusals import (
@@ -60,7 +60,7 @@ PATIENCE: Final = 15.0
 LAST: Final = 0.25
 #: Seconds for the last of a main process's output, beyond the grace of a stop.
 LAST_WORDS: Final = 2.0
-#: Processes that ended and are told of all the same, when a container is met.
+#: Processes that ended and are told of all the same: what a card shows of them.
 RECENT: Final = 3
 #: Least seconds between two progress events of a pull.
 PROGRESS_EVERY: Final = 0.1
@@ -210,9 +210,9 @@ class Container:
         before = self.met
         self._known()
         # Of what an earlier agent started no snapshot has told; else there is the main process.
-        for process in self.counted(0 if before else RECENT)[0]:
-            if not before or process.ident == self.ident:
-                self._process_changed(process)
+        told = self.counted(RECENT)[0] if not before else [self.main] if self.main else []
+        for process in told:
+            self._process_changed(process)
         if not self._happens(Event.MEET) and not before:
             self._changed(self)
         if not self._up.done():
@@ -311,8 +311,7 @@ class Container:
                 self._meets()
         elif self.state in SILENT:
             self.error = None
-            self._mute_since = 0.0
-            self._happens(Event.HEAR)
+            self._goes_on()
 
     async def _look_why(self) -> None:
         """The guest has been silent: ask the engine, and say what that means."""
@@ -336,7 +335,7 @@ class Container:
             return
         self.looked.set()
         self._mute_since = self._mute_since or now()
-        if now() - self._mute_since >= PATIENCE - 5.0:
+        if now() - self._mute_since >= PATIENCE - MUTE:
             self._give_up(self._silent())
 
     def _give_up(self, error: TfnzError) -> None:
@@ -352,6 +351,10 @@ class Container:
         if self.guest is not None:
             self.guest.wait_for_a_word()
 
+    def _goes_on(self) -> None:
+        self._mute_since = 0.0
+        self._happens(Event.HEAR)
+
     async def pause(self) -> None:
         """Have the engine stop all that runs in it, until :meth:`unpause`."""
         await self.running()
@@ -363,8 +366,7 @@ class Container:
         if self.state in OVER:
             raise over(self.state, self.returncode)
         await self._engine.unpause(self.ref)
-        self._mute_since = 0.0
-        self._happens(Event.HEAR)
+        self._goes_on()
 
     # -- processes
 
@@ -572,18 +574,26 @@ class Container:
             self.let_go()
             self._end_processes()
             await self._neighbours.down(self)
-            self._up, self.ip, self.error, self.returncode = _awaited(), "", None, None
-            self._records.discard()
-            self._happens(Event.START)
+            self._begins_anew()
             try:
                 if image is not None:
                     self.ref = await self._engine.recreate(self.ref, self.spec, image)
                 await self._start()
             except TfnzError as error:
-                self.error = error
-                self.let_go()
-                self._is_over()
+                self._is_not_started(error)
                 raise
+
+    def _begins_anew(self) -> None:
+        """Another life of it begins: of the one before nothing is left."""
+        self._records.discard()
+        self._up, self.ip, self.error, self.returncode = _awaited(), "", None, None
+        self._happens(Event.START)
+
+    def _is_not_started(self, error: TfnzError) -> None:
+        """That life did not come to be; the container stays, as one that has exited."""
+        self.error = error
+        self.let_go()
+        self._is_over()
 
     async def _image_again(self) -> Image:
         """What it was made of, which must be there before anything is given up."""
@@ -688,7 +698,7 @@ class Container:
         """Something happened to it at the engine, by us or by others: see what."""
         self._news += 1
         await self.recalled.wait()
-        if self._moving.locked() or self.state in ("pulling", "creating", "starting", "destroyed"):
+        if self._moving.locked() or self.state in (*COMING, "destroyed"):
             return
         with contextlib.suppress(TfnzError):
             state = await self._engine.inspect(self.ref)
@@ -699,16 +709,13 @@ class Container:
             elif state.status == "paused":
                 self._is_paused()
             elif state.status == "running" and self.state == "paused":
-                self._mute_since = 0.0
-                self._happens(Event.HEAR)
+                self._goes_on()
             elif state.status == "running" and self.state == "exited":
                 self._starts_again()
 
     def _starts_again(self) -> None:
         """Somebody started it, past us, after its end: it is another life of the same container."""
-        self._records.discard()
-        self._up, self.ip, self.error, self.returncode = _awaited(), "", None, None
-        self._happens(Event.START)
+        self._begins_anew()
         self._beside(self._start_again())
 
     async def _start_again(self) -> None:
@@ -716,9 +723,7 @@ class Container:
             async with self._moving:
                 await self._start()
         except TfnzError as error:
-            self.error = error
-            self.let_go()
-            self._is_over()
+            self._is_not_started(error)
 
     # -- telling
 
