@@ -9,7 +9,7 @@ operations. To add one: a row here, and a function in the module of its noun in
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
@@ -75,7 +75,7 @@ class Field:
         # bool is an int to isinstance, and a flag is no number here.
         if not isinstance(value, self.kind) or (isinstance(value, bool) and self.kind is not bool):
             raise ProtocolError(f"{where} is a {type(value).__name__}.")
-        size: Any = len(value) if isinstance(value, Sized) else value or 0
+        size: Any = len(value) if isinstance(value, (str, bytes, list, dict)) else value or 0
         if not 0 <= size <= self.limit:
             raise ProtocolError(f"{where} is over its limit of {self.limit}.")
         elements: Any = value

@@ -23,7 +23,7 @@ from tfnz_notebook.agent.process.kept import index
 from tfnz_notebook.agent.process.kept.ended import Ended
 from tfnz_notebook.agent.process.kept.retention import Retention
 from tfnz_notebook.agent.process.log import PENDING
-from tfnz_notebook.agent.process.process import Process
+from tfnz_notebook.agent.process.process import RECORD_SOON, Process
 from tfnz_notebook.agent.process.reader import Reader
 from tfnz_notebook.agent.process.records import Records
 from tfnz_notebook.agent.process.stop import destroy, signal
@@ -194,7 +194,7 @@ class Life:
         ):
             await asyncio.sleep(0.1)
         self.say(process, wire.fixed(Type.GONE, number))
-        await asyncio.sleep(0)
+        await asyncio.sleep(2 * RECORD_SOON)
 
     async def live(self, records: Records, guest: Hearing) -> None:
         process = self.begin(records, guest)

@@ -36,6 +36,8 @@ from tfnz_notebook.errors import ContainerGone, ProcessGone, TfnzError, TooLarge
 TIMEOUT_GRACE: Final = 5.0
 #: Seconds that the news of an exit waits for the end of the output, to be one event with it.
 END_SOON: Final = 0.02
+#: Seconds from the news of an end until it is written down; its guest has all of it until then.
+RECORD_SOON: Final = 0.001
 #: What the agent keeps of a main process's output; the engine's own log has all of it.
 MAIN_QUOTA: Final = 256 << 20
 
@@ -299,10 +301,13 @@ class Process:
         self._record_soon()
 
     def _record_soon(self) -> None:
-        """What comes in the same turn of the loop goes into the same line."""
+        """Not now: the kernel that waits for its end has just been woken, and wants the machine.
+
+        What comes meanwhile goes into the same line.
+        """
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_soon(self._record)
+        self._timer = asyncio.get_running_loop().call_later(RECORD_SOON, self._record)
 
     def _record(self) -> None:
         """Have its end and its output in files, now or once there is room; then nothing forgets."""
