@@ -11,7 +11,7 @@ from browser.views import Output
 BOX = spawn()
 
 
-@pytest.mark.places(*OTHER_WAY, long=PAIRS)
+@pytest.mark.places("lab-new-direct", long=(*OTHER_WAY, *PAIRS))
 def test_output_streams_while_a_cell_computes_and_survives_a_reload(notebook: Open) -> None:
     page = notebook(
         BOX,
