@@ -222,9 +222,13 @@ def _tree(cls: type[TfnzError]) -> dict[str, type[TfnzError]]:
 
 
 def to_wire(error: BaseException) -> dict[str, Any]:
-    """The error as plain data; anything outside the tree becomes a bare :class:`TfnzError`."""
+    """The error as plain data; anything outside the tree becomes a bare :class:`TfnzError`.
+
+    An engine's own subclass crosses as the class of the tree that it is one of.
+    """
     if isinstance(error, TfnzError):
-        return {"class": type(error).__name__, "message": str(error), "details": error.details}
+        named = next(cls for cls in type(error).__mro__ if cls.__module__ == __name__)
+        return {"class": named.__name__, "message": str(error), "details": error.details}
     return {"class": "TfnzError", "message": f"{type(error).__name__}: {error}", "details": {}}
 
 

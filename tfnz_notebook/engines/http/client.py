@@ -2,133 +2,163 @@
 
 Rules of the file:
 
-- One connection for each request. On a Unix socket a connection costs about 0.1 ms, less than the
-  bookkeeping (and the races with the engine's idle timeout) of keeping some.
+- On a Unix socket each request has a connection of its own: that costs about 0.1 ms, less than the
+  bookkeeping (and the races with the engine's idle timeout) of keeping some. Behind TLS it costs
+  milliseconds, so up to ``keep`` of them are kept. That the server closed one meanwhile may show
+  only when a request was sent over it. What may be repeated then is, on a new one; what may not
+  goes only over a connection used in the last seconds, which no server calls idle.
+- Who we are is asked of an :class:`Access` before each request, and once more after a 401.
 - A response is read whole (:meth:`Client.request`), as it comes (:meth:`Client.stream`), or
   abandoned after the head for the raw bytes behind it (:meth:`Client.hijack`, Docker's exec
   streams). The last is the one place where bytes leave HTTP: h11 hands out what it had read
   beyond the head, and nothing of a library's private parts is touched.
-- Back-pressure is the transport's: reading pauses while much is unread (:mod:`wire`).
+- Back-pressure is the transport's: reading pauses while much is unread (:mod:`connection`).
 - Failures are errors of our tree: ``NoEngine`` while nothing answered yet (:attr:`Client.proven`),
-  ``EngineGone`` from then on.
+  ``EngineGone`` from then on. ``details['sent']`` is False where the request never left.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import ssl
-import struct
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import quote, urlencode
 
 import h11
 
-from tfnz_notebook._base import numbers
 from tfnz_notebook._base.endpoints import Endpoint, forbidden
 from tfnz_notebook.engines.http.connection import Wire
+from tfnz_notebook.engines.http.dial import Proxy, dial, peer
+from tfnz_notebook.engines.http.response import Response, Streamed
 from tfnz_notebook.errors import EngineGone, LocationError, NoEngine
 
-#: Answers of an engine are small (an inspect is some 10 KiB); more than this is not an engine's.
-_MAX_BODY: Final = 64 << 20
+__all__ = ["Access", "Advice", "Client", "Response", "Streamed"]
+
 _CONNECT_TIMEOUT: Final = 10.0
+#: Seconds for which an unused connection is kept, and for which nobody calls it idle.
+_KEPT: Final = 30.0
+_FRESH: Final = 5.0
+#: Seconds after which a request over a kept connection is asked over a new one as well.
+_UNSURE: Final = 5.0
 Body = bytes | AsyncIterator[bytes]
+#: Some names come several times.
+Headers = list[tuple[str, str]]
+Query = Mapping[str, str] | list[tuple[str, str]]
+
+
+class Access(Protocol):
+    """Who we are to a server. What each says counts for the next connection or request."""
+
+    async def tls(self) -> ssl.SSLContext | None:
+        """For a new connection: whom we trust, and our own certificate."""
+
+    async def headers(self) -> Headers:
+        """For each request."""
+
+    async def renew(self) -> bool:
+        """After a 401: something else is said from now on, so that asking again has a point."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """How sentences about a server that cannot be reached end."""
+
+    start: str = "Start it, or correct the address."
+    again: str = "Start it again; its containers are found again."
+    tls: str = "Check DOCKER_CERT_PATH and DOCKER_TLS_VERIFY."
 
 
 @dataclass(slots=True)
-class Response:
-    """A whole answer."""
+class _Line:
+    """A connection that HTTP is spoken on, one exchange after the other."""
 
-    status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
-
-    def json(self) -> Any:
-        """The body as JSON; an engine that sends anything else is not one (EngineGone)."""
-        try:
-            return json.loads(self.body or b"null")
-        except ValueError as error:
-            raise EngineGone(
-                f"Cannot understand the engine: it answered {self.body[:80]!r}, which is not JSON. "
-                "Check that the address is a container engine's."
-            ) from error
-
-    @property
-    def message(self) -> str:
-        """What an error answer says: Docker's and Podman's ``message``, else the body."""
-        try:
-            said = json.loads(self.body)
-        except ValueError:
-            return self.body.decode("utf-8", "replace").strip()[:500]
-        if isinstance(said, dict):
-            return str(said.get("message") or said.get("cause") or said.get("error") or said)
-        return str(said)
+    wire: Wire
+    tls: ssl.SSLContext | None
+    parser: h11.Connection = field(default_factory=lambda: h11.Connection(h11.CLIENT))
+    #: When the last exchange on it ended; 0 for one that had none.
+    used: float = 0.0
 
 
-@dataclass(slots=True)
-class Streamed:
-    """The head of an answer whose body is still coming."""
-
-    status: int
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    target: str
     headers: Mapping[str, str]
-    _chunks: AsyncIterator[bytes]
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._chunks
-
-    async def whole(self) -> Response:
-        """Read the rest (an error's text)."""
-        body = bytearray()
-        async for chunk in self._chunks:
-            body += chunk
-            if len(body) > _MAX_BODY:
-                raise EngineGone(
-                    f"Cannot read the engine's answer: it has more than {numbers.size(_MAX_BODY)}. "
-                    "Check that the address is a container engine's."
-                )
-        return Response(self.status, self.headers, bytes(body))
+    body: Body | None
+    repeatable: bool
 
 
 class Client:
     """Requests to one endpoint. ``name`` ('docker', 'podman') is for messages."""
 
-    def __init__(self, endpoint: Endpoint, name: str = "the engine") -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        name: str = "the engine",
+        *,
+        host: str = "localhost",
+        access: Access | None = None,
+        server_name: str = "",
+        proxy: Proxy | None = None,
+        keep: int = 0,
+        advice: Advice | None = None,
+    ) -> None:
         self.endpoint = endpoint
         self.name = name
-        #: Put before every path: the negotiated API version.
+        #: Put before every path: the negotiated API version, the path the server is below.
         self.prefix = ""
         #: It answered before, so silence now is ``EngineGone``.
         self.proven = False
         #: Pid of the process that listens (Unix sockets), 0 while unknown.
         self.peer = 0
+        #: What HTTP calls it.
+        self.host = host
+        self._access = access
+        self._server_name = server_name
+        self._proxy = proxy
+        self._keep = keep
+        self._kept: list[_Line] = []
+        self._advice = advice or Advice()
+
+    def close(self) -> None:
+        """Let go of the connections that are kept; a later request makes new ones."""
+        while self._kept:
+            self._kept.pop().wire.close()
 
     async def request(
         self,
         method: str,
         path: str,
         *,
-        query: Mapping[str, str] | None = None,
+        query: Query | None = None,
         payload: Any = None,
         body: Body | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float = 60.0,
+        repeatable: bool | None = None,
     ) -> Response:
         """Send, and read the whole answer. ``timeout`` covers all of it, in seconds."""
 
         async def exchange() -> Response:
             async with self.stream(
-                method, path, query=query, payload=payload, body=body, headers=headers
+                method,
+                path,
+                query=query,
+                payload=payload,
+                body=body,
+                headers=headers,
+                repeatable=repeatable,
             ) as answer:
                 return await answer.whole()
 
         try:
             return await asyncio.wait_for(exchange(), timeout)
         except TimeoutError:
-            raise self._lost(f"no answer to {method} {path} within {timeout:g} s") from None
+            raise self.lost(f"no answer to {method} {path} within {timeout:g} s") from None
 
     @asynccontextmanager
     async def stream(
@@ -136,25 +166,25 @@ class Client:
         method: str,
         path: str,
         *,
-        query: Mapping[str, str] | None = None,
+        query: Query | None = None,
         payload: Any = None,
         body: Body | None = None,
         headers: Mapping[str, str] | None = None,
         idle: float | None = None,
+        repeatable: bool | None = None,
     ) -> AsyncIterator[Streamed]:
-        """Send, and give the answer as it comes; ``idle`` is the longest silence, in seconds."""
-        wire = await self._connect()
+        """Send, and give the answer as it comes; ``idle`` is the longest silence, in seconds.
+
+        ``repeatable``: it does no harm if the server gets it twice; by default what GET asks.
+        """
+        again = method in ("GET", "HEAD") if repeatable is None else repeatable
+        request = self._request(method, path, query, payload, body, headers or {}, again)
+        line, head = await self._answered(request, idle)
         try:
-            parser = h11.Connection(h11.CLIENT)
-            try:
-                await self._send(wire, parser, method, path, query, payload, body, headers or {})
-                head = await self._head(wire, parser, idle)
-            except (OSError, h11.RemoteProtocolError) as error:
-                raise self._lost(str(error) or type(error).__name__) from error
             self.proven = True
-            yield Streamed(head.status_code, _headers(head), self._chunks(wire, parser, idle))
+            yield Streamed(head.status_code, _headers(head), self._chunks(line, idle))
         finally:
-            wire.close()
+            self._put_back(line)
 
     async def hijack(
         self, path: str, *, payload: Any = None, timeout: float = 60.0
@@ -164,23 +194,22 @@ class Client:
         The transport is ``None`` for an answer that is no upgrade: the response says why. It comes
         paused: give it a protocol (``set_protocol``), then ``resume_reading``.
         """
-        wire = await self._connect()
+        upgrade = {"Connection": "Upgrade", "Upgrade": "tcp"}
+        request = self._request("POST", path, None, payload, None, upgrade, again=False)
+        line = await self._line(fresh=True)
+        wire, parser = line.wire, line.parser
         kept = False
 
         async def exchange() -> tuple[Response, asyncio.Transport | None, bytes]:
-            parser = h11.Connection(h11.CLIENT)
-            upgrade = {"Connection": "Upgrade", "Upgrade": "tcp"}
-            await self._send(wire, parser, "POST", path, None, payload, None, upgrade)
-            head = await self._head(wire, parser, None)
+            await self._send(line, request)
+            head = await self._head(line, None)
             # Docker answers 101; engines behind old proxies, and old Podmans, 200 and raw bytes.
             raw = head.status_code == 101 or (
                 head.status_code == 200 and "raw-stream" in _headers(head).get("content-type", "")
             )
             if not raw:
-                streamed = Streamed(
-                    head.status_code, _headers(head), self._chunks(wire, parser, None)
-                )
-                return await streamed.whole(), None, b""
+                chunks = self._chunks(line, None)
+                return await Streamed(head.status_code, _headers(head), chunks).whole(), None, b""
             assert wire.transport is not None
             wire.transport.pause_reading()
             return (
@@ -194,70 +223,96 @@ class Client:
             kept = result[1] is not None
             return result
         except TimeoutError:
-            raise self._lost(f"no answer to POST {path} within {timeout:g} s") from None
+            raise self.lost(f"no answer to POST {path} within {timeout:g} s") from None
         except (OSError, h11.RemoteProtocolError) as error:
-            raise self._lost(str(error) or type(error).__name__) from error
+            raise self.lost(str(error) or type(error).__name__) from error
         finally:
             if not kept:
                 wire.close()
 
     # -- connecting ---------------------------------------------------------------------------
 
-    async def _connect(self) -> Wire:
-        loop = asyncio.get_running_loop()
-        where = self.endpoint
-        try:
-            if where.path is not None:
-                opening = loop.create_unix_connection(Wire, where.path)
-            else:
-                opening = loop.create_connection(Wire, where.host, where.port, ssl=where.tls)
-            _, wire = await asyncio.wait_for(opening, _CONNECT_TIMEOUT)
-        except PermissionError as error:
-            raise NoEngine(forbidden(where.path or "", self.name)) from error
-        except ssl.SSLError as error:
-            raise NoEngine(
-                f"Cannot reach {self.name} at {where.address}: TLS failed ({error}). "
-                "Check DOCKER_CERT_PATH and DOCKER_TLS_VERIFY."
-            ) from error
-        except (FileNotFoundError, ConnectionRefusedError) as error:
-            why = (
-                "there is no such socket"
-                if isinstance(error, FileNotFoundError)
-                else ("nothing listens there")
-            )
-            raise self._lost(why) from error
-        except (TimeoutError, OSError) as error:
-            raise self._lost(str(error) or f"no connection in {_CONNECT_TIMEOUT:g} s") from error
-        if not self.peer and where.path is not None and wire.transport is not None:
-            self.peer = _peer(wire.transport)
-        return wire
+    async def dial(self) -> Wire:
+        """A connection of its own, for what is no request; whoever asked for it closes it."""
+        return (await self._line(fresh=True)).wire
 
-    def _lost(self, cause: str) -> LocationError:
+    async def identify(self) -> Headers:
+        """The headers that say who we are, for what is no request."""
+        return await self._access.headers() if self._access is not None else []
+
+    async def renew(self) -> bool:
+        """After a 401: whether asking again has a point."""
+        return self._access is not None and await self._access.renew()
+
+    async def _line(self, *, fresh: bool, repeatable: bool = True) -> _Line:
+        """A connection that was kept, or a new one."""
+        where = self.endpoint
+        tls = where.tls if self._access is None else await self._access.tls()
+        now = asyncio.get_running_loop().time()
+        while self._kept and not fresh:
+            line = self._kept.pop()  # the one used last
+            age = now - line.used
+            usable = line.tls is tls and line.wire.idle and age < (_KEPT if repeatable else _FRESH)
+            if usable:
+                return line
+            line.wire.close()
+        try:
+            opening = dial(where, tls, self._server_name, self._proxy)
+            wire = await asyncio.wait_for(opening, _CONNECT_TIMEOUT)
+        except PermissionError as error:
+            if where.path is None:  # a firewall's answer
+                raise self.lost(str(error), sent=False) from error
+            raise NoEngine(forbidden(where.path, self.name)) from error
+        except ssl.SSLError as error:
+            why = getattr(error, "verify_message", "") or error
+            raise self.lost(f"TLS failed ({why})", self._advice.tls, sent=False) from error
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            missing = isinstance(error, FileNotFoundError)
+            cause = "there is no such socket" if missing else "nothing listens there"
+            raise self.lost(cause, sent=False) from error
+        except (TimeoutError, OSError) as error:
+            cause = str(error) or f"no connection in {_CONNECT_TIMEOUT:g} s"
+            raise self.lost(cause, sent=False) from error
+        if not self.peer and where.path is not None and wire.transport is not None:
+            self.peer = peer(wire.transport)
+        return _Line(wire, tls)
+
+    def _put_back(self, line: _Line) -> None:
+        """Keep a connection for the next request, if its exchange is over and it is still good."""
+        parser = line.parser
+        over = parser.our_state is h11.DONE and parser.their_state is h11.DONE
+        if not over or not line.wire.idle or len(self._kept) >= self._keep:
+            line.wire.close()
+            return
+        parser.start_next_cycle()
+        line.used = asyncio.get_running_loop().time()
+        self._kept.append(line)
+
+    def lost(self, cause: str, remedy: str = "", *, sent: bool = True) -> LocationError:
+        """The error that says that the server is out of reach."""
         where = f"{self.name} at {self.endpoint.address}"
         if self.proven:
-            return EngineGone(
-                f"Cannot go on with {where}: {cause}. "
-                "Start it again; its containers are found again."
-            )
-        return NoEngine(f"Cannot reach {where}: {cause}. Start it, or correct the address.")
+            text = f"Cannot go on with {where}: {cause}. {remedy or self._advice.again}"
+            return EngineGone(text, sent=sent)
+        text = f"Cannot reach {where}: {cause}. {remedy or self._advice.start}"
+        return NoEngine(text, sent=sent)
 
     # -- one exchange -------------------------------------------------------------------------
 
-    async def _send(
+    def _request(
         self,
-        wire: Wire,
-        parser: h11.Connection,
         method: str,
         path: str,
-        query: Mapping[str, str] | None,
+        query: Query | None,
         payload: Any,
         body: Body | None,
         extra: Mapping[str, str],
-    ) -> None:
+        again: bool,
+    ) -> _Request:
         if payload is not None:
             body = json.dumps(payload).encode()
-        head = {"Host": "localhost", "User-Agent": "tfnz-notebook"}
-        if "Connection" not in extra:
+        head = {"Host": self.host, "User-Agent": "tfnz-notebook"}
+        if "Connection" not in extra and not self._keep:
             head["Connection"] = "close"
         if payload is not None:
             head["Content-Type"] = "application/json"
@@ -269,8 +324,39 @@ class Client:
             head["Content-Length"] = "0"
         head.update(extra)
         target = self.prefix + quote(path, safe="/:@") + (f"?{urlencode(query)}" if query else "")
-        request = h11.Request(method=method, target=target, headers=list(head.items()))
-        first = parser.send(request) or b""
+        return _Request(method, target, head, body, again)
+
+    async def _answered(
+        self, request: _Request, idle: float | None
+    ) -> tuple[_Line, h11.Response | h11.InformationalResponse]:
+        """Send it, and read the head of the answer."""
+        fresh = renewed = False
+        again = request.repeatable and _whole(request.body)
+        while True:
+            line = await self._line(fresh=fresh, repeatable=again)
+            try:
+                await self._send(line, request)
+                head = await self._head(line, _UNSURE if line.used and again else idle)
+                refused = head.status_code == 401 and _whole(request.body) and not renewed
+                if not refused or not await self.renew():
+                    return line, head
+                renewed = True
+                line.wire.close()
+            except (OSError, h11.RemoteProtocolError) as error:
+                line.wire.close()
+                if line.used and again:
+                    fresh = True  # it was closed while nobody used it, or is half open
+                    continue
+                raise self.lost(str(error) or type(error).__name__) from error
+            except BaseException:
+                line.wire.close()
+                raise
+
+    async def _send(self, line: _Line, request: _Request) -> None:
+        wire, parser, body = line.wire, line.parser, request.body
+        headers = [*request.headers.items(), *await self.identify()]
+        asked = h11.Request(method=request.method, target=request.target, headers=headers)
+        first = parser.send(asked) or b""
         if body is None or isinstance(body, bytes):
             if body:
                 first += parser.send(h11.Data(data=body)) or b""
@@ -282,18 +368,18 @@ class Client:
                 await wire.write(parser.send(h11.Data(data=chunk)) or b"")
         await wire.write(parser.send(h11.EndOfMessage()) or b"")
 
-    async def _event(self, wire: Wire, parser: h11.Connection, idle: float | None) -> Any:
+    async def _event(self, line: _Line, idle: float | None) -> Any:
         while True:
-            event = parser.next_event()
+            event = line.parser.next_event()
             if event is not h11.NEED_DATA:
                 return event
-            parser.receive_data(await _within(wire.read(), idle))
+            line.parser.receive_data(await _within(line.wire.read(), idle))
 
     async def _head(
-        self, wire: Wire, parser: h11.Connection, idle: float | None
+        self, line: _Line, idle: float | None
     ) -> h11.Response | h11.InformationalResponse:
         while True:
-            event = await self._event(wire, parser, idle)
+            event = await self._event(line, idle)
             if isinstance(event, h11.Response):
                 return event
             if isinstance(event, h11.InformationalResponse):
@@ -302,26 +388,31 @@ class Client:
                 continue  # 100 Continue and its kind
             raise h11.RemoteProtocolError("it closed the connection before answering")
 
-    async def _chunks(
-        self, wire: Wire, parser: h11.Connection, idle: float | None
-    ) -> AsyncIterator[bytes]:
+    async def _chunks(self, line: _Line, idle: float | None) -> AsyncIterator[bytes]:
         try:
             while True:
-                event = await self._event(wire, parser, idle)
+                event = await self._event(line, idle)
                 if isinstance(event, h11.Data):
                     yield bytes(event.data)
                 else:
                     return
         except (OSError, h11.RemoteProtocolError) as error:
-            raise self._lost(str(error) or type(error).__name__) from error
+            raise self.lost(str(error) or type(error).__name__) from error
 
 
 async def _within(reading: Any, idle: float | None) -> bytes:
     try:
         data: bytes = await (reading if idle is None else asyncio.wait_for(reading, idle))
     except TimeoutError:
+        if idle is None:
+            raise  # the connection's own end: the kernel gave up
         raise TimeoutError(f"it was silent for {idle:g} s") from None
     return data
+
+
+def _whole(body: Body | None) -> bool:
+    """It can be sent again."""
+    return body is None or isinstance(body, bytes)
 
 
 def _headers(head: h11.Response | h11.InformationalResponse) -> dict[str, str]:
@@ -347,13 +438,3 @@ def _drain(wire: Wire) -> bytes:
     assert wire.transport is not None
     wire.transport.pause_reading()
     return data
-
-
-def _peer(transport: asyncio.Transport) -> int:
-    """The pid that listens on the socket's other end (Linux), or 0."""
-    sock = transport.get_extra_info("socket")
-    option = getattr(socket, "SO_PEERCRED", None)
-    if sock is None or option is None:
-        return 0
-    raw: bytes = sock.getsockopt(socket.SOL_SOCKET, option, 12)
-    return int(struct.unpack("3i", raw)[0])

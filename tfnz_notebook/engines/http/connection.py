@@ -80,6 +80,12 @@ class Wire(asyncio.Protocol):
             self.transport.resume_reading()
         return data
 
+    @property
+    def idle(self) -> bool:
+        """It is open, and nothing came that nobody asked for."""
+        open_ = self.transport is not None and not self.transport.is_closing()
+        return open_ and not self._ended and not self._chunks
+
     async def write(self, data: bytes) -> None:
         """Send; waits while the transport is full. OSError if the connection broke."""
         if self._error is not None:

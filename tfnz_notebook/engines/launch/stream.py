@@ -135,12 +135,53 @@ class TransportStream(asyncio.Protocol, Stream):
             self.resume()
 
 
-class ExecStream(TransportStream):
-    """The same through an engine's exec: output is framed, stdin is raw.
+class BridgeStream(TransportStream):
+    """The same through an engine's exec of ``guest connect``, in whatever frames it comes.
 
-    Docker's framing (``stdcopy``): stream u8 (1 stdout, 2 stderr), three zero bytes, size u32
-    big-endian, payload. Stderr is the bridge's complaint, kept for the error. A frame is passed
-    on in pieces as it comes, so its size bounds nothing here.
+    Stderr is the bridge's complaint, kept for the error.
+    """
+
+    def __init__(self, received: Received, closed: Closed) -> None:
+        super().__init__(received, closed)
+        self.stderr = b""
+        #: Resolved when the guest has spoken (True), or the exec ended without a word (False).
+        self.spoke: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    def listen(self) -> None:
+        """Read until the guest speaks (or the exec ends), holding what comes."""
+        if self._transport is not None and not self.spoke.done():
+            self._transport.resume_reading()
+
+    def _said(self, pieces: list[bytes]) -> None:
+        """What the guest said in one read: many frames are one piece to who receives it."""
+        if not pieces:
+            return
+        if not self.spoke.done():
+            self.spoke.set_result(True)
+            if self._transport is not None and not self._begun:
+                self._transport.pause_reading()
+        super().data_received(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+
+    def _complained(self, piece: bytes) -> None:
+        self.stderr = (self.stderr + piece)[-_STDERR:]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.spoke.done():
+            self.spoke.set_result(False)
+        if self.stderr and self._failure is None and exc is None:
+            said = self.stderr.decode("utf-8", "replace").strip()
+            self._failure = EngineGone(
+                f"Cannot go on with the guest's stream: {said}. It is connected again by itself."
+            )
+        super().connection_lost(exc)
+
+
+class ExecStream(BridgeStream):
+    """Docker's exec: output is framed, stdin is raw.
+
+    The framing (``stdcopy``): stream u8 (1 stdout, 2 stderr), three zero bytes, size u32
+    big-endian, payload. A frame is passed on in pieces as it comes, so its size bounds nothing
+    here.
     """
 
     def __init__(self, received: Received, closed: Closed) -> None:
@@ -148,9 +189,6 @@ class ExecStream(TransportStream):
         self._head = b""
         self._left = 0
         self._kind = 1
-        self.stderr = b""
-        #: Resolved when the guest has spoken (True), or the exec ended without a word (False).
-        self.spoke: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     def data_received(self, data: bytes) -> None:
         # One read may hold many frames (Docker's are 32 KiB at most): their bytes are one piece.
@@ -162,7 +200,7 @@ class ExecStream(TransportStream):
                 at += len(piece)
                 self._left -= len(piece)
                 if self._kind == 2:
-                    self.stderr = (self.stderr + piece)[-_STDERR:]
+                    self._complained(piece)
                 else:
                     pieces.append(piece)
                 continue
@@ -175,15 +213,7 @@ class ExecStream(TransportStream):
                 if self._kind > 2 or zero != b"\0\0\0":
                     self._garbage()
                     break
-        if pieces:
-            self._heard()
-            super().data_received(b"".join(pieces))
-
-    def _heard(self) -> None:
-        if not self.spoke.done():
-            self.spoke.set_result(True)
-            if self._transport is not None and not self._begun:
-                self._transport.pause_reading()
+        self._said(pieces)
 
     def _garbage(self) -> None:
         self._failure = EngineGone(
@@ -193,18 +223,3 @@ class ExecStream(TransportStream):
         self._left = 0
         if self._transport is not None:
             self._transport.abort()
-
-    def listen(self) -> None:
-        """Read until the guest speaks (or the exec ends), holding what comes."""
-        if self._transport is not None and not self.spoke.done():
-            self._transport.resume_reading()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if not self.spoke.done():
-            self.spoke.set_result(False)
-        if self.stderr and self._failure is None and exc is None:
-            said = self.stderr.decode("utf-8", "replace").strip()
-            self._failure = EngineGone(
-                f"Cannot go on with the guest's stream: {said}. It is connected again by itself."
-            )
-        super().connection_lost(exc)
