@@ -220,6 +220,9 @@ void conn_inventory(void);          /* process.c */
 extern char *conn_path;
 int unix_address(const char *path, struct sockaddr_un *, int *dir);
 
+void orphan_init(void); /* orphan.c */
+void orphan_heard(void);
+
 #define QUEUE (&conn.queue)
 void say(uint8_t type, uint32_t channel);
 void say64(uint8_t type, uint8_t stream, uint32_t channel, uint64_t);
@@ -272,6 +275,7 @@ extern struct process *main_process;
 struct process *process_of(uint32_t channel);
 void process_args(struct frame *); /* for the SPAWN to come; NULL: there will be none */
 void process_spawn(struct frame *);
+void process_setup(struct frame *);
 int process_start_main(void); /* errno */
 void process_advance(struct process *);
 void process_introduced(struct process *); /* SPAWNED, to whoever asked */
@@ -291,6 +295,8 @@ void process_typed(struct in *, const struct iovec *, size_t);       /* its stdi
 bool process_stdin_end(struct process *);                            /* false: not now */
 void process_engine_signal(int signal, bool inside);                 /* the guest was sent one */
 void process_kill_all(void);
+void process_end_all(void); /* with a grace; the guest ends, too */
+int main_code(void);        /* the container's exit code */
 
 /* --- keeper.c ----------------------------------------------------------------------------------------------------- */
 
@@ -332,6 +338,7 @@ struct user {
 };
 
 int user_find(const char *spec, struct user *); /* errno; NULL: this process's own */
+uint32_t user_features(void);
 
 struct image { /* what execve wants, and what comes before */
     char **argv, **env;
@@ -341,6 +348,7 @@ struct image { /* what execve wants, and what comes before */
 };
 
 int image_make(const struct spec *, struct image *, enum stage *); /* errno */
+int setup_take(struct frame *);                                    /* errno; the payload is its own then */
 
 /* --- tree.c, waiting.c -------------------------------------------------------------------------------------------- */
 
@@ -400,7 +408,9 @@ bool stats_oom(void); /* has the kernel killed for memory since the last call th
 struct settings {
     char **argv; /* of the main process, NULL: none */
     const char *user, *cwd;
-    bool sleeping;
+    bool configured; /* by SETUP */
+    int64_t orphan;  /* seconds, 0: it waits for ever */
+    uint32_t features;
     pid_t pid;
     uint8_t boot[16];
     struct rlimit files; /* as the guest found it; what processes get */

@@ -130,8 +130,8 @@ static void boot_id(void)
 
 static _Noreturn void usage(const char *problem)
 {
-    note("%s. Usage: guest init [--socket PATH] [--root DIR] [--files DIR] [--user USER] [--cwd DIR] [--sleep] [--] "
-         "[command ...] | guest connect [--socket PATH] | guest version",
+    note("%s. Usage: guest init [--socket PATH] [--root DIR] [--files DIR] [--user USER] [--cwd DIR] [--sleep] "
+         "[--orphan SECONDS] [--] [command ...] | guest connect [--socket PATH] | guest version",
          problem);
     leave(2);
 }
@@ -148,6 +148,7 @@ static _Noreturn void init_main(const char *socket_path, const char *root, const
     if (guest.pid != 1)
         prctl(PR_SET_CHILD_SUBREAPER, 1); /* should a keeper be killed */
     boot_id();
+    guest.features = FEATURE_SETUP | user_features();
     int error = path_root(root);
     if (error) {
         note("cannot use %s as the root for files: %s", root, strerror(error));
@@ -159,6 +160,7 @@ static _Noreturn void init_main(const char *socket_path, const char *root, const
         leave(1);
     }
     conn_listen(socket_path);
+    orphan_init();
     if (guest.argv && !sleep && (error = process_start_main())) {
         note("cannot start %s: %s", guest.argv[0], strerror(error));
         guest_exit(126);
@@ -169,7 +171,7 @@ static _Noreturn void init_main(const char *socket_path, const char *root, const
 
 int main(int argc, char **argv)
 {
-    const char *socket_path = DEFAULT_SOCKET, *root = "/", *files = NULL;
+    const char *socket_path = DEFAULT_SOCKET, *root = "/", *files = NULL, *orphan = NULL;
     bool sleep = false;
     int i = 2;
     if (argc < 2)
@@ -181,7 +183,8 @@ int main(int argc, char **argv)
                               : !strcmp(argv[i], "--files") ? &files
                               : !strcmp(argv[i], "--user")  ? &guest.user
                               : !strcmp(argv[i], "--cwd")   ? &guest.cwd
-                                                            : NULL;
+                              : !strcmp(argv[i], "--orphan") ? &orphan
+                                                             : NULL;
         if (!strcmp(argv[i], "--")) {
             i++;
             break;
@@ -193,6 +196,8 @@ int main(int argc, char **argv)
         else
             usage("unknown option, or one without its value");
     }
+    if (orphan && ((guest.orphan = strtol(orphan, NULL, 10)) <= 0 || guest.orphan > INT32_MAX))
+        usage("--orphan wants seconds");
     if (!strcmp(argv[1], "version")) {
         printf("tfnz-guest %d\n", VERSION);
         return 0;

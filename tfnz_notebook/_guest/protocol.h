@@ -38,6 +38,7 @@ enum type_e {
     T_CANCEL = 31,
     T_START = 32,
     T_ARGS = 33,
+    T_SETUP = 34,
     T_DIAL = 48,
     T_CLOSE = 49,
     T_PUT = 64,
@@ -119,11 +120,14 @@ enum tag_e {
     TAG_SLEEPING = 50,
     TAG_AGE = 51,
     TAG_ARGUMENTS = 52,
-    TAG_LAST = 52,
+    TAG_FEATURES = 53,
+    TAG_CONFIGURED = 54,
+    TAG_ORPHAN = 55,
+    TAG_LAST = 55,
 };
 
 /* Bit n: tag n is known, and its value is an integer. */
-#define TAGS_OF_INTEGERS 0x1efff7d7fcb836ull
+#define TAGS_OF_INTEGERS 0xfefff7d7fcb836ull
 
 enum flag_e {
     FLAG_TTY = 1,
@@ -132,6 +136,12 @@ enum flag_e {
     FLAG_OOM = 8,
     FLAG_ADOPT = 16,
     FLAG_EXIST_OK = 32,
+};
+
+enum feature_e {
+    FEATURE_SETUP = 1,
+    FEATURE_USERS = 2,
+    FEATURE_OWNERS = 4,
 };
 
 #endif

@@ -70,7 +70,8 @@ class Type(IntEnum):
     WAITING = 0x1E  # G u32 request, u32 reason, u64 stdin, u64 stdout, u64 stderr offsets
     CANCEL = 0x1F  # A u32 request
     START = 0x20  # A u32 request: start the main process of a sleeping container
-    ARGS = 0x21  # A fields: ARG and ENV that go before those of the SPAWN to come on its channel
+    ARGS = 0x21  # A fields: ARG and ENV that go before those of the SPAWN (SETUP) to come
+    SETUP = 0x22  # A fields: request; what the image says of a container; answered by RESULT
     DIAL = 0x30  # A fields: host, port
     CLOSE = 0x31  # B u32 errno: the channel is dropped, both directions
     PUT = 0x40  # A fields: path, mode, user, flags; then DATA, EOF; answered by STAT or FAILED
@@ -144,6 +145,9 @@ class Tag(IntEnum):
     SLEEPING = 50  # # 1: the main process was not started yet
     AGE = 51  # # ns since the start, on a clock that nobody sets
     ARGUMENTS = 52  # # bytes of ARG and ENV of a process that the guest takes, in ARGS and SPAWN
+    FEATURES = 53  # # Feature
+    CONFIGURED = 54  # # 1: SETUP was said
+    ORPHAN = 55  # # seconds without a word of its agent's after which the guest ends
 
 
 class Flag(IntFlag):
@@ -155,6 +159,14 @@ class Flag(IntFlag):
     OOM = 8  # EXIT: killed for memory
     ADOPT = 16  # SPAWN: take the user's HOME and shell from the container's passwd, as a login does
     EXIST_OK = 32
+
+
+class Feature(IntFlag):
+    """What a guest says in its HELLO that it can."""
+
+    SETUP = 1  # it takes SETUP
+    USERS = 2  # it may start processes as any user
+    OWNERS = 4  # it may give files to any user
 
 
 class Target(IntEnum):
@@ -202,6 +214,7 @@ FIELDS: Final = frozenset(
         Type.HELLO,
         Type.SPAWN,
         Type.ARGS,
+        Type.SETUP,
         Type.FAILED,
         Type.PROC,
         Type.DIAL,
@@ -288,6 +301,19 @@ def spawn(
 
     ``most`` is what this guest takes of arguments and environment (``Tag.ARGUMENTS``).
     """
+    return _worded(Type.SPAWN, channel, fields, most)
+
+
+def setup(
+    request: int, fields: Iterable[tuple[Tag, Value | str]], most: int = MAX_PAYLOAD
+) -> list[bytes]:
+    """Encode SETUP likewise: ARG, ENV, CWD and USER as the image would say them."""
+    return _worded(Type.SETUP, MAIN, [(Tag.REQUEST, request), *fields], most)
+
+
+def _worded(
+    kind: Type, channel: int, fields: Iterable[tuple[Tag, Value | str]], most: int
+) -> list[bytes]:
     words: list[bytes] = []
     others: list[bytes] = []
     for tag, value in fields:
@@ -309,7 +335,7 @@ def spawn(
             count += 1
         frames.append(_fielded(Type.ARGS, channel, words[:count]))
         del words[:count]
-    return [*frames, _fielded(Type.SPAWN, channel, [*words, *others])]
+    return [*frames, _fielded(kind, channel, [*words, *others])]
 
 
 def _encoded(tag: Tag, value: Value | str) -> bytes:

@@ -51,6 +51,8 @@ def text() -> str:
     lines += ["};", "", "/* Bit n: tag n is known, and its value is an integer. */"]
     lines += [f"#define TAGS_OF_INTEGERS {integers:#x}ull", "", "enum flag_e {"]
     lines += [f"    FLAG_{flag.name} = {flag.value}," for flag in guest.Flag]
+    lines += ["};", "", "enum feature_e {"]
+    lines += [f"    FEATURE_{feature.name} = {feature.value}," for feature in guest.Feature]
     lines += ["};", "", "#endif"]
     return "\n".join(lines) + "\n"
 

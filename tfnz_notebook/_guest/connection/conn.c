@@ -66,6 +66,10 @@ static void say_hello(void)
     put_int(QUEUE, TAG_UID, geteuid());
     put_int(QUEUE, TAG_SLEEPING, !main_process);
     put_int(QUEUE, TAG_ARGUMENTS, MAX_ARGUMENTS);
+    put_int(QUEUE, TAG_FEATURES, guest.features);
+    put_int(QUEUE, TAG_CONFIGURED, guest.configured);
+    if (guest.orphan)
+        put_int(QUEUE, TAG_ORPHAN, guest.orphan);
     frame_end(QUEUE);
 }
 
@@ -122,6 +126,7 @@ static void conn_ready(struct source *s, uint32_t events)
         }
         ssize_t n = read(s->fd, conn.in.base + conn.in.end, conn.in.size - conn.in.end);
         if (n > 0) {
+            orphan_heard();
             conn.in.end += (size_t)n;
             conn_input();
         } else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {

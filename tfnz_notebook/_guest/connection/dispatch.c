@@ -131,6 +131,7 @@ void conn_dispatch(struct frame *f)
         if ((p = process_of(f->channel)))
             waiting_cancel(p, get32(f, 0));
         break;
+    case T_SETUP: process_setup(f); break;
     case T_START: start(f); break;
     case T_DIAL: dial_open(f); break;
     case T_CLOSE: close_channel(f); break;

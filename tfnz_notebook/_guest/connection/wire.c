@@ -19,6 +19,7 @@ static const struct {
     [T_PUT] = {FIELDS, 0, AGENT},     [T_GET] = {FIELDS, 0, AGENT},     [T_LIST] = {FIELDS, 0, AGENT},
     [T_MKDIR] = {FIELDS, 0, AGENT},   [T_STAT] = {FIELDS, 0, GUEST},    [T_SAMPLE] = {FIXED, 4, AGENT},
     [T_STATS] = {FIELDS, 0, GUEST},   [T_ARGS] = {FIELDS, 0, AGENT},
+    [T_SETUP] = {FIELDS, 0, AGENT},
 };
 
 _Static_assert(TAG_LAST < 64, "TAGS_OF_INTEGERS has a bit a tag");

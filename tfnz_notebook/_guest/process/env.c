@@ -100,19 +100,50 @@ static int collect(const struct frame *f, struct list *args, struct list *env)
     return 0;
 }
 
-static int choose_user(const struct spec *spec, const char *user, struct image *image, enum stage *stage)
+/* The user, who must be the guest's own where that may not become another. A group that nobody named is whichever it is. */
+static int choose_user(const char *spec, struct user *user)
 {
-    (void)spec;
-    *stage = ST_USER;
-    int error = user_find(user && *user ? user : NULL, &image->user);
-    if (error || !user || !*user)
+    int error = user_find(spec && *spec ? spec : NULL, user);
+    bool group = spec && strchr(spec, ':'), own = user->uid == geteuid() && (!group || user->gid == getegid());
+    return error ? error : own || guest.features & FEATURE_USERS ? 0 : EPERM;
+}
+
+/* What SETUP said: of the image, so that it is below what a process itself is given. */
+static struct {
+    struct frame frame;
+    struct list env;
+    char *user, *cwd;
+} setup;
+
+int setup_take(struct frame *f)
+{
+    static struct user user;
+    struct list args = {0}, env = {0};
+    char *name = field_text(f, TAG_USER);
+    int error = !name && errno != ENOENT ? errno : choose_user(name, &user);
+    char *cwd = error ? NULL : field_text(f, TAG_CWD);
+    if (!error && !cwd && errno != ENOENT)
+        error = errno;
+    if (!error)
+        error = collect(f, &args, &env);
+    if (error || !args.count)
+        free(args.item);
+    if (error) {
+        free(env.item), free(name), free(cwd), free(f->payload);
         return error;
-    image->change_user = true;
-    if (geteuid() == 0)
-        return 0;
-    if (image->user.uid != geteuid() || image->user.gid != getegid())
-        return EPERM; /* only root can become someone else */
-    image->change_user = false;
+    }
+    if (setup.frame.payload) { /* said again, after a break: it is all anew */
+        free(setup.env.item), free(setup.user), free(setup.cwd);
+        free(setup.frame.payload);
+    }
+    setup.frame = *f;
+    setup.env = env;
+    setup.user = name;
+    setup.cwd = cwd;
+    guest.argv = args.count ? args.item : guest.argv;
+    guest.user = name ? name : guest.user;
+    guest.cwd = cwd ? cwd : guest.cwd;
+    guest.configured = true;
     return 0;
 }
 
@@ -143,18 +174,22 @@ int image_make(const struct spec *spec, struct image *image, enum stage *stage)
         if (error)
             return error;
     }
-    int error = choose_user(spec, user, image, stage);
+    *stage = ST_USER;
+    int error = choose_user(user, &image->user);
     if (error)
         return error;
+    image->change_user = user && *user && guest.features & FEATURE_USERS;
     *stage = ST_ENV;
     size_t own = 0;
     while (environ[own])
         own++;
-    env.item = calloc(own + given.count + 8, sizeof *env.item);
+    env.item = calloc(own + setup.env.count + given.count + 8, sizeof *env.item);
     if (!env.item)
         return ENOMEM;
     for (size_t i = 0; i < own; i++)
         env_put(&env, environ[i]);
+    for (size_t i = 0; i < setup.env.count; i++)
+        env_put(&env, setup.env.item[i]);
     for (size_t i = 0; i < given.count; i++)
         env_put(&env, given.item[i]);
     bool adopt = flags & FLAG_ADOPT;

@@ -144,6 +144,19 @@ void process_args(struct frame *f)
     ahead.size += f->size;
 }
 
+/* With what came ahead. A copy: keepers inherit it, and the connection's buffer is kept from children. */
+static bool join(const struct frame *f, struct frame *whole)
+{
+    *whole = *f;
+    whole->size += ahead.size;
+    if (!(whole->payload = malloc(whole->size + 1u)))
+        return false;
+    if (ahead.size)
+        memcpy(whole->payload, ahead.fields, ahead.size);
+    memcpy(whole->payload + ahead.size, f->payload, f->size);
+    return true;
+}
+
 static int too_much(const struct frame *f)
 {
     struct field meta;
@@ -175,14 +188,9 @@ static int spawn(struct process *p, struct frame *f, const char **stage)
         memcpy(p->meta, meta.data, meta.size);
         p->meta_size = meta.size;
     }
-    /* A copy: the keeper inherits it, and the connection's buffer is kept from children. */
-    struct frame copy = *f;
-    copy.size += ahead.size;
-    if (!(copy.payload = malloc(copy.size + 1u)))
+    struct frame copy;
+    if (!join(f, &copy))
         return ENOMEM;
-    if (ahead.size)
-        memcpy(copy.payload, ahead.fields, ahead.size);
-    memcpy(copy.payload + ahead.size, f->payload, f->size);
     struct spec spec = {.frame = &copy};
     int error = start(p, &spec, &size, stage);
     free(copy.payload);
@@ -221,6 +229,19 @@ void process_spawn(struct frame *f)
     process_args(NULL);
     if (error)
         say_failed(f->channel, error, stage);
+}
+
+void process_setup(struct frame *f)
+{
+    uint32_t request = (uint32_t)field_int(f, TAG_REQUEST, 0);
+    if (f->channel != ahead.channel)
+        process_args(NULL);
+    struct frame whole;
+    int error = f->channel != MAIN ? EINVAL : main_process ? EALREADY : ahead.error;
+    if (!error)
+        error = join(f, &whole) ? setup_take(&whole) : ENOMEM;
+    process_args(NULL);
+    say_result(f->channel, request, error, 0);
 }
 
 int process_start_main(void)

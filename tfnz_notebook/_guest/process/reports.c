@@ -172,8 +172,10 @@ void reports_reap(void)
 
 /* --- the main process -------------------------------------------------------------------------------------------- */
 
-static int main_code(void)
+int main_code(void)
 {
+    if (!main_process || !main_process->exited)
+        return 128 + SIGTERM;
     return main_process->status < 0 ? 128 - main_process->status : main_process->status;
 }
 

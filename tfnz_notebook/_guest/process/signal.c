@@ -1,7 +1,7 @@
 /* SIGNAL: to the leader, its group, or every member of the tree. */
 #include "guest.h"
 
-enum { KILL_MS = 2000, PAUSE_MOST_MS = 20 };
+enum { KILL_MS = 2000, PAUSE_MOST_MS = 20, END_S = 10 };
 
 void killing_over(struct process *p, int survivors)
 {
@@ -85,6 +85,28 @@ static bool none_left(void)
         if (c->kind == K_PROCESS && ((struct process *)c)->keeper)
             return false;
     return true;
+}
+
+static struct timer ending;
+static uint64_t end_by;
+
+static void end_tick(struct timer *t)
+{
+    if (none_left() || now_ns() >= end_by)
+        guest_exit(main_code());
+    timer_set(t, PAUSE_MOST_MS * NS_MS, end_tick);
+}
+
+void process_end_all(void)
+{
+    end_by = now_ns() + END_S * NS_S;
+    for (struct channel *c = channels; c; c = c->next) {
+        struct process *p = (struct process *)c;
+        int error;
+        if (c->kind == K_PROCESS && p->keeper)
+            tree_signal(p->keeper, SIGTERM, 0, &error);
+    }
+    end_tick(&ending);
 }
 
 /* The guest ends. As PID 1 the kernel kills all the rest; else they are killed one tree after the other. */

@@ -105,6 +105,23 @@ static int find_groups(const char *group, struct user *u)
     return group && !found ? ENOENT : 0;
 }
 
+/* Root may be less than that in a container: it is asked for its capabilities. */
+uint32_t user_features(void)
+{
+    enum { CHOWN = 0, SETGID = 6, SETUID = 7 };
+    struct {
+        uint32_t version;
+        int pid;
+    } head = {0x20080522, 0};
+    struct {
+        uint32_t effective, permitted, inheritable;
+    } sets[2] = {{0}};
+    if (syscall(SYS_capget, &head, sets) < 0)
+        return geteuid() ? 0 : FEATURE_USERS | FEATURE_OWNERS;
+    uint32_t may = sets[0].effective;
+    return (may >> SETGID & may >> SETUID & 1 ? FEATURE_USERS : 0u) | (may >> CHOWN & 1 ? FEATURE_OWNERS : 0u);
+}
+
 int user_find(const char *spec, struct user *u)
 {
     *u = (struct user){.uid = geteuid(), .gid = getegid(), .groups = -1, .home = "/", .shell = "/bin/sh"};

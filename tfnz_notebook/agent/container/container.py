@@ -19,18 +19,21 @@ from tfnz_notebook._base.text import command_line
 from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire.guest import Flag, Frame, Type
 from tfnz_notebook._wire.operations import MAX_TAIL
+from tfnz_notebook.agent.container import boot
 from tfnz_notebook.agent.container.guest import MUTE, Guest
 from tfnz_notebook.agent.container.info import info_of
 from tfnz_notebook.agent.container.neighbours import Neighbours
 from tfnz_notebook.agent.container.refusals import (
     exited_early,
     no_hello,
+    not_told,
     out_of_memory,
     over,
     paused,
     start_error,
     unmet,
     unresponsive,
+    untold,
 )
 from tfnz_notebook.agent.container.states import COMING, NEXT, OVER, SILENT, Event
 from tfnz_notebook.agent.process.command import Command, remembered
@@ -182,6 +185,9 @@ class Container:
             async with asyncio.timeout(HELLO):
                 # It is fenced off while its guest says hello, and not used before both are done.
                 await together(guest.connect(), self._neighbours.up(self))
+            if self._engine.starts_asleep:
+                await self._wake(guest)
+            async with asyncio.timeout(HELLO):
                 if self.main is not None and self.main.late:
                     await self.main.done.wait()
                     guest.over = True
@@ -193,6 +199,31 @@ class Container:
             await self._ended_early()
         else:
             self._meets()
+
+    async def _wake(self, guest: Guest) -> None:
+        """Tell a guest that knows nothing what its container is, and have it start that."""
+        if self._image is None:  # of an agent before this one
+            raise untold(self._called)
+        patience = boot.patience(self.spec)
+        try:
+            async with asyncio.timeout(patience):
+                while guest.sleeping and not guest.configured:
+                    try:
+                        await boot.configure(guest, self.spec, self._image)
+                    except ContainerGone:  # the connection broke, or the container has ended
+                        await guest.up()
+                if guest.sleeping and not self.spec.sleep:
+                    await self._start_main(guest)
+        except TimeoutError:
+            raise not_told(self.ref, patience) from None
+
+    async def _start_main(self, guest: Guest) -> Process:
+        main = self._main()
+        main.own(wire.MAIN)
+        frame = await self._say_start(main, guest)
+        # One that cannot be started ends its container, and its end is told behind that.
+        main.late = bool(frame and frame.values[1])
+        return main
 
     def _new_guest(self) -> Guest:
         return Guest(
@@ -440,9 +471,9 @@ class Container:
         if self.ident in self.processes:
             raise Misuse("Cannot start: the main process was started before.")
         main = self._main()
-        guest.attach(wire.MAIN, main)
+        main.own(wire.MAIN)
         try:
-            frame = await self._say_start(main)
+            frame = await self._say_start(main, guest)
         except BaseException:
             if not main.pid:
                 self._forget_main(guest, main)
@@ -453,14 +484,13 @@ class Container:
             raise start_error(argv, frame.values[1])
         self._process_changed(main)
 
-    async def _say_start(self, main: Process) -> Frame | None:
+    async def _say_start(self, main: Process, guest: Guest) -> Frame | None:
         """The guest's answer to START; None if it had started before we heard of it."""
         while True:
             try:
-                return await (await self.running()).request(Type.START, wire.MAIN)
+                return await guest.request(Type.START, wire.MAIN)
             except ContainerGone:
-                # The connection broke, not the container, or that is told now.
-                await (await self.running()).up()
+                await guest.up()  # the connection broke, not the container, or that is told now
                 if main.pid:
                     return None
 
@@ -693,6 +723,16 @@ class Container:
         except TfnzError as error:
             log.warning("container %s: %s", self.ident, error)
         await guest.again(at_once=True)
+        if self._engine.starts_asleep and guest.sleeping and self.state == "running":
+            await self._wake_late(guest)
+
+    async def _wake_late(self, guest: Guest) -> None:
+        """An earlier agent ended when it had started the container, and perhaps said no more."""
+        if not guest.configured:
+            self.error = untold(self._called)
+            await self._engine.stop(self.ref, 0.0)
+        elif not self.spec.sleep:
+            self._process_changed(await self._start_main(guest))
 
     async def look(self) -> None:
         """Something happened to it at the engine, by us or by others: see what."""

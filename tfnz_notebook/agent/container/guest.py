@@ -15,11 +15,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Protocol
 
 from tfnz_notebook._wire import guest as wire
-from tfnz_notebook._wire.guest import Frame, Tag, Type
+from tfnz_notebook._wire.guest import Feature, Frame, Tag, Type
 from tfnz_notebook.agent.sparse import Sparse
 from tfnz_notebook.engines.base import Engine, Stream
 from tfnz_notebook.errors import (
@@ -42,6 +42,9 @@ MAX_LISTED = 2 * wire.MAX_META
 #: one that works: a guest that breaks each at once must not keep the agent busy. Seconds.
 MAX_PAUSE = 1.0
 WORKS = 2.0
+#: How often a guest hears from us in the time after which it would end without.
+REMINDERS: Final = 4
+_FEATURES: Final = sum(Feature)
 
 
 class Channel(Protocol):
@@ -121,6 +124,11 @@ class Guest:
         self._pause = 0.0
         self._since = 0.0  # when the present connection was up
         self.sleeping = False
+        #: What it was made to know, since its start, and what it can (SETUP of PROTOCOL.md).
+        self.configured = False
+        self.features = Feature(0)
+        self._orphan = 0  # seconds after which it misses us
+        self._reminder: asyncio.TimerHandle | None = None
         #: Bytes of arguments and environment that it takes for one process.
         self.arguments = wire.MAX_PAYLOAD
 
@@ -157,8 +165,9 @@ class Guest:
         for task in (self._reconnecting, self._asking):
             if task is not None and task is not asyncio.current_task():
                 task.cancel()
-        if self._watching is not None:
-            self._watching.cancel()
+        for timer in (self._watching, self._reminder):
+            if timer is not None:
+                timer.cancel()
         self._drop()
         self._broke()
 
@@ -219,6 +228,7 @@ class Guest:
                     if state.status not in ("running", "paused"):
                         self.over = True
                         await self._ended()
+                        self._settled.set()
                         return
                 at_once = False
                 await self.connect()
@@ -239,7 +249,7 @@ class Guest:
         if not self._up.is_set():
             self._watch()
             await self._settled.wait()
-            if self._closing:
+            if self._closing or self.over:
                 raise ContainerGone("Cannot use this container: it has ended. Spawn another one.")
 
     # -- silence
@@ -277,6 +287,15 @@ class Guest:
         """Whoever is there answers that; before READY it is not to be said."""
         if self._up.is_set() and not self._barriers:
             self.barrier(lambda: None)
+
+    def _remind(self) -> None:
+        """Have a guest that ends without its agent hear from us in time."""
+        if self._reminder is not None:
+            self._reminder.cancel()
+        if self._orphan > 0 and self._up.is_set():
+            self._ping()
+            wait = self._orphan / REMINDERS
+            self._reminder = asyncio.get_running_loop().call_later(wait, self._remind)
 
     async def _ask_why(self, mute: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -348,6 +367,8 @@ class Guest:
     def _take_inventory(self) -> None:
         self._up.set()
         self._settled.set()
+        self.over = False
+        self._remind()
         self._since = asyncio.get_running_loop().time()
         known = dict(self._channels)
         if self._restarted:
@@ -376,6 +397,9 @@ class Guest:
         self._restarted = self._boot not in (b"", boot)
         self._boot = boot
         self.sleeping = bool(frame.integer(Tag.SLEEPING))
+        self.configured = bool(frame.integer(Tag.CONFIGURED))
+        self.features = Feature(frame.integer(Tag.FEATURES) & _FEATURES)
+        self._orphan = frame.integer(Tag.ORPHAN)
         told = frame.integer(Tag.ARGUMENTS, wire.MAX_PAYLOAD)  # one from before says nothing
         self.arguments = min(max(told, wire.MAX_PAYLOAD), wire.MAX_ARGUMENTS)
         self.send(
@@ -480,19 +504,33 @@ class Guest:
 
         The future's exception is ContainerGone if the connection breaks first.
         """
+        number = self._new_request()
+        future = self._asked(number, [wire.fixed(kind, channel, number, *values)])
+        if kind is Type.AWAIT and not future.done():
+            # A cancelled question must not stay with the guest.
+            cancel = wire.fixed(Type.CANCEL, channel, number)
+            future.add_done_callback(lambda done: self.send(cancel) if done.cancelled() else None)
+        return future
+
+    def setup(self, fields: Sequence[tuple[Tag, str]]) -> asyncio.Future[Frame]:
+        """Say what the image would say of the container: SETUP. Raises TooLarge."""
+        number = self._new_request()
+        return self._asked(number, wire.setup(number, fields, self.arguments))
+
+    def _new_request(self) -> int:
         number = self._next_request
         self._next_request = self._next_request % 0xFFFFFFFF + 1
+        return number
+
+    def _asked(self, number: int, frames: Sequence[bytes]) -> asyncio.Future[Frame]:
         future: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
         self._requests[number] = future
         self.expect(future)
         future.add_done_callback(lambda _: self._requests.pop(number, None))
-        self.send(wire.fixed(kind, channel, number, *values))
+        for frame in frames:
+            self.send(frame)
         if self._stream is None:
             future.set_exception(ContainerGone("Cannot ask the container: it is not connected."))
-        elif kind is Type.AWAIT:
-            # A cancelled question must not stay with the guest.
-            cancel = wire.fixed(Type.CANCEL, channel, number)
-            future.add_done_callback(lambda done: self.send(cancel) if done.cancelled() else None)
         return future
 
     # -- channels

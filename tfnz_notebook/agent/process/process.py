@@ -155,10 +155,14 @@ class Process:
         for frame in wire.spawn(self.channel, fields, self.guest.arguments):
             self.guest.send(frame)
 
-    def adopt(self, channel: int, inventory: Frame) -> None:
-        """Take over a process that an earlier agent (or the guest itself) started."""
+    def own(self, channel: int) -> None:
+        """Be whom that channel of the guest's concerns."""
         self.channel = self.input.channel = channel
         self.guest.attach(channel, self)
+
+    def adopt(self, channel: int, inventory: Frame) -> None:
+        """Take over a process that an earlier agent (or the guest itself) started."""
+        self.own(channel)
         self.command.tty = bool(inventory.integer(Tag.FLAGS) & Flag.TTY)
         if self.command.tty:
             self.outputs[0].of_terminal()

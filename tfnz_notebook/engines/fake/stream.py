@@ -113,7 +113,7 @@ class FakeStream(Stream):
             return
         self._hear()
         self._feed()
-        if self._to_agent and not self._paused:  # what was said on the way
+        if self._to_agent and not self._paused and self._guest is not None:  # said on the way
             self._schedule()
 
     def close(self) -> None:
