@@ -9,7 +9,6 @@ import socket
 import struct
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -327,35 +326,3 @@ def test_more_arguments_than_a_guest_keeps(plain: Agent) -> None:
     plain.send(wire.fielded(Type.SPAWN, process.channel, [(Tag.ARG, "true")]))
     assert plain.errno(process) == 7
     assert plain.run("echo fine") == b"fine\n"
-
-
-def test_a_bridge_that_was_taken_over_and_is_not_read_sleeps(
-    start: Callable[..., Guest], tmp_path: Path
-) -> None:
-    """Its socket has hung up, which a poll tells again and again, and its stdout is full."""
-    guest = start(directory=tmp_path)
-    hello = wire.fielded(
-        Type.HELLO, 0, [(Tag.VERSION, 1), (Tag.VERSION_MIN, 1), (Tag.NAME, "a test")]
-    )
-    spawn = wire.fielded(Type.SPAWN, 2, [(Tag.ARG, "cat"), (Tag.ARG, "/dev/zero")])
-    command = [str(guest.binary), "connect", "--socket", str(guest.socket)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, **pipes) as bridge:  # type: ignore[call-overload]
-        bridge.stdin.write(bytes(hello) + bytes(spawn))
-        bridge.stdin.flush()
-        fields = Path(f"/proc/{bridge.pid}/stat")
-        until(lambda: select.select([bridge.stdout], [], [], 0)[0])
-        guest.agent()  # the newest wins
-
-        def spent() -> tuple[str, ...]:
-            """Its state, and the processor's time that it had."""
-            told = fields.read_text().rpartition(") ")[2].split()
-            return told[0], told[11], told[12]
-
-        def quiet() -> bool:
-            before = spent()
-            time.sleep(0.3)
-            return before[0] in "SZ" and spent() == before
-
-        until(quiet)
-        bridge.kill()

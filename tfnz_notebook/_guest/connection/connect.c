@@ -2,7 +2,7 @@
  * through its exec, whose one byte stream then is the connection. */
 #include "guest.h"
 
-enum { CHUNK = 256 << 10, PATIENCE_MS = 5000 };
+enum { CHUNK = 256 << 10, PATIENCE_MS = 5000, LINGER_MS = 10000 };
 
 struct pump {
     int from, to;
@@ -62,6 +62,44 @@ static bool move(struct pump *p, short readable, short writable)
     return true;
 }
 
+/* Until all that the guest said is on stdout, or nobody will read it. What cannot move is not asked for, for a poll tells
+ * POLLHUP again and again. Engines leave bridges behind whose stdin never ends and whose stdout stays open (an exec's
+ * client that died): once its guest is gone too, one that nobody reads has LINGER_MS. */
+static void both_ways(int fd)
+{
+    static struct pump up, down; /* static: half a megabyte that a guest never touches */
+    up.to = down.from = fd;
+    down.to = 1;
+    bool half_closed = false, gone = false;
+    while (!(down.eof && down.start == down.end)) {
+        struct pollfd p[3] = {
+            {0, wanted(&up, true), 0},
+            {fd, (short)(wanted(&down, true) | wanted(&up, false)), 0},
+            {1, wanted(&down, false), 0}, /* asked for nothing: does anybody still read it? */
+        };
+        if (!p[0].events)
+            p[0].fd = -1;
+        if (gone && !p[1].events)
+            p[1].fd = -1;
+        int n = poll(p, 3, gone ? LINGER_MS : -1);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0 || p[2].revents & (POLLERR | POLLHUP | POLLNVAL))
+            return;
+        gone = gone || p[1].revents & (POLLHUP | POLLERR);
+        if (gone || !move(&up, p[0].revents, p[1].revents & POLLOUT)) { /* nobody takes it: what was said counts */
+            up.eof = true;
+            up.start = up.end;
+        }
+        if (!move(&down, p[1].revents & (POLLIN | POLLHUP | POLLERR), p[2].revents))
+            return;
+        if (up.eof && up.start == up.end && !half_closed) {
+            half_closed = true;
+            shutdown(fd, SHUT_WR);
+        }
+    }
+}
+
 int connect_main(const char *path)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -76,28 +114,6 @@ int connect_main(const char *path)
     fcntl(fd, F_SETFL, O_NONBLOCK);
     fcntl(0, F_SETFL, fcntl(0, F_GETFL) | O_NONBLOCK);
     fcntl(1, F_SETFL, fcntl(1, F_GETFL) | O_NONBLOCK);
-    static struct pump up, down; /* static: half a megabyte that a guest never touches */
-    up.to = down.from = fd;
-    down.to = 1;
-    bool half_closed = false;
-    while (!(down.eof && down.start == down.end)) {
-        struct pollfd p[3] = {
-            {up.eof ? -1 : 0, wanted(&up, true), 0},
-            {fd, (short)(wanted(&down, true) | wanted(&up, false)), 0},
-            {down.start < down.end ? 1 : -1, POLLOUT, 0},
-        };
-        for (int i = 0; i < 2; i++)
-            if (!p[i].events)
-                p[i].fd = -1; /* its POLLHUP would wake us for nothing */
-        if (poll(p, 3, -1) < 0 && errno != EINTR)
-            return 1;
-        if (!move(&up, p[0].revents, p[1].revents & (POLLOUT | POLLERR)) ||
-            !move(&down, p[1].revents & (POLLIN | POLLHUP | POLLERR), p[2].revents))
-            break;
-        if (up.eof && up.start == up.end && !half_closed) {
-            half_closed = true;
-            shutdown(fd, SHUT_WR);
-        }
-    }
+    both_ways(fd);
     return 0;
 }
