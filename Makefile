@@ -21,7 +21,7 @@ TOGETHER := $(MAKE) --no-print-directory --jobs 2 --output-sync=target
 ARGS ?=
 SECONDS ?= 3600
 
-.PHONY: FORCE help system wheel dist demo lab check test test-long lint types frontend unit guest-test guest-checks contract browser bench soak docs pictures notebooks lock clean
+.PHONY: FORCE help system wheel dist demo lab check test test-long lint types frontend unit guest-test guest-checks contract browser cluster cluster-down test-cluster bench soak docs pictures notebooks lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -118,6 +118,13 @@ contract: build/.wheel ## one suite, every engine
 
 browser: build/.old-kernel ## the views in Chromium, as a person uses them; pictures in build/browser
 	@.ci/with-engines env $(PYTEST) tests/browser $(ARGS)
+
+cluster: ## a Kubernetes cluster of two nodes on this machine, compiled once, for tests and to try; build/cluster/kubeconfig
+	@.ci/setup-system cluster
+	PYTHONPATH=tests $(PYTHON) -m cluster up
+
+cluster-down: ## end it, without a trace
+	@PYTHONPATH=tests $(PYTHON) -m cluster down
 
 bench: build/.wheel ## a table of medians beside docker-py, the command lines and subprocess
 	@.ci/with-engines .ci/bench $(BIN)/python $(ARGS)

@@ -1,0 +1,166 @@
+"""A test cluster as a whole: brought up, asked, taken down without a trace."""
+
+import os
+import shutil
+import socket
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from cluster.build import binary
+from cluster.certificates import Authority
+from cluster.control import ADDRESS, ARCHIVE, ROOT, SERVER, Control
+from cluster.kubectl import Kubectl
+from cluster.machine import until
+from cluster.node import PAUSE, Node
+
+NODES = 2
+#: Volumes of 1 GiB for claims, on each node.
+VOLUMES = 40
+
+
+class Cluster:
+    """Known by where it lies: an object of another Python finds what an earlier one started."""
+
+    def __init__(self) -> None:
+        self.home = Path("/var/lib") / os.environ.get("TFNZ_CLUSTER", "tfnz-cluster")
+        self.authority = Authority(self.home / "pki")
+        self.control = Control("control", self.home / "control")
+        self.nodes = [Node(number, self.home / f"n{number}") for number in range(1, NODES + 1)]
+
+    @property
+    def machines(self) -> list[Control | Node]:
+        return [self.control, *self.nodes]
+
+    @property
+    def kubectl(self) -> Kubectl:
+        """As its administrator, from this machine."""
+        return Kubectl([str(self.home / "kubectl")], self.authority.home / "admin.kubeconfig")
+
+    @property
+    def alive(self) -> bool:
+        """Whether it came up whole, and all of it still runs."""
+        return (self.home / "whole").exists() and all(
+            machine.runs(program.name)
+            for machine in self.machines
+            for program in (machine.home / "programs").iterdir()
+        )
+
+    # -- up and down
+
+    def up(self) -> None:
+        """From nothing to nodes that take pods."""
+        made = binary()
+        self.down()
+        self.home.mkdir()
+        (self.home / "kubectl").symlink_to(made)
+        pause = self._pause()
+        self.authority.found()
+        for machine in self.machines:
+            machine.boot(pause)
+        self.control.connect()
+        for node in self.nodes:
+            node.connect(self.control, self.nodes)
+        archives = [self._pause_image(pause), self._images()]
+        with ThreadPoolExecutor() as together:
+            filled = [together.submit(node.contain, archives) for node in self.nodes]
+            self.control.serve(made, self.authority)
+            self._bridge(made)
+            until(
+                self._ready, 120, f"the API server is ready: {self.control.log('kube-apiserver')}"
+            )
+            self.control.direct(made, self.authority)
+            self.control.keep_images(archives[1])
+            for each in filled:
+                each.result()
+        proxy = self.authority.kubeconfig("proxy", SERVER, "/CN=system:kube-proxy")
+        policies = self.authority.kubeconfig("policies", SERVER, "/O=system:masters/CN=policies")
+        for node in self.nodes:
+            node.join(made, self.authority)
+            node.forward(made, proxy, policies)
+        self._offer_volumes()
+        ready = ("wait", "--for=condition=Ready", "node", "--all", "--timeout=60s")
+        until(
+            lambda: self.kubectl.tried("get", *(f"node/{node.name}" for node in self.nodes)),
+            60,
+            "nodes",
+        )
+        self.kubectl(*ready)
+        (self.home / "whole").touch()
+
+    def down(self) -> None:
+        """End it, or what is left of it."""
+        for machine in reversed(self.machines):
+            machine.stop()
+        if self.home.exists():
+            shutil.rmtree(self.home)
+
+    def _pause(self) -> Path:
+        made, source = self.home / "pause", Path(__file__).parent / "pause.c"
+        subprocess.run(["cc", "-static", "-Os", "-s", "-o", made, source], check=True)
+        return made
+
+    def _pause_image(self, pause: Path) -> Path:
+        tree, archive = self.home / "pause-tree.tar", self.home / "pause.tar"
+        subprocess.run(["tar", "-cf", tree, "-C", pause.parent, pause.name], check=True)
+        image = ("--image", PAUSE, tree, 'ENTRYPOINT ["/pause"]')
+        subprocess.run(["python3", ARCHIVE, "make", archive, *image], check=True)
+        return archive
+
+    def _images(self) -> Path:
+        """Those that tests and notebooks name."""
+        archive = self.home / "images.tar"
+        subprocess.run([ROOT / ".ci/images", "archive", archive], check=True)
+        return archive
+
+    def _bridge(self, made: Path) -> None:
+        """A port of the loopback that leads to the API server, which knows who may do what."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            here = "{}:{}".format(*free.getsockname())
+        # seen from where it runs, the machine's keeper is process 1
+        ways = ("--namespace=/proc/1/ns/net", f"--listen={here}", f"--to={ADDRESS}:6443")
+        self.control.start("bridge", str(made), "bridge", *ways, network=False)
+        self.authority.kubeconfig("admin", f"https://{here}", "/O=system:masters/CN=admin")
+
+    def _ready(self) -> bool:
+        return self.kubectl.tried("get", "--raw=/readyz")
+
+    def _offer_volumes(self) -> None:
+        """A class whose volumes are folders of one node: what is claimed there, is used there."""
+        kind = {
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "StorageClass",
+            "metadata": {
+                "name": "local",
+                "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
+            },
+            "provisioner": "kubernetes.io/no-provisioner",
+            "volumeBindingMode": "WaitForFirstConsumer",
+        }
+        volumes = [
+            {
+                "apiVersion": "v1",
+                "kind": "PersistentVolume",
+                "metadata": {"name": f"{node.name}-{number}"},
+                "spec": {
+                    "storageClassName": "local",
+                    "capacity": {"storage": "1Gi"},
+                    "accessModes": ["ReadWriteOnce"],
+                    "persistentVolumeReclaimPolicy": "Retain",
+                    "hostPath": {
+                        "path": f"{node.home}/volumes/{number}",
+                        "type": "DirectoryOrCreate",
+                    },
+                    "nodeAffinity": {"required": on(node.name)},
+                },
+            }
+            for node in self.nodes
+            for number in range(VOLUMES)
+        ]
+        self.kubectl.create(kind, *volumes)
+
+
+def on(node: str) -> dict[str, object]:
+    """A selector of one node, by its name."""
+    name = {"key": "metadata.name", "operator": "In", "values": [node]}
+    return {"nodeSelectorTerms": [{"matchFields": [name]}]}
