@@ -18,6 +18,7 @@ from tfnz_notebook._link.reader import Chunks, Download, Reader, read
 from tfnz_notebook._wire.operations import MAX_CHUNK
 from tfnz_notebook.errors import (
     ContainerFailed,
+    ContainerGone,
     EngineError,
     EngineGone,
     FileError,
@@ -107,6 +108,13 @@ class Proc:
     told: dict[str, Any] | None = None
 
 
+def written(proc: Proc, stream: int, offset: int, data: bytes) -> None:
+    """Raise Broken if that is not what it wrote there."""
+    if data != pattern(proc.number, stream, offset, len(data)):
+        told = f"{len(data)} bytes at {offset} are not what was written"
+        raise Broken(f"{proc.key}, stream {stream}: {told}")
+
+
 @dataclass(slots=True, eq=False)
 class Heard:
     """One reader's stream, held to the pattern as it comes."""
@@ -114,17 +122,29 @@ class Heard:
     proc: Proc
     stream: int
     offset: int
+    #: Whose it is.
+    node: Node
+    #: It may leave out the oldest.
+    skips: bool
     whole: bool = False
     left: bool = False
     error: TfnzError | None = None
 
+    @property
+    def follows(self) -> bool:
+        """It wants all there is, and more."""
+        return not (self.whole or self.left or self.error)
+
     def take(self, offset: int, data: bytes) -> None:
         """Bytes came."""
-        if offset != self.offset and self.proc is not self.proc.box.main:
+        if offset != self.offset and not (self.skips and offset > self.offset):
             raise Broken(f"{self}: bytes at {offset}, {self.offset} was due")
-        if data != pattern(self.proc.number, self.stream, offset, len(data)):
-            raise Broken(f"{self}: {len(data)} bytes at {offset} are not what was written")
+        written(self.proc, self.stream, offset, data)
         self.offset = offset + len(data)
+
+    def ends(self, offset: int) -> None:
+        """Nothing follows."""
+        self.offset, self.whole = max(self.offset, offset), True
 
     def __str__(self) -> str:
         return f"{self.proc.key}, stream {self.stream}"
@@ -322,7 +342,7 @@ async def process(play: Play, kernel: Kernel, link: Link, about: dict[str, Any])
         info = proc.told = await told
         if info is not None and info.get("said") is not None:
             for stream, said in enumerate(info["said"], 1):
-                Heard(proc, stream, 0).take(0, said)
+                written(proc, stream, 0, said)
                 if len(said) != info["out" if stream == 1 else "err"]:
                     raise Broken(f"{proc.key}: said {len(said)} of {info}")
     finally:
@@ -333,22 +353,21 @@ async def follow(
     play: Play, link: Link, proc: Proc, stream: int, offset: int, pause: float, most: int | None
 ) -> None:
     """Iterate over a stream, to its end or so many pieces."""
-    heard = Heard(proc, stream, offset)
+    heard = play.hears(proc, stream, offset)
     chunks = Chunks(link, proc.ident, stream, offset)
     try:
         await chunks.reader.open()
         while most is None or most > 0:
             piece = await chunks.next()
             if not piece:
-                heard.offset = max(heard.offset, chunks.offset)
-                heard.whole = True
-                play.heard.append(heard)
+                heard.ends(chunks.offset)
                 return
             heard.take(chunks.offset - len(piece), piece)
             most = None if most is None else most - 1
             if pause:
                 await asyncio.sleep(pause)
     finally:
+        heard.left = not heard.whole
         chunks.close()
 
 
@@ -385,7 +404,7 @@ async def read_all(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]
     end, start = int(known["out" if stream == 1 else "err"]), about["offset"]
     data = await read(link, proc.ident, stream, start, end)
     if proc is not proc.box.main:
-        Heard(proc, stream, start).take(start, data)
+        written(proc, stream, start, data)
         if len(data) != max(0, end - start):
             agents = ", and there were several agents" if play.scene.agents > 1 else ""
             raise Broken(f"{proc.key}: {len(data)} bytes of {end - start} were read{agents}")
@@ -396,7 +415,7 @@ async def log(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> 
     body = {"process": proc.ident, "stream": stream, "offset": about["offset"], "limit": 4096}
     reply = await link.request("log.read", body | {"order": True})
     offset = reply.body["offset"]
-    Heard(proc, stream, offset).take(offset, reply.payload or b"")
+    written(proc, stream, offset, reply.payload or b"")
 
 
 async def write(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
@@ -436,14 +455,20 @@ async def ask(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> 
         data = pattern(proc.number, 0, proc.written, about["size"])
         body = {"process": proc.ident, "timeout": about["timeout"], "settle": about["settle"]}
         proc.unknown = True
-        told = (await link.request("process.ask", body, data)).body
+        try:
+            told = (await link.request("process.ask", body, data)).body
+        except ContainerGone as error:
+            guest = play.scene.guest(proc.box.ident)
+            if guest is not None and not (guest.exited or proc.box.disturbed):
+                raise Broken(f"{proc.key} was asked, and its container is there: {error}") from None
+            raise
         if told["reason"] == "input":
             proc.unknown = False
             proc.written += len(data)
     if not (told["out_from"] <= told["out"] and told["err_from"] <= told["err"]):
         raise Broken(f"{proc.key}: a reply that ends before it begins: {told}")
     answer = await read(link, proc.ident, 1, told["out_from"], told["out"])
-    Heard(proc, 1, told["out_from"]).take(told["out_from"], answer)
+    written(proc, 1, told["out_from"], answer)
     if len(answer) != told["out"] - told["out_from"]:
         raise Broken(f"{proc.key}: {len(answer)} bytes of the reply {told}")
 

@@ -123,6 +123,11 @@ class Pipe(base.Stream):
 
     # -- what becomes of it
 
+    def hold(self, seconds: float) -> None:
+        """It is slow for a while."""
+        self.down.hold(seconds)
+        self.up.hold(seconds)
+
     def cut(self) -> None:
         """It breaks; each end has heard the first of what was under way."""
         self.down.last(self.guest.disconnected, self)

@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from .play import Act, Play
 
 
+#: Why links break that nobody has cut.
+MISUNDERSTOOD = ("some of what it told", "it speaks as", "it said something")
+#: Acts that go on as long as their process does; that wait until it takes what it is told.
+FOLLOW = {"process", "box", "iterate", "view", "look"}
+TELL = {"ask", "write", "close_stdin"}
+
+
 def _story(error: BaseException) -> str:
     return "".join(traceback.format_exception(error)).rstrip()
 
@@ -41,18 +48,31 @@ def answers(play: Play) -> None:
         if isinstance(error, ProtocolError):
             raise Broken(f"{act.kernel.name}: {act.what}: they do not understand another: {error}")
 
+    for link in play.scene.links:
+        for reason in link.broke:
+            if reason.startswith(MISUNDERSTOOD):
+                raise Broken(f"a link broke, and nobody had cut it: {reason}")
+
 
 def _waits_rightly(play: Play, act: Act) -> bool:
-    """It waits for a process that lives."""
+    """It waits for a process that lives, and has nothing to say to it."""
     proc = play.procs.get(act.proc)
     if proc is None and act.what == "box":
         return True
-    return proc is not None and _lives(play, proc)
+    if proc is None or not _lives(play, proc):
+        return False
+    guest, process = [*play.truth(proc)][-1]
+    return guest.paused or act.what in FOLLOW or (act.what in TELL and not _reads(process))
 
 
 def _lives(play: Play, proc: Proc) -> bool:
     lives = list(play.truth(proc))
     return bool(lives) and not lives[-1][0].exited and lives[-1][1].status is None
+
+
+def _reads(process: Any) -> bool:
+    """It has taken all there is, and waits for more."""
+    return process._reading and not process._stdin
 
 
 def all_rest(play: Play) -> None:
@@ -61,6 +81,12 @@ def all_rest(play: Play) -> None:
     for act in play.acts:
         if act.kernel.node.alive and not act.task.done() and not _waits_rightly(play, act):
             raise _endless(play, act)
+    for heard in play.heard:
+        if heard.follows and heard.node.alive and _lives(play, heard.proc):
+            guest, process = [*play.truth(heard.proc)][-1]
+            head = process.streams[heard.stream].window.head
+            if not guest.paused and heard.offset < head:
+                raise Broken(f"{heard} rests at {heard.offset}, and {head} were written")
 
 
 def all_done(play: Play) -> None:

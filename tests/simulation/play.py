@@ -111,7 +111,7 @@ class Play:
 
     def reader(self, link: Link, proc: Proc, stream: int, offset: int) -> tuple[Reader, Heard]:
         """A reader that takes what comes."""
-        heard = Heard(proc, stream, offset)
+        heard = self.hears(proc, stream, offset)
 
         def received(payload: bytes) -> None:
             heard.take(reader.offset - len(payload), payload)
@@ -121,8 +121,14 @@ class Play:
             heard.error, heard.whole = error, error is None
 
         reader = Reader(link, proc.ident, stream, offset, received, ended)
-        self.heard.append(heard)
         return reader, heard
+
+    def hears(self, proc: Proc, stream: int, offset: int, *, skips: bool = False) -> Heard:
+        """Somebody begins to read there, on the node that runs."""
+        node: Any = asyncio.get_running_loop()
+        heard = Heard(proc, stream, offset, node, skips or proc is proc.box.main)
+        self.heard.append(heard)
+        return heard
 
     def truth(self, proc: Proc) -> Iterator[tuple[Guest, Any]]:
         """Its lives in guests, the first one first."""
@@ -289,7 +295,12 @@ class Play:
 
     def _cut(self, about: dict[str, Any]) -> None:
         if (line := self._line(about)) is not None:
-            line.cut()
+            self._slowly(line, about)
+
+    def _slowly(self, way: Any, about: dict[str, Any]) -> None:
+        """It is slow before it breaks: much is under way then, and the first of it arrives."""
+        way.hold(about["slow"])
+        self.scene.director.call_later(about["slow"], way.cut)
 
     def _silence(self, about: dict[str, Any]) -> None:
         if (line := self._line(about)) is not None:
@@ -365,7 +376,7 @@ class Play:
 
     def _break_guest(self, about: dict[str, Any]) -> None:
         if (guest := self._guest(about)) is not None and guest.stream is not None:
-            guest.stream.cut()  # type: ignore[attr-defined]
+            self._slowly(guest.stream, about)
 
     def _kill_guest(self, about: dict[str, Any]) -> None:
         if (guest := self._guest(about)) is not None:

@@ -99,6 +99,18 @@ class Agent:
                 self.scene.ended(LinkClosed("Cannot reach the agent: it has ended. Try again."))
 
 
+class Watched(Link):
+    """A link that notes why it broke."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.broke: list[str] = []
+
+    def _broke(self, reason: str, undone: int = 0) -> None:
+        self.broke.append(reason)
+        super()._broke(reason, undone)
+
+
 class Here:
     """The place of all links."""
 
@@ -125,6 +137,7 @@ class Scene:
         self.jumped = 0.0
         #: Every line there ever was.
         self.lines: list[Line] = []
+        self.links: list[Watched] = []
         #: Until when no agent can be reached.
         self.down_until = 0.0
         self._waiting: list[asyncio.Future[None]] = []
@@ -199,7 +212,9 @@ class Scene:
 
     def link(self, client: str, session: str | None = None, **more: Any) -> Link:
         """A link, to be opened."""
-        return Link(Here(), session=session, connect=self.connect, client=client, **more)
+        made = Watched(Here(), session=session, connect=self.connect, client=client, **more)
+        self.links.append(made)
+        return made
 
     def line(self, client: Link) -> Line | None:
         """Its connection now."""

@@ -103,6 +103,10 @@ FAULTS = {
     "clock": 2,
     "cancel": 6,
 }
+#: Seconds that a connection is slow before it breaks.
+SLOW = (0, 0.001, 0.01, 0.3)
+#: How often, after a step, somebody talks to a process of their own.
+TALKS = 0.02
 
 
 def words(random: Random, *, reads: bool | None = None) -> list[str]:
@@ -150,11 +154,35 @@ class _Draw:
         for _ in range(random.randrange(6, 36)):
             self.at += random.choice((0, 0, 0, 0.0005, 0.01, 0.2, 1.5))
             kind = "box" if not self.boxes else random.choices([*ACTS], [*ACTS.values()])[0]
-            self._act(random.choice([*self.kernels]), kind)
+            who = random.choice([*self.kernels])
+            self._act(who, kind)
+            if self.boxes and random.random() < TALKS:
+                self._talk(who)
         for _ in range(random.choice((0, 1, 1, 2, 3, 5))):
-            self._fault(random.choices([*FAULTS], [*FAULTS.values()])[0])
+            kind = random.choices([*FAULTS], [*FAULTS.values()])[0]
+            box, kernel = self._key(self.boxes), random.choice([*self.kernels])
+            self._fault(kind, self._when(), box, kernel)
         self.steps.sort(key=lambda step: step.at)
         return Script(self.kernels, random.choice((None, 3.0, 600.0)), self.steps)
+
+    def _talk(self, who: str) -> None:
+        """Much is said to one process, and in the midst of it something breaks."""
+        random, key, begins = self.random, f"p{len(self.processes)}", len(self.steps)
+        asked = [random.choice(("i", "i", "i", "o20", "o900", "s0.01", "s3")) for _ in range(6)]
+        about = {"process": key, "box": self._key(self.boxes), "words": ["i", *asked, "r"]}
+        self.processes.append(key)
+        self._add(self.at, who, "process", about)
+        for _ in range(random.randrange(2, 7)):
+            self.at += random.choice((0, 0.001, 0.01, 0.4))
+            kind = random.choice(("write", "write", "ask"))
+            more = {"process": key, "size": random.choice((1, 50, 600, 2000, 5000))}
+            if kind == "ask":
+                more |= {"timeout": None, "settle": random.random() < 0.3}
+            self._add(self.at, who, kind, more)
+        for _ in range(random.choice((1, 1, 2))):
+            step = random.choice(self.steps[begins:])
+            kind = random.choice(("break guest", "break guest", "kill agent", "stall guest", "cut"))
+            self._fault(kind, step.at + random.choice((0, 0.0005, 0.004)), about["box"], who)
 
     def _act(self, who: str, kind: str) -> None:
         random, about = self.random, dict[str, Any]()
@@ -246,24 +274,32 @@ class _Draw:
     def _add(self, at: float, who: str, kind: str, about: dict[str, Any]) -> None:
         self.steps.append(Step(at, who, kind, about, len(self.steps)))
 
-    def _fault(self, kind: str) -> None:
+    def _when(self) -> float:
+        random = self.random
+        if random.random() < 0.6 and self.steps:  # just when something else happens
+            return random.choice(self.steps).at + random.choice((0, 0.0002, 0.003, 0.3))
+        return random.random() * (self.at + 1.0)
+
+    def _fault(self, kind: str, at: float, box: str | None, kernel: str) -> None:
         random = self.random
         if kind in UNDRAWN:
             return
-        at = random.random() * (self.at + 1.0)
-        if random.random() < 0.6 and self.steps:  # just when something else happens
-            at = random.choice(self.steps).at + random.choice((0, 0.0002, 0.003))
         about: dict[str, Any] = {}
-        kernel, box = random.choice([*self.kernels]), self._key(self.boxes)
         seconds = random.choice((0.01, 0.5, 4, 12, 25))
         match kind:
-            case "cut" | "silence" | "kill kernel":
+            case "cut":
+                about = {"kernel": kernel, "slow": random.choice(SLOW)}
+                at = max(0.0, at - random.random() * about["slow"])
+            case "silence" | "kill kernel":
                 about = {"kernel": kernel}
             case "hold" | "stall kernel":
                 about = {"kernel": kernel, "seconds": seconds}
             case "stall guest" | "mute guest" | "pause guest":
                 about = {"box": box, "seconds": seconds}
-            case "break guest" | "kill guest" | "restart guest":
+            case "break guest":
+                about = {"box": box, "slow": random.choice(SLOW)}
+                at = max(0.0, at - random.random() * about["slow"])
+            case "kill guest" | "restart guest":
                 about = {"box": box}
             case "cancel":
                 step = random.choice(self.steps)

@@ -402,17 +402,10 @@ class Guest:
         self._orphan = frame.integer(Tag.ORPHAN)
         told = frame.integer(Tag.ARGUMENTS, wire.MAX_PAYLOAD)  # one from before says nothing
         self.arguments = min(max(told, wire.MAX_PAYLOAD), wire.MAX_ARGUMENTS)
-        self.send(
-            wire.fielded(
-                Type.HELLO,
-                wire.CONNECTION,
-                [
-                    (Tag.VERSION, wire.VERSION),
-                    (Tag.VERSION_MIN, wire.VERSION_MIN),
-                    (Tag.NAME, "agent"),
-                ],
-            )
-        )
+        ours = [(Tag.VERSION, wire.VERSION), (Tag.VERSION_MIN, wire.VERSION_MIN)]
+        hello = wire.fielded(Type.HELLO, wire.CONNECTION, [*ours, (Tag.NAME, "agent")])
+        if self._stream is not None:
+            self._stream.write(hello)
 
     def answer(self, frame: Frame) -> None:
         """Give a RESULT, WAITING or STATS frame to whoever asked."""
@@ -424,11 +417,11 @@ class Guest:
     # -- frames out
 
     def send(self, frame: bytes) -> None:
-        """Queue a frame; without a connection it is dropped (``resumed`` will mend that).
+        """Queue a frame; what is said before READY is dropped (``resumed`` will mend that).
 
         Control frames go whatever is queued; who has bulk looks at :attr:`writable` before each.
         """
-        if self._stream is None:
+        if not self._up.is_set():
             return
         self._frames.append(frame)
         self._queued += len(frame)
@@ -439,7 +432,7 @@ class Guest:
 
     def mention(self, frame: bytes) -> None:
         """Queue a frame that nobody waits for: it goes along with the next, or soon."""
-        if self._stream is not None:
+        if self._up.is_set():
             self._frames.append(frame)
             self._queued += len(frame)
             if self._flushing is None:
@@ -460,7 +453,8 @@ class Guest:
     @property
     def writable(self) -> bool:
         """Whether bulk may be queued: little waits to be sent, or all is dropped anyway."""
-        return self._stream is None or self._stream.writable
+        stream = self._stream if self._up.is_set() else None
+        return stream is None or stream.writable
 
     def when_writable(self, go_on: Callable[[], None]) -> None:
         """Have it called once bulk may be queued again, unless the connection breaks before.
@@ -488,12 +482,13 @@ class Guest:
 
     async def room(self) -> None:
         """Wait until bulk may be queued: now, before anything else is awaited."""
-        while self._stream is not None and not self._stream.writable:
+        while not self.writable:
+            assert self._stream is not None
             await self._stream.drain()
 
     def barrier(self, reached: Callable[[], None]) -> None:
         """Have it called once the guest has all that was sent; not if the connection breaks."""
-        if self._stream is not None:
+        if self._up.is_set():
             self._next_barrier += 1
             self._barriers.append((self._next_barrier, reached))
             self._watch()
@@ -529,7 +524,7 @@ class Guest:
         future.add_done_callback(lambda _: self._requests.pop(number, None))
         for frame in frames:
             self.send(frame)
-        if self._stream is None:
+        if not self._up.is_set():
             future.set_exception(ContainerGone("Cannot ask the container: it is not connected."))
         return future
 

@@ -21,6 +21,7 @@ async def signal(process: Process | Ended, number: int, target: Target) -> int:
         process.alive("signal")
     if isinstance(process, Ended):
         return 0
+    await process.guest.up()
     frame = await process.guest.request(Type.SIGNAL, process.channel, number, target)
     _, errno, count = frame.values
     if errno == 3 and target is Target.TREE:  # ESRCH: a tree without members

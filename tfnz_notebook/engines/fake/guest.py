@@ -278,7 +278,10 @@ class FakeGuest:
             failed = errno.ENOEXEC
         else:
             self.boot_main()
-        pid = self._processes[wire.MAIN].pid if not failed else 0
+        pid = 0
+        if not failed:
+            pid = self._processes[wire.MAIN].pid
+            self.say(fixed(Type.SPAWNED, wire.MAIN, pid))
         self.say(fixed(Type.RESULT, wire.MAIN, frame.values[0], failed, pid))
 
     # -- processes ----------------------------------------------------------------------------

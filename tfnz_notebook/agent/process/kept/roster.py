@@ -64,13 +64,17 @@ class Roster(MutableMapping[str, "Process | Ended"]):
         self._live.pop(ident, None)
 
     def counted(self, main: str, recent: int) -> tuple[list[Process | Ended], int]:
-        """The main process, what runs, the last ``recent`` that ended; and how many ended."""
-        running = [p for p in self._live.values() if p.ident != main and p.returncode is None]
-        others = (ident for ident in reversed(self._all) if ident != main)
-        going = {process.ident for process in running}
-        last = list(islice((ident for ident in others if ident not in going), recent))
-        first = [self[main]] if main in self._all else []
-        ended = self.forgotten + len(self._all) - len(first) - len(running)
+        """The main process, what runs, the last ``recent`` that ended; and how many ended.
+
+        Not what is only being started: nobody would be told that it never came to be.
+        """
+        going = {p.ident: p for p in self._live.values() if p.returncode is None}
+        others = {main} & self._all.keys() | going.keys()
+        last = list(islice((i for i in reversed(self._all) if i not in others), recent))
+        running = [p for p in going.values() if p.pid and p.ident != main]
+        there = main in self._all and (main not in going or going[main].pid)
+        first = [self[main]] if there else []
+        ended = self.forgotten + len(self._all) - len(others)
         return [*first, *(self[ident] for ident in reversed(last)), *running], ended
 
     def each(self) -> Iterator[Process | Ended]:
