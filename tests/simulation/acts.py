@@ -27,6 +27,7 @@ from tfnz_notebook.errors import (
 )
 
 from .nodes import Broken, Node
+from .page import Screen
 from .programs import pattern
 
 if TYPE_CHECKING:
@@ -317,7 +318,8 @@ async def process(play: Play, kernel: Kernel, link: Link, about: dict[str, Any])
             readers.append(reader)
             heard.append(listening)
         body["readers"] = [[r.stream, r.number, r.credit] for r in readers]
-    body |= {key: about[key] for key in ("said", "last", "timeout") if about.get(key)}
+    wishes = ("said", "last", "timeout", "tty")
+    body |= {key: about[key] for key in wishes if about.get(key)}
     payload = None
     if size := about.get("stdin"):
         payload = pattern(proc.number, 0, 0, size)
@@ -395,6 +397,12 @@ async def view(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) ->
 
     with page.node.within():
         play.launch(page, "view", look(), about)
+
+
+async def look(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
+    """A view in a page, over its kernel's comm."""
+    proc = play.procs[about["process"]]
+    await Screen(play, link, proc, about["mode"], about["pause"]).over()
 
 
 async def read_all(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
@@ -485,7 +493,7 @@ async def end(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> 
 
 
 async def resize(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
-    body = {"process": play.procs[about["process"]].ident, "rows": 30, "columns": 90}
+    body = {"process": play.procs[about["process"]].ident, **about["size"]}
     await link.request("process.resize", body)
 
 
@@ -617,6 +625,7 @@ ALL: dict[str, Act] = {
     "iterate": iterate,
     "view": view,
     "read": read_all,
+    "look": look,
     "log": log,
     "write": write,
     "close_stdin": close_stdin,

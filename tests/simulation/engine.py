@@ -211,12 +211,13 @@ class Guest(FakeGuest):
 
     def exit(self, code: int) -> None:
         if not self.exited:
+            self.node.frozen = False
             self.node.resume()
             with self.node.within():
                 super().exit(code)
 
     def pause(self, *, paused: bool) -> None:
-        self.paused = paused
+        self.paused = self.node.frozen = paused
         if paused:
             self.node.stall()
         else:

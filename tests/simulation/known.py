@@ -14,15 +14,6 @@ UNDRAWN: Final[dict[str, str]] = {}
 
 #: Why, and the words of the broken law.
 KNOWN: Final[dict[str, str]] = {
-    "a container that we paused, and others unpaused, is called paused for ever": (
-        r"is paused, and in truth running"
-    ),
-    "a container that others started again is called exited for ever": (
-        r"is exited, and in truth running"
-    ),
-    "a main process that runs again, or whose START broke, is told to nobody": (
-        r"the main process of b\d+ runs, and is not known to"
-    ),
     "what was being made when an agent died may be left at the engine, and known to nobody": (
         r"containers that never ran are left|knows too .*, (which never ran|and there were several)"
     ),

@@ -182,6 +182,8 @@ def pictures(play: Play) -> None:
         for ident in sorted(there - failed):
             guest = held[ident].guest
             true = "running" if guest is not None and not guest.exited else "exited"
+            if true == "running" and guest.paused:
+                true = "paused"  # a pause was said again, after we had let all go on
             if (state := known.containers[ident]["state"]) != true:
                 key = keys[ident]
                 raise Broken(
@@ -195,13 +197,29 @@ def pictures(play: Play) -> None:
 def _running(name: str, key: str, guest: Any, told: dict[str, Any], ident: str) -> None:
     true = {i or ident for i, process in guest.history.items() if process.status is None}
     seen = {i for i, info in told.items() if info["returncode"] is None}
-    if true - seen == {ident}:
-        raise Broken(f"{name}: the main process of {key} runs, and is not known to")
     if true != seen:
         raise Broken(
             f"{name}: in {key} there run {len(true)} processes, and {len(seen)} are known to: "
             f"{sorted(true ^ seen)}"
         )
+
+
+def screens(play: Play) -> None:
+    """What pages show of a process is so, and terminals are as large as is said."""
+    for screen in play.screens:
+        shown, proc = screen.info, screen.proc
+        if screen.open and screen.node.alive and _lives(play, proc):
+            process = [*play.truth(proc)][-1][1]
+            size = process.size if process.tty else (24, 80)
+            if (shown["state"], shown["rows"], shown["columns"]) != ("running", *size):
+                raise Broken(f"{proc.key} runs in {size}, and is shown as {shown}")
+    for kernel in play.there():
+        for proc in play.procs.values():
+            told = kernel.link.known.process(proc.ident) if kernel.link is not None else None
+            if told is not None and told["tty"] and _lives(play, proc):
+                size = [*play.truth(proc)][-1][1].size
+                if (told["rows"], told["columns"]) != size and not kernel.link.over:
+                    raise Broken(f"{kernel.name} knows {told}, and {proc.key} has {size}")
 
 
 def _session(held: Any) -> str:

@@ -52,6 +52,7 @@ class Node(asyncio.AbstractEventLoop):
         self.ready: deque[asyncio.Handle] = deque()
         self.alive, self.stalled = True, False
         self.was_stalled = False
+        self.frozen = False  # by its engine, which SIGCONT does not undo
         self.awake = False  # among those of whom the seed chooses
         self.tasks: list[asyncio.Task[Any]] = []
         clock.nodes.append(self)
@@ -132,7 +133,7 @@ class Node(asyncio.AbstractEventLoop):
 
     def resume(self) -> None:
         """SIGCONT."""
-        if self.stalled:
+        if self.stalled and not self.frozen:
             self.stalled = False
             if self.ready:
                 self.wake()

@@ -18,6 +18,7 @@ from . import acts, laws, network
 from .acts import Box, Heard, Kernel, Proc
 from .engine import Guest
 from .nodes import Broken
+from .page import Screen
 from .scene import Scene
 from .script import Script, Step, draw
 
@@ -71,6 +72,7 @@ class Play:
         self.boxes: dict[str, Box] = {}
         self.procs: dict[str, Proc] = {}
         self.heard: list[Heard] = []
+        self.screens: list[Screen] = []
         self.acts: list[Act] = []
         self.steps: dict[int, Act] = {}
         for step in script.steps:
@@ -174,6 +176,7 @@ class Play:
         laws.all_rest(self)
         laws.streams(self)
         self._quiet(laws.pictures)
+        self._quiet(laws.screens)
         self._leave()
 
     def _quiet(self, law: Callable[[Play], None]) -> None:

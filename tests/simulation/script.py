@@ -56,7 +56,8 @@ ACTS = {
     "ask": 5,
     "signal": 3,
     "end": 3,
-    "resize": 1,
+    "resize": 4,
+    "look": 5,
     "destroy": 3,
     "reboot": 2,
     "start": 1,
@@ -122,6 +123,8 @@ def words(random: Random, *, reads: bool | None = None) -> list[str]:
         said.insert(random.randrange(len(said) + 1), random.choice("iir"))
         if random.random() < 0.5:
             said.append(f"o{random.choice((5, 900))}")
+    if random.random() < 0.2:
+        said.insert(random.randrange(len(said) + 1), f"t{random.choice((1, 90, 3000))}")
     if random.random() < 0.3:
         said.append(f"x{random.choice((1, 3, 137))}")
     return said
@@ -198,6 +201,7 @@ class _Draw:
                 about["readers"] = random.random() < 0.5
                 about["said"] = random.choice((0, 2000))
                 about["last"] = random.random() < 0.4
+                about["tty"] = random.random() < 0.15
                 if random.random() < 0.2:
                     about["stdin"] = random.choice((1, 700, 1900))
                 if random.random() < 0.05:
@@ -226,8 +230,15 @@ class _Draw:
                 | "signal"
                 | "end"
                 | "resize"
+                | "look"
             ):
                 about = {"process": process}
+                if kind == "resize":
+                    size = random.randrange(10, 60), random.randrange(40, 200)
+                    about["size"] = dict(zip(("rows", "columns"), size, strict=True))
+                if kind == "look":
+                    about["mode"] = random.choice(("all", "all", "tail"))
+                    about["pause"] = random.choice((0, 0, 0.01, 1))
                 if kind in ("read", "log", "iterate", "view"):
                     about |= {
                         "stream": random.choice((1, 1, 2)),

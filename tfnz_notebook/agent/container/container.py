@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
 from pathlib import Path
@@ -252,6 +253,7 @@ class Container:
     async def _ended_early(self) -> None:
         """It ended while it was started, as what is quick does."""
         state = await self._wait_for_exit()
+        self.let_go()  # so that none waits for it to be up
         self._known()
         main = self.main
         if main is None or main.returncode is None:
@@ -262,8 +264,6 @@ class Container:
             # It was too quick to be met, and is none the worse.
             main = main or self._main()
             main.logs[0].append(0, self.log_tail)
-        if not self._up.done():
-            self._up.set_result(None)
         await self._exited(state)
 
     def _restarted(self) -> None:
@@ -584,8 +584,10 @@ class Container:
             self._ending.cancel()
 
     def _end_processes(self) -> None:
+        killed = -signal.SIGKILL
+        main = killed if self.returncode is None else self.returncode
         for process in self.processes.live:
-            process.gone(self.returncode if process.ident == self.ident else -9)  # type: ignore[arg-type]
+            process.gone(main if process.ident == self.ident else killed)
 
     async def reboot(self, reset_filesystem: bool) -> None:
         """Stop and start again; with ``reset_filesystem`` from the image, as if never used.

@@ -378,6 +378,9 @@ class Process:
             base, head = inventory.integer(tag), inventory.integer(Tag(tag + 1))
             output.resume(base, head)
         self.input.resumed(inventory.integer(Tag.IN_OFFSET))
+        size = self.command.rows, self.command.columns
+        if self.command.tty and size != tuple(map(inventory.integer, (Tag.ROWS, Tag.COLUMNS))):
+            self.guest.send(wire.fixed(Type.RESIZE, self.channel, *size))
         if self._kept:
             self.guest.mention(wire.fixed(Type.FORGET, self.channel))
 

@@ -211,6 +211,8 @@ class FakeProcess:
         fields += [(Tag.ERR_BASE, err.window.acked), (Tag.ERR_HEAD, err.window.head)]
         fields += [(Tag.OUT_EOF, int(out.closed)), (Tag.ERR_EOF, int(err.closed))]
         fields.append((Tag.OUT_ELIDED, out.elided))
+        if self.tty:
+            fields += [(Tag.ROWS, self.size[0]), (Tag.COLUMNS, self.size[1])]
         for output in (out, err):
             output.flowing = output.closed_said = False
         self._in.renew(self._in.expected + WINDOW_IN)
