@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import Any
 
@@ -85,7 +86,8 @@ def _spec(ident: str, told: dict[str, Any], payload: bytes | None) -> ContainerS
 async def info(client: Client, container: Container, message: Message) -> Answer:
     """One container, its address included once it runs, the end of its output once it has ended."""
     if container.state == "running":
-        await container.address()
+        with contextlib.suppress(ContainerGone):  # it ends meanwhile, and that is what it is
+            await container.address()
     return {"info": container.info(), "log": container.log_tail[-MAX_TAIL:]}, None
 
 
