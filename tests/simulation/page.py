@@ -13,7 +13,7 @@ from tfnz_notebook._link.link import Link
 from tfnz_notebook._link.views.desk import Desk
 from tfnz_notebook._link.views.process import ProcessSource
 
-from .nodes import Broken, Node
+from .nodes import Broken
 
 if TYPE_CHECKING:
     from .acts import Heard, Proc
