@@ -8,6 +8,9 @@ Kernels and agents both :func:`resolve` names, so that a kernel finds the agent 
 without asking an engine. The agent of the usual endpoint is called as the engine is; any other has
 a digest of its endpoint behind that: ``docker`` and ``docker-1a2b3c4d``.
 
+A cluster's agent is that of one user in one namespace of it, whichever contexts name those
+(:mod:`contexts`): ``kubernetes-1a2b3c4d``, wherever kubeconfigs lie.
+
 ``unix://PATH`` (or a bare path) and ``tcp://HOST:PORT``; the latter with TLS when
 ``DOCKER_TLS_VERIFY`` or ``DOCKER_CERT_PATH`` is set, as Docker's own client has it, but with the
 server always verified. ``ssh://`` is refused with the tunnel that does the same.
@@ -28,7 +31,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from tfnz_notebook._base import paths, system
+from tfnz_notebook._base import contexts, paths, system
 from tfnz_notebook.errors import NoEngine
 
 DOCKER_SYSTEM = "/var/run/docker.sock"
@@ -101,20 +104,28 @@ def kind(where: str) -> str:
 
 
 def resolve(where: str, environ: Mapping[str, str] = os.environ) -> Target:
-    """What a location's name means. Raises NoEngine if a variable names no address.
+    """What a location's name means. Raises NoEngine if a variable or a context names no address.
 
     Asks engines only where there are several to choose from. Blocks briefly then.
     """
     plain = re.sub(r"[^a-z0-9._-]", "_", where.lower())
     engine = kind(where)
+    if engine == contexts.SCHEME:
+        meant = contexts.find(where, environ)
+        name = f"{engine}-{_digest(meant.identity)}"
+        return Target(meant.where, name, name)
     if engine not in VARIABLES:
         return Target(where, plain, plain)
     endpoint = _docker(environ) if engine == "docker" else _podman(environ)
     usual = DOCKER_SYSTEM if engine == "docker" else own_podman(environ)
     if endpoint is None or endpoint.identity == parse(usual).identity:
         return Target(where, plain, f"{plain}-default", plain, endpoint)
-    name = f"{plain}-{hashlib.sha256(endpoint.identity.encode()).hexdigest()[:8]}"
+    name = f"{plain}-{_digest(endpoint.identity)}"
     return Target(where, name, name, plain, endpoint)
+
+
+def _digest(identity: str) -> str:
+    return hashlib.sha256(identity.encode()).hexdigest()[:8]
 
 
 def targets(where: str | None, environ: Mapping[str, str] = os.environ) -> list[Target]:

@@ -160,8 +160,8 @@ def test_any_other_has_an_agent_of_its_own(here: Path) -> None:
 
 
 def test_a_name_is_one_part_of_a_path() -> None:
-    name = endpoints.resolve("kubernetes://ctx/name space/..", {}).name
-    assert name == "kubernetes___ctx_name_space_.."
+    name = endpoints.resolve("elsewhere://ctx/name space/..", {}).name
+    assert name == "elsewhere___ctx_name_space_.."
 
 
 def test_a_malformed_variable_is_told(here: Path) -> None:

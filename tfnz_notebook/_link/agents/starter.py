@@ -38,7 +38,8 @@ from tfnz_notebook.errors import AgentError, LinkClosed, Misuse, from_wire
 #: Seconds for an agent to listen. Another may have to end, it has to find its engine, and may have
 #: to start a service.
 START_TIMEOUT: Final = 90.0
-KNOWN: Final = ("podman", "docker", "host", "fake")  # the last for tests: see testing.py
+#: The last is for tests: see testing.py.
+KNOWN: Final = ("podman", "docker", "host", "kubernetes", "fake")
 
 #: -P: what lies in the current directory must not be taken for a module.
 AGENT: Final = ("-P", "-m", "tfnz_notebook.agent")

@@ -22,7 +22,7 @@ from tfnz_notebook.engines.base import Closed, Received
 from tfnz_notebook.engines.http.client import Advice, Client, Query
 from tfnz_notebook.engines.http.dial import proxy, usual_proxy
 from tfnz_notebook.engines.http.response import Response
-from tfnz_notebook.engines.kubernetes.credentials import Access, Cluster
+from tfnz_notebook.engines.kubernetes.login.credentials import Access, Cluster
 from tfnz_notebook.engines.kubernetes.refusals import ApiError, Gone410, refusal, told
 from tfnz_notebook.engines.kubernetes.websocket import ChannelStream, open_exec
 from tfnz_notebook.errors import EngineError, EngineGone, LocationError, NoEngine
@@ -219,8 +219,8 @@ class Api:
                 )
             except LocationError as error:
                 lost: Exception = error
-                hopeless = not self._client.proven
-                retry = not hopeless and (again or error.details.get("sent") is False)
+                sent = error.details.get("sent")  # None: it is not about the connection
+                retry = self._client.proven and sent is not None and (again or not sent)
             else:
                 if 200 <= answer.status < 300:
                     return answer

@@ -1,16 +1,24 @@
-"""Who we are to a cluster, as kubectl has it: certificates, tokens, passwords, plugins."""
+"""Certificates, tokens and passwords for a cluster, and what the HTTP client makes of them.
+
+What says who we are is never part of an error, a log or a repr.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from tfnz_notebook.engines.http import tls
 from tfnz_notebook.engines.http.client import Headers
 from tfnz_notebook.errors import NoEngine
+
+_TOKEN: Final = re.compile(rb"[\x21-\x7e]+")
+Pair = tuple[bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +42,60 @@ class Credentials:
     async def headers(self) -> Headers:
         return []
 
-    async def certificate(self) -> tuple[bytes, bytes] | None:
-        """PEM of our certificate and of its key."""
+    async def certificate(self) -> Pair | None:
+        """PEM of our certificate and of its key. OSError, NoEngine."""
         return None
 
     async def renew(self) -> bool:
-        """After a 401: something else is said from now on."""
+        """After a 401: something else may be said from now on."""
         return False
+
+
+class Static(Credentials):
+    """What does not change unless its files do."""
+
+    def __init__(
+        self,
+        *,
+        token: Material | None = None,
+        user: str = "",
+        password: str = "",
+        certificate: Material | None = None,
+        key: Material | None = None,
+    ) -> None:
+        self._token = token
+        self._said = b""  # by a token's file, the last time it could be read
+        self._basic = base64.b64encode(f"{user}:{password}".encode()).decode() if user else ""
+        self._certificate = certificate
+        self._key = key
+
+    async def headers(self) -> Headers:
+        if self._token:
+            try:
+                self._said = self._token.read().strip()
+            except OSError as error:
+                if not self._said:  # it is being replaced, maybe: the last one may still be good
+                    raise NoEngine(
+                        f"Cannot read the token in {str(self._token.file)!r}: {error.strerror}. "
+                        "Correct 'tokenFile' in the kubeconfig."
+                    ) from None
+            return bearer(self._said)
+        return [("Authorization", f"Basic {self._basic}")] if self._basic else []
+
+    async def certificate(self) -> Pair | None:
+        if not self._certificate or not self._key:
+            return None
+        return self._certificate.read(), self._key.read()
+
+
+def bearer(token: bytes) -> Headers:
+    """The header for a token. NoEngine for one that no header can have."""
+    if not _TOKEN.fullmatch(token):
+        raise NoEngine(
+            "Cannot log in to the cluster: the token that the kubeconfig leads to is empty, or no "
+            "token. Get a new one."
+        )
+    return [("Authorization", f"Bearer {token.decode('ascii')}")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +105,10 @@ class Cluster:
     name: str
     server: str
     namespace: str = "default"
-    authority: Material = Material()
+    authority: Material = field(default_factory=Material)
     insecure: bool = False
     server_name: str = ""
-    proxy: str = ""
+    proxy: str = field(default="", repr=False)
     credentials: Credentials = field(default_factory=Credentials, repr=False)
     #: Headers that ask to act as somebody else.
     impersonation: tuple[tuple[str, str], ...] = ()
@@ -92,29 +147,3 @@ class Access:
 
     async def renew(self) -> bool:
         return await self._cluster.credentials.renew()
-
-
-class Static(Credentials):
-    """What does not change unless its files do."""
-
-    def __init__(
-        self,
-        *,
-        token: Material = Material(),
-        user: str = "",
-        password: str = "",
-        certificate: Material = Material(),
-        key: Material = Material(),
-    ) -> None:
-        self._token = token
-        self._basic = base64.b64encode(f"{user}:{password}".encode()).decode() if user else ""
-        self._certificate = certificate
-        self._key = key
-
-    async def headers(self) -> Headers:
-        if self._token:
-            return [("Authorization", f"Bearer {self._token.read().decode('ascii').strip()}")]
-        return [("Authorization", f"Basic {self._basic}")] if self._basic else []
-
-    async def certificate(self) -> tuple[bytes, bytes] | None:
-        return (self._certificate.read(), self._key.read()) if self._certificate else None
