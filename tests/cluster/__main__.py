@@ -1,14 +1,25 @@
-"""``python -m cluster up``, ``down`` or ``build``: what `make cluster` runs."""
+"""What `make cluster` and `make test-cluster` run.
+
+python -m cluster up            a cluster on this machine, unless it is up
+python -m cluster down          its end
+python -m cluster build         its binary alone, for who wants it early
+python -m cluster with COMMAND  run that with what tests need to know in its environment: of this
+                                cluster, which is ended if it was not up before, or of the one that
+                                $KUBECONFIG names
+"""
 
 import os
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 
+from cluster.access import admitted
 from cluster.build import binary, say
 from cluster.cluster import Cluster
 from cluster.control import ROOT
+from cluster.kubectl import Kubectl
 
 HERE = ROOT / "build" / "cluster"
 
@@ -23,35 +34,79 @@ def up() -> None:
         cluster.up()
         say(f"up in {time.monotonic() - began:.1f} s, with {len(cluster.nodes)} nodes")
     HERE.mkdir(parents=True, exist_ok=True)
-    kubeconfig = HERE / "kubeconfig"
-    shutil.copy(cluster.kubectl.kubeconfig, kubeconfig)
-    kubectl = HERE / "kubectl"
+    kubeconfig, kubectl = HERE / "kubeconfig", HERE / "kubectl"
+    shutil.copy(cluster.authority.home / "admin.kubeconfig", kubeconfig)
     kubectl.unlink(missing_ok=True)
     kubectl.symlink_to(binary())
     if owner := os.environ.get("SUDO_UID"):
         os.chown(kubeconfig, int(owner), -1)
     say(f"KUBECONFIG={kubeconfig} {kubectl} get nodes")
+    say(f"TFNZ_REGISTRIES={cluster.registry} tells the package where its images come from")
 
 
 def down() -> None:
+    """End it."""
     Cluster().down()
     shutil.rmtree(HERE, ignore_errors=True)
     say("down")
 
 
-def build() -> None:
-    """The binary alone, for who wants it early."""
-    binary()
+def run(command: Sequence[str]) -> int:
+    """That command's exit code."""
+    HERE.mkdir(parents=True, exist_ok=True)
+    if os.environ.get("KUBECONFIG"):
+        if shutil.which("kubectl") is None:
+            sys.exit("Cannot use the cluster of $KUBECONFIG: there is no kubectl. Install it.")
+        say("the cluster is the one that $KUBECONFIG names")
+        return _inside(Kubectl(["kubectl"], None), command, {})
+    cluster = Cluster()
+    stays = cluster.alive
+    try:
+        up()
+        own = {"TFNZ_TEST_CLUSTER": "own", "TFNZ_REGISTRIES": cluster.registry}
+        return _inside(cluster.kubectl, command, own)
+    finally:
+        if not stays:
+            down()
 
 
-COMMANDS = {"up": up, "down": down, "build": build}
+def _inside(kubectl: Kubectl, command: Sequence[str], more: dict[str, str]) -> int:
+    with admitted(kubectl, HERE) as (namespace, kubeconfig):
+        settings = {
+            "TFNZ_TEST_KUBERNETES": str(kubeconfig),
+            "TFNZ_TEST_NAMESPACE": namespace,
+            "TFNZ_TEST_KUBECTL": " ".join(kubectl.program),
+            "TFNZ_TEST_ADMIN": str(kubectl.kubeconfig or ""),
+            "TFNZ_TEST_ENGINES": "kubernetes",
+        }
+        environment = {**os.environ, **settings, **more}
+        return subprocess.run(command, env=environment, check=False).returncode
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The exit code."""
+    match arguments:
+        case ["build"]:
+            binary()
+            return 0
+        case ["up" | "down"] | ["with", _, *_] if os.geteuid() != 0 and not os.environ.get(
+            "KUBECONFIG"
+        ):
+            binary()  # what is built is the user's own; namespaces are root's to make
+            kept = "--preserve-env=PYTHONPATH,PATH,HOME,XDG_CACHE_HOME,TFNZ_CACHE,TFNZ_CLUSTER,CI"
+            return subprocess.call(["sudo", kept, sys.executable, "-m", "cluster", *arguments])
+        case ["up"]:
+            up()
+            return 0
+        case ["down"]:
+            down()
+            return 0
+        case ["with", _, *_]:
+            return run(arguments[1:])
+        case _:
+            print(__doc__, file=sys.stderr)
+            return 2
+
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or sys.argv[1] not in COMMANDS:
-        sys.exit(__doc__)
-    if os.geteuid() != 0 and sys.argv[1] != "build":
-        # what is built is the user's own; namespaces are root's to make
-        binary()
-        kept = "--preserve-env=PYTHONPATH,PATH,HOME,XDG_CACHE_HOME,TFNZ_CACHE,TFNZ_CLUSTER"
-        sys.exit(subprocess.call(["sudo", kept, sys.executable, "-m", "cluster", sys.argv[1]]))
-    COMMANDS[sys.argv[1]]()
+    sys.exit(main(sys.argv[1:]))

@@ -15,7 +15,7 @@ from cluster.machine import until
 from cluster.node import PAUSE, Node
 
 NODES = 2
-#: Volumes of 1 GiB for claims, on each node.
+#: Volumes for claims, on each node; each says that it has 10 GiB.
 VOLUMES = 40
 
 
@@ -65,7 +65,11 @@ class Cluster:
         with ThreadPoolExecutor() as together:
             filled = [together.submit(node.contain, archives) for node in self.nodes]
             self.control.serve(made, self.authority)
-            self._bridge(made)
+            self.bridge("bridge", self._address("api"), "6443")
+            self.bridge("registry-bridge", self._address("registry"), "5000")
+            self.authority.kubeconfig(
+                "admin", f"https://{self._address('api')}", "/O=system:masters/CN=admin"
+            )
             until(
                 self._ready, 120, f"the API server is ready: {self.control.log('kube-apiserver')}"
             )
@@ -113,14 +117,25 @@ class Cluster:
         subprocess.run([ROOT / ".ci/images", "archive", archive], check=True)
         return archive
 
-    def _bridge(self, made: Path) -> None:
-        """A port of the loopback that leads to the API server, which knows who may do what."""
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            here = "{}:{}".format(*free.getsockname())
+    def _address(self, of: str) -> str:
+        """A port of the loopback that leads there; the same one each time it is asked for."""
+        told = self.home / f"address-{of}"
+        if not told.exists():
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                told.write_text("{}:{}".format(*free.getsockname()))
+        return told.read_text()
+
+    def bridge(self, name: str, here: str, port: str) -> None:
+        """Lead from an address of the loopback to a port of the control machine."""
         # seen from where it runs, the machine's keeper is process 1
-        ways = ("--namespace=/proc/1/ns/net", f"--listen={here}", f"--to={ADDRESS}:6443")
-        self.control.start("bridge", str(made), "bridge", *ways, network=False)
-        self.authority.kubeconfig("admin", f"https://{here}", "/O=system:masters/CN=admin")
+        ways = ("--namespace=/proc/1/ns/net", f"--listen={here}", f"--to={ADDRESS}:{port}")
+        program = str((self.home / "kubectl").resolve())
+        self.control.start(name, program, "bridge", *ways, network=False)
+
+    @property
+    def registry(self) -> str:
+        """What $TFNZ_REGISTRIES says of it: its images are those that docker.io would have."""
+        return f"docker.io=http://{self._address('registry')}"
 
     def _ready(self) -> bool:
         return self.kubectl.tried("get", "--raw=/readyz")
@@ -144,7 +159,7 @@ class Cluster:
                 "metadata": {"name": f"{node.name}-{number}"},
                 "spec": {
                     "storageClassName": "local",
-                    "capacity": {"storage": "1Gi"},
+                    "capacity": {"storage": "10Gi"},
                     "accessModes": ["ReadWriteOnce"],
                     "persistentVolumeReclaimPolicy": "Retain",
                     "hostPath": {

@@ -1,7 +1,6 @@
 """kubectl, for what tests ask of a cluster past our own code."""
 
 import json
-import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +10,11 @@ Json = dict[str, Any]
 
 
 class Kubectl:
-    """``kubectl(…)`` returns what it printed; under one kubeconfig, in one namespace."""
+    """``kubectl(…)`` returns what it printed; as one kubeconfig has it, or the environment."""
 
-    def __init__(self, program: Sequence[str], kubeconfig: Path, namespace: str = "") -> None:
+    def __init__(
+        self, program: Sequence[str], kubeconfig: Path | None, namespace: str = ""
+    ) -> None:
         self.program = program
         self.kubeconfig = kubeconfig
         self.namespace = namespace
@@ -22,11 +23,10 @@ class Kubectl:
         return Kubectl(self.program, self.kubeconfig, namespace)
 
     def _run(self, arguments: Sequence[str], text: str) -> subprocess.CompletedProcess[str]:
-        where = [f"--kubeconfig={self.kubeconfig}"]
+        where = [f"--kubeconfig={self.kubeconfig}"] if self.kubeconfig else []
         where += [f"--namespace={self.namespace}"] if self.namespace else []
         return subprocess.run(
             [*self.program, *where, *arguments],
-            env={**os.environ, "HOME": "/nonexistent"},  # it caches what it discovers there
             input=text,
             capture_output=True,
             text=True,

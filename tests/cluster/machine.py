@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -61,13 +62,12 @@ def started(pid: int) -> str:
     return "" if state in "ZX" else fields[18]
 
 
-def child(pid: int) -> int | None:
-    """The first child of a process."""
+def children(pid: int) -> list[int]:
+    """The children of a process."""
     try:
-        told = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
-        return None
-    return int(told[0]) if told else None
+        return []
 
 
 class Machine:
@@ -85,7 +85,10 @@ class Machine:
             (self.home / folder).mkdir(parents=True, exist_ok=True)
         spaces = ["--mount", "--net", "--pid", "--uts", "--propagation=private", "--mount-proc"]
         setup = ["/bin/sh", "-euc", SETUP, self.name, str(self.home.parent), str(pause)]
-        self._launch("keeper", ["unshare", *spaces, "--fork", "--kill-child", *setup])
+        parent = self._spawn("keeper", ["unshare", *spaces, "--fork", "--kill-child", *setup])
+        keeper = until(lambda: children(parent.pid), 10, f"{self.name}: {self.log('keeper')}")[0]
+        self._remember("keeper", keeper, {"parent": parent.pid})
+        parent.returncode = 0  # it stays, and nobody waits for it
         until(lambda: self._runs(pause.name), 20, f"{self.name} is set up: {self.log('keeper')}")
 
     def _runs(self, what: str) -> bool:
@@ -104,6 +107,9 @@ class Machine:
         if self.alive:
             keeper = self.pid("keeper")
             os.kill(keeper, signal.SIGKILL)
+            parent = json.loads(self._record("keeper").read_text())["parent"]
+            if keeper in children(parent):
+                os.kill(parent, signal.SIGKILL)  # it could be stopped, and would not reap it
             until(lambda: not Path(f"/proc/{keeper}").exists(), 30, f"{self.name} is gone")
 
     # -- what runs in it
@@ -127,12 +133,29 @@ class Machine:
         return done.stdout
 
     def start(self, name: str, *argv: str, network: bool = True) -> None:
-        """Start a program that stays; without ``network`` in this machine's own."""
-        self._launch(name, self.inside(*argv, network=network))
+        """Start a program that stays; without ``network`` in this machine's own.
 
-    def _launch(self, name: str, command: list[str]) -> None:
+        It is left to the machine's first process, so that whoever started it may end, or be
+        stopped, and it is known by what only it has in its environment.
+        """
+        mark = f"TFNZ_PROGRAM={uuid.uuid4()}"
+        command = self.inside("env", mark, "setsid", "--fork", *argv, network=network)
+        self._spawn(name, command).wait()
+        pid = until(lambda: self._marked(mark), 10, f"{name} on {self.name}: {self.log(name)}")
+        self._remember(name, pid, {"argv": argv, "network": network})
+
+    def _marked(self, mark: str) -> int | None:
+        for pid in children(self.pid("keeper")):
+            try:
+                if mark.encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                    return pid
+            except OSError:
+                continue  # it ended
+        return None
+
+    def _spawn(self, name: str, command: list[str]) -> "subprocess.Popen[bytes]":
         with self.log(name).open("ab") as log:
-            parent = subprocess.Popen(
+            return subprocess.Popen(
                 command,
                 cwd="/",
                 stdin=subprocess.DEVNULL,
@@ -140,14 +163,9 @@ class Machine:
                 stderr=log,
                 start_new_session=True,
             )
-        # nsenter and unshare wait for the child that has the new process namespace
-        pid = until(lambda: child(parent.pid) or parent.poll(), 10, f"{name} on {self.name}")
-        if parent.poll() is not None:
-            said = self.log(name).read_text()[-2000:]
-            raise RuntimeError(f"Cannot start {name} on {self.name}: {said}")
-        parent.returncode = 0  # it stays; nobody waits for it
-        told = {"pid": pid, "started": started(pid), "command": command}
-        self._record(name).write_text(json.dumps(told))
+
+    def _remember(self, name: str, pid: int, how: dict[str, object]) -> None:
+        self._record(name).write_text(json.dumps({"pid": pid, "started": started(pid), **how}))
 
     def _record(self, name: str) -> Path:
         return self.home / "programs" / name
@@ -177,4 +195,5 @@ class Machine:
     def again(self, name: str) -> None:
         """Start a program that was killed as it was started before."""
         assert not self.runs(name), f"{name} runs on {self.name}"
-        self._launch(name, json.loads(self._record(name).read_text())["command"])
+        told = json.loads(self._record(name).read_text())
+        self.start(name, *told["argv"], network=told["network"])

@@ -1,0 +1,38 @@
+"""Who the tests are: an account that may do in one namespace what the documented role says."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cluster.control import ROOT
+from cluster.kubectl import Kubectl
+
+ROLE = ROOT / "docs" / "kubernetes" / "role"
+ACCOUNT = "tfnz-notebook"
+
+
+def kubeconfig(kubectl: Kubectl, path: Path, account: str = ACCOUNT) -> Path:
+    """That account's, at the server of the one who asks, written there."""
+    told = json.loads(kubectl("config", "view", "--raw", "--minify", "--flatten", "--output=json"))
+    token = kubectl("create", "token", account, "--duration=24h")
+    (context,) = told["contexts"]
+    context["context"].update({"user": account, "namespace": kubectl.namespace})
+    told["users"] = [{"name": account, "user": {"token": token}}]
+    path.write_text(json.dumps(told, indent=1))
+    path.chmod(0o600)
+    return path
+
+
+@contextmanager
+def admitted(kubectl: Kubectl, home: Path) -> Iterator[tuple[str, Path]]:
+    """A namespace and the kubeconfig of who may work there; afterwards neither is left."""
+    namespace = f"tfnz-test-{os.getpid()}"
+    kubectl("create", "namespace", namespace)
+    try:
+        there = kubectl.within(namespace)
+        there("apply", f"--kustomize={ROLE}")
+        yield namespace, kubeconfig(there, home / f"{namespace}.kubeconfig")
+    finally:
+        kubectl("delete", "namespace", namespace, "--timeout=120s")
