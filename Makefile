@@ -93,7 +93,7 @@ test-long: build/.old-kernel ## what is statistical, and every engine's turn: an
 
 lint: $(VENV)/.made ## ruff and shellcheck
 	@$(BIN)/ruff check .
-	$(BIN)/shellcheck --external-sources .ci/services .ci/images .ci/postgres-entrypoint .ci/setup-system .ci/with-engines .ci/check-wheel .ci/end-run .ci/clean .ci/lock .ci/bench .ci/run .ci/old-kernel .ci/dist
+	$(BIN)/shellcheck --external-sources .ci/services .ci/images .ci/postgres-entrypoint .ci/setup-system .ci/with-engines .ci/check-wheel .ci/end-run .ci/clean .ci/lock .ci/bench .ci/run .ci/old-kernel .ci/dist .ci/test-cluster
 
 types: $(VENV)/.made ## mypy, strict, the whole package
 	@$(BIN)/mypy
@@ -125,6 +125,11 @@ cluster: ## a Kubernetes cluster of two nodes on this machine, compiled once, fo
 
 cluster-down: ## end it, without a trace
 	@PYTHONPATH=tests $(PYTHON) -m cluster down
+
+test-cluster: build/.wheel ## on that cluster, or the one that $KUBECONFIG names: what it can do, what befalls it, the notebooks
+	@if [ -z "$${KUBECONFIG:-}" ]; then .ci/setup-system cluster; fi
+	export TFNZ_TEST_PATIENCE=$${TFNZ_TEST_PATIENCE:-2}
+	PYTHONPATH=tests $(PYTHON) -m cluster with .ci/test-cluster $(abspath $(BIN)/python) $(ARGS)
 
 bench: build/.wheel ## a table of medians beside docker-py, the command lines and subprocess
 	@.ci/with-engines .ci/bench $(BIN)/python $(ARGS)

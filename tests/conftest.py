@@ -19,8 +19,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 #: The rooms by how long their tests take: at the end of a parallel run short ones are left, and no
 #: worker waits for another.
 ROOMS = (
-    *("browser", "notebooks", "faults", "integration", "contract", "security", "simulation"),
-    *("guest", "unit"),
+    *("cluster", "browser", "notebooks", "faults", "integration", "contract", "security"),
+    *("simulation", "guest", "unit"),
 )
 #: Whose tests share what is there once: a second set of engines.
 WHOLE = "faults/test_engine_restart.py"

@@ -15,6 +15,7 @@ from integration.world import World
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import ContainerGone, FileError, LinkClosed
 from tfnz_notebook.location import Location
+from tfnz_notebook.node import Node
 from tfnz_notebook.process import Process
 
 T = TypeVar("T")
@@ -39,11 +40,13 @@ class Scene:
         self.locations.append(Location(self.where, **options))
         return self.locations[-1]
 
-    def box(self, location: Location | None = None, **options: Any) -> Container:
+    def box(
+        self, location: Location | None = None, node: Node | None = None, **options: Any
+    ) -> Container:
         """A sleeping busybox with the writer in it."""
         location = location or self.location()
         options = {"image": "busybox", "sleep": True, **options}
-        container = location.best_node().spawn_container(**options).wait_until_ready()
+        container = (node or location.best_node()).spawn_container(**options).wait_until_ready()
         binary = self.writer.read_bytes()
         until(lambda: self._installed(container, binary), 60, "the writer is in the container")
         self.watch.look()

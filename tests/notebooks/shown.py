@@ -7,6 +7,9 @@ import nbformat
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 
+#: Those that are about a cluster, and run on one alone.
+CLUSTERED = [path for path in NOTEBOOKS if path.stem == "08-on-a-cluster"]
+
 SHOWN: dict[str, dict[str, tuple[str, ...]]] = {
     "01-first-container": {
         "location": ("node",),

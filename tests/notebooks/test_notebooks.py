@@ -11,10 +11,11 @@ import nbformat
 import pytest
 from integration import engine_api
 from integration.world import LABEL, World
-from notebooks.shown import NOTEBOOKS, PICTURES, ROOT, SHOWN, code_cells, text_of
+from notebooks.shown import CLUSTERED, NOTEBOOKS, PICTURES, ROOT, SHOWN, code_cells, text_of
 
-#: They take turns; a notebook's run on the other one is long.
+#: They take turns; a notebook's run on the other one is long. On a cluster all run.
 ENGINES = ("podman", "docker")
+CLUSTER = "kubernetes"
 #: Seconds until thirty containers are ready: a promise of the classroom's.
 CLASS_READY = 15.0
 
@@ -22,6 +23,12 @@ CLASS_READY = 15.0
 def chosen() -> list[object]:
     wanted = os.environ.get("TFNZ_TEST_ENGINES", ",".join(ENGINES)).replace(",", " ").split()
     able = [engine for engine in ENGINES if engine in wanted]
+    if CLUSTER in wanted:
+        mark = pytest.mark.kubernetes
+        return [
+            pytest.param(path, CLUSTER, marks=mark, id=f"{path.stem}-{CLUSTER}")
+            for path in NOTEBOOKS
+        ]
     return [
         pytest.param(
             path,
@@ -34,13 +41,15 @@ def chosen() -> list[object]:
         )
         for engine in able
         for number, path in enumerate(NOTEBOOKS, 1)
+        if path not in CLUSTERED
     ]
 
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
     """Agents and containers of these tests alone: an engine without anything of ours."""
-    made = World()
+    kubeconfig = os.environ.get("TFNZ_TEST_KUBERNETES")
+    made = World(**({"KUBECONFIG": kubeconfig} if kubeconfig else {}))
     yield made
     left = made.close()
     assert not left, "left behind:\n" + "\n".join(left)
@@ -72,6 +81,8 @@ def test_a_notebook_runs_and_shows_what_it_says(
             assert kinds(executed[ident]).count("image/png") == number
     assert (tmp_path / f"{path.stem}.html").stat().st_size > 10_000
 
+    if engine == CLUSTER:  # whose namespace is empty at the end: tests/cluster
+        return
     assert not world.holds(engine), "it cleans up after itself"
     volumes = engine_api.volumes(engine, LABEL)
     ours = [v for v in volumes if (v.get("Labels") or {}).get(LABEL, "").startswith(world.owner)]

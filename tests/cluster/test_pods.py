@@ -1,0 +1,95 @@
+"""What happens to pods past us, and what the cluster refuses: each is said in its words."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from cluster.kubectl import Kubectl
+from faults.scene import Scene, at_once
+from integration.polling import until
+
+from tfnz_notebook.container import Container
+from tfnz_notebook.errors import ContainerError, ImageMissing, OutOfMemory, QuotaFull, TfnzError
+
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
+
+
+def ended(box: Container) -> str:
+    """How a container ended that nobody of ours ended."""
+    until(lambda: box.state in ("exited", "failed", "gone"), 60, f"it ended: {box.state}")
+    with pytest.raises(TfnzError) as told:
+        box.run_process(["true"], timeout=30)
+    return str(told.value)
+
+
+def test_one_that_is_deleted_behind_our_back(scene: Scene, kubectl: Kubectl) -> None:
+    box = scene.box()
+    sleeper = box.spawn_process(["sleep", "1000"])
+    kubectl("delete", f"pod/{box.name}", "--grace-period=1")
+    sleeper.wait(60)
+    assert box.name in ended(box)
+
+
+def test_one_that_is_evicted(scene: Scene, kubectl: Kubectl) -> None:
+    box = scene.box()
+    eviction = {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": box.name, "namespace": kubectl.namespace},
+    }
+    path = f"/api/v1/namespaces/{kubectl.namespace}/pods/{box.name}/eviction"
+    kubectl("create", f"--raw={path}", "--filename=-", text=json.dumps(eviction))
+    assert box.name in ended(box)
+
+
+def test_a_node_is_drained(scene: Scene, kubectl: Kubectl) -> None:
+    location = scene.location()
+    nodes = location.ranked_nodes()
+    boxes = [scene.box(location, node=node) for node in nodes]
+    name = nodes[0].name
+    kubectl("drain", name, "--force", "--delete-emptydir-data", "--timeout=60s")
+    try:
+        assert boxes[0].name in ended(boxes[0])
+        assert [box.run_process(["echo", "on"]).stdout for box in boxes[1:]] == [b"on\n"]
+        # nothing new goes where nothing may
+        assert scene.box(location).node.name != name
+    finally:
+        kubectl("uncordon", name)
+
+
+def test_one_that_takes_more_memory_than_it_may(scene: Scene) -> None:
+    location = scene.location()
+    node = location.best_node()
+    box = node.spawn_container("busybox", ["tail", "/dev/zero"], memory="32M")
+    with pytest.raises(OutOfMemory, match=r"^Cannot .*memory limit"):
+        box.wait_until_ready().wait(60)
+
+
+def test_an_image_that_is_nowhere(scene: Scene) -> None:
+    node = scene.location().best_node()
+    with pytest.raises(ImageMissing, match="nowhere-to-be-found"):
+        node.spawn_container("nowhere-to-be-found", sleep=True).wait_until_ready(timeout=60)
+
+
+@pytest.fixture
+def quota(kubectl: Kubectl) -> Iterator[None]:
+    """Two pods, and no more."""
+    hard = {"pods": "2"}
+    metadata = {"name": "two"}
+    body = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata}
+    kubectl.create({**body, "spec": {"hard": hard}})
+    counted = ("--for=jsonpath={.status.hard.pods}=2", "resourcequota/two", "--timeout=30s")
+    kubectl("wait", *counted)
+    yield
+    kubectl("delete", "resourcequota/two")
+
+
+@pytest.mark.usefixtures("quota")
+def test_a_quota_that_is_full(scene: Scene) -> None:
+    location = scene.location()
+    boxes = [scene.box(location) for _ in range(2)]
+    with pytest.raises((QuotaFull, ContainerError), match="pods=2"):
+        location.best_node().spawn_container("busybox", sleep=True).wait_until_ready(timeout=60)
+    boxes.pop().destroy()
+    boxes.append(scene.box(location))
+    assert at_once(lambda box: box.run_process(["echo", "on"]).stdout, boxes) == [b"on\n"] * 2
