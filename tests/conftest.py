@@ -20,7 +20,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 #: worker waits for another.
 ROOMS = (
     *("cluster", "browser", "notebooks", "faults", "integration", "contract", "security"),
-    *("simulation", "guest", "unit"),
+    *("simulation", "guest", "apiserver", "unit"),
 )
 #: Whose tests share what is there once: a second set of engines.
 WHOLE = "faults/test_engine_restart.py"
