@@ -13,7 +13,7 @@ import ssl
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -49,11 +49,11 @@ class Proxy:
 
 def proxy(url: str, source: str) -> Proxy:
     """The proxy at an address that ``source`` names. Raises Misuse: it never quotes a password."""
-    parsed = urlsplit(url if "://" in url else f"http://{url}")
     try:
+        parsed = urlsplit(url if "://" in url else f"http://{url}")
         host, port = parsed.hostname or "", parsed.port
-    except ValueError:
-        host, port = "", None
+    except ValueError:  # brackets, ports
+        parsed, host, port = urlsplit(""), "", None
     if parsed.scheme.startswith("socks"):
         raise Misuse(
             f"Cannot use the proxy that {source} names: SOCKS is not spoken here. Name an http or "
@@ -84,32 +84,37 @@ def usual_proxy(scheme: str, host: str, port: int, environ: Mapping[str, str]) -
 
 def _direct(host: str, port: int, environ: Mapping[str, str]) -> bool:
     """Never through a proxy: this machine, and what NO_PROXY names."""
-    address = None
-    try:
-        address = ip_address(host)
-    except ValueError:
-        pass
+    address = _address(host)
     if host == "localhost" or (address is not None and address.is_loopback):
         return True
-    for each in (environ.get("NO_PROXY") or environ.get("no_proxy") or "").split(","):
-        rule = each.strip().lower()
-        if rule == "*":
-            return True
+    rules = (environ.get("NO_PROXY") or environ.get("no_proxy") or "").lower().split(",")
+    return any(_covers(rule.strip(), host, address, port) for rule in rules)
+
+
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
+
+
+def _covers(rule: str, host: str, address: IPv4Address | IPv6Address | None, port: int) -> bool:
+    """A rule of NO_PROXY: ``*``, a network, a name and what is below it, maybe with a port."""
+    if rule == "*":
+        return True
+    if address is not None and _address(rule.partition("/")[0]) is not None:
         try:
-            if address is not None and address in ip_network(rule, strict=False):
-                return True
-            continue
+            return address in ip_network(rule, strict=False)
         except ValueError:
-            pass  # a name, maybe with a port
-        name, colon, number = rule.rpartition(":")
-        if colon and number.isdecimal():
-            if int(number) != port:
-                continue
-            rule = name.strip("[]")
-        bare = rule.removeprefix("*").removeprefix(".")
-        if bare and ((host == bare and not rule.startswith(".")) or host.endswith(f".{bare}")):
-            return True
-    return False
+            return False
+    name, colon, number = rule.rpartition(":")
+    if colon and number.isdecimal():
+        if int(number) != port:
+            return False
+        rule = name.strip("[]")
+    bare = rule.removeprefix("*").removeprefix(".")
+    exact = host == bare and not rule.startswith((".", "*"))
+    return bool(bare) and (exact or host.endswith(f".{bare}"))
 
 
 async def dial(

@@ -251,11 +251,11 @@ class Api:
 
 def _client(cluster: Cluster, environ: Mapping[str, str]) -> Client:
     """The HTTP client for a cluster. NoEngine for an address that is none, Misuse for a proxy."""
-    url = urlsplit(cluster.server if "://" in cluster.server else f"https://{cluster.server}")
     try:
+        url = urlsplit(cluster.server if "://" in cluster.server else f"https://{cluster.server}")
         host, port = url.hostname or "", url.port or (80 if url.scheme == "http" else 443)
-    except ValueError:
-        host, port = "", 0
+    except ValueError:  # brackets, ports
+        url, host, port = urlsplit(""), "", 0
     if url.scheme not in ("http", "https") or not host:
         raise NoEngine(
             f"Cannot use the context {cluster.name!r}: its server {cluster.server!r} is no "
