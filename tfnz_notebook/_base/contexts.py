@@ -211,6 +211,9 @@ def _named(said: object, kind: str, file: Path) -> list[tuple[str, Mapping[str, 
     return found
 
 
+_NOT_ONE: Final = "it is no mapping of a few lists"
+
+
 def _load(file: Path) -> tuple[Mapping[str, Any], bool]:
     """What a file says, and whether nobody else can have written it."""
     import yaml
@@ -227,21 +230,21 @@ def _load(file: Path) -> tuple[Mapping[str, Any], bool]:
         raise _broken(file, f"it has more than {numbers.size(_MOST)}")
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        depth = deepest = 0
+        depth = 0
         for event in yaml.parse(data, loader):
             begins = isinstance(event, yaml.CollectionStartEvent)
             depth += begins - isinstance(event, yaml.CollectionEndEvent)
-            deepest = max(deepest, depth)
-        # Beyond some thousand the loader would run out of stack, and Python with it.
-        said = yaml.load(data, loader) if deepest <= _DEEPEST else None  # noqa: S506  # a safe one
+            if depth > _DEEPEST:  # the loader would run out of stack, and Python with it
+                raise _broken(file, _NOT_ONE)
+        said = yaml.load(data, loader)  # noqa: S506  # a safe one
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         line = f" in line {mark.line + 1}" if mark is not None else ""
         raise _broken(file, f"it is no YAML ({error.problem}{line})") from None
     except (yaml.YAMLError, ValueError) as error:
         raise _broken(file, f"it is no YAML of a kubeconfig ({type(error).__name__})") from None
-    if deepest > _DEEPEST or not isinstance(said or {}, dict):
-        raise _broken(file, "it is no mapping of a few lists")
+    if not isinstance(said or {}, dict):
+        raise _broken(file, _NOT_ONE)
     ours = status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o002
     return said or {}, ours
 
