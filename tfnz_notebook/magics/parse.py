@@ -67,6 +67,12 @@ def _word(line: str, start: int) -> Word:
     return Word("".join(text), start, min(place, len(line)), not quote)
 
 
+def uncommented(line: str) -> str:
+    """The line up to a ``#`` that begins a word: as in a shell, and in the rest of the cell."""
+    starts = (word.start for word in words(line) if line[word.start] == "#")
+    return line[: next(starts, len(line))]
+
+
 class Split(NamedTuple):
     """A line in parts; ``expects`` is the option whose value is still to come."""
 
@@ -154,6 +160,7 @@ class Parser(argparse.ArgumentParser):
 
     def split(self, line: str) -> Split:
         """The line's parts, without judging them; also of a line that is still being typed."""
+        line = uncommented(line)
         options: list[str] = []
         positionals: list[str] = []
         expects: argparse.Action | None = None
@@ -217,7 +224,7 @@ class Parser(argparse.ArgumentParser):
 
     def read(self, line: str) -> argparse.Namespace | None:
         """What a line asks for, with ``command`` if it takes one; None if it was for help."""
-        for word in words(line):
+        for word in words(uncommented(line)):
             if not word.whole and not self.takes_command:
                 self.error(f"a quotation does not end: {line[word.start :]}")
         parts = self.split(line)

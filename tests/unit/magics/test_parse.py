@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfnz_notebook.errors import Misuse
-from tfnz_notebook.magics.parse import Parser, environment, port_mapping, words
+from tfnz_notebook.magics.parse import Parser, environment, port_mapping, uncommented, words
 from tfnz_notebook.magics.registered import MAGICS
 
 
@@ -65,6 +65,28 @@ def test_the_command_is_as_typed(line: str, command: str) -> None:
     asked = parser().read(line)
     assert asked is not None
     assert (asked.container, asked.command) == ("web", command)
+
+
+@pytest.mark.parametrize(
+    ("line", "left"),
+    [
+        ("nginx   # a card", "nginx   "),
+        ("# all of it", ""),
+        ("box echo 'a # b' # c", "box echo 'a # b' "),
+        ('box echo "a # b"', 'box echo "a # b"'),
+        ("box echo e#f $# ${#x}", "box echo e#f $# ${#x}"),
+        (r"box echo \# a", r"box echo \# a"),
+        ("box echo 'a # b", "box echo 'a # b"),
+    ],
+)
+def test_a_comment_begins_as_in_a_shell(line: str, left: str) -> None:
+    assert uncommented(line) == left
+
+
+def test_no_magic_takes_a_comment_for_its_own() -> None:
+    asked = parser(trailing=True).read("-d box echo a b --columns us  # --timeout 3 'not this")
+    assert asked is not None
+    assert (asked.command, asked.columns, asked.timeout) == ("echo a b", "us", None)
 
 
 def test_options_are_those_before_the_container() -> None:

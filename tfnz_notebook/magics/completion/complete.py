@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from tfnz_notebook._base.text import quoted
 from tfnz_notebook.magics.completion.sources import Sources
 from tfnz_notebook.magics.here import Here
-from tfnz_notebook.magics.parse import Parser, Word, words
+from tfnz_notebook.magics.parse import Parser, Word, uncommented, words
 from tfnz_notebook.magics.table import Magic
 
 _LINE: Final = re.compile(r"\s*(?:[\w.\[\]'\", ]+=\s*)?(?:%{1,2})?(tf_\w+)\s(.*)", re.DOTALL)
@@ -36,6 +36,8 @@ class Place(NamedTuple):
 
 def place(parser: Parser, line: str) -> Place:
     """What belongs at the end of a line."""
+    if uncommented(line) != line:
+        return Place(Word("", len(line), len(line)), "", (), "")
     word = _last(line)
     if word.end < len(line) or (word.whole and line[word.start :] != line[word.start :].rstrip()):
         word = Word("", len(line), len(line))
