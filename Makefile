@@ -93,7 +93,7 @@ test-long: build/.old-kernel ## what is statistical, and every engine's turn: an
 
 lint: $(VENV)/.made ## ruff and shellcheck
 	@$(BIN)/ruff check .
-	$(BIN)/shellcheck --external-sources .ci/services .ci/images .ci/postgres-entrypoint .ci/setup-system .ci/with-engines .ci/check-wheel .ci/end-run .ci/clean .ci/lock .ci/bench .ci/run .ci/old-kernel .ci/dist .ci/test-cluster
+	$(BIN)/shellcheck --external-sources .ci/services .ci/images .ci/postgres-entrypoint .ci/setup-system .ci/with-engines .ci/check-wheel .ci/end-run .ci/clean .ci/lock .ci/bench .ci/run .ci/old-kernel .ci/dist .ci/test-cluster .ci/agent-image
 
 types: $(VENV)/.made ## mypy, strict, the whole package
 	@$(BIN)/mypy
