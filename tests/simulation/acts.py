@@ -28,7 +28,7 @@ from tfnz_notebook.errors import (
 
 from .nodes import Broken, Node
 from .page import Screen
-from .programs import pattern
+from .programs import LAST, pattern
 
 if TYPE_CHECKING:
     from .play import Play
@@ -154,8 +154,10 @@ class Heard:
 class Kernel:
     """A kernel, or a page: a node with a link."""
 
-    def __init__(self, play: Play, name: str, session: str | None) -> None:
-        self.play, self.name, self.session = play, name, session
+    def __init__(
+        self, play: Play, name: str, session: str | None, ttl: float | None = None
+    ) -> None:
+        self.play, self.name, self.session, self.ttl = play, name, session, ttl
         self.node = Node(play.scene.clock, name)
         self.link: Link | None = None
         self.opening: asyncio.Future[Link] = self.node.create_future()
@@ -164,7 +166,7 @@ class Kernel:
     async def open(self) -> None:
         """Have a link, or know why not."""
         play = self.play
-        ttl = play.script.ttl if self.session is not None else None
+        ttl = self.ttl if self.session is not None else None
         with self.node.within():
             link = play.scene.link(play.scene.ident(), self.session, ttl=ttl)
         try:
@@ -601,6 +603,28 @@ async def leave(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -
     finally:
         if not opening.done():
             opening.set_exception(LinkClosed("it was left"))
+
+
+async def farewell(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
+    """A container is destroyed that is given the time to say something: that is heard."""
+    made = Box("farewell", play.ident("farewell"), kernel)
+    main = Proc("its main", made.ident, 999, made, kernel)
+    made.main = main
+    spec = {"image": "debian", "sleep": False, "command": ["script", "999", *about["words"]]}
+    told: dict[str, Any] = {}
+    link.listen("process", made.ident, lambda info: told.update(info or {}))
+    await link.request("container.spawn", {"container": made.ident, "spec": spec})
+    await ended(link, "container", made.ident, lambda info: info["state"] == "running")
+    reader, heard = play.reader(link, main, 1, 0)
+    await reader.open()
+    await asyncio.sleep(about["after"])
+    await link.request("container.destroy", {"container": made.ident, "grace": 9.0})
+    await link.caught_up()
+    process = [*play.truth(main)][-1][1]
+    true = process.status, process.streams[1].window.head
+    seen = told["returncode"], told["out"]
+    if seen != true or heard.offset != true[1] or not heard.whole or true[0] != LAST:
+        raise Broken(f"{true} are last words and code, {seen} were told, {heard.offset} heard")
 
 
 async def caught_up(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:

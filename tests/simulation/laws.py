@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tfnz_notebook.errors import ProtocolError, TfnzError
 
 from .nodes import Broken
+from .scene import PERIOD
 
 if TYPE_CHECKING:
     from .acts import Box, Proc
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Why links break that nobody has cut.
 MISUNDERSTOOD = ("some of what it told", "it speaks as", "it said something")
+#: Seconds after which a session that is over is gone: until it is looked at, and destroyed.
+SOON = PERIOD + 5.0
 #: Acts that go on as long as their process does; that wait until it takes what it is told.
 FOLLOW = {"process", "box", "iterate", "view", "look"}
 TELL = {"ask", "write", "close_stdin"}
@@ -210,7 +213,7 @@ def screens(play: Play) -> None:
         shown, proc = screen.info, screen.proc
         if screen.open and screen.node.alive and _lives(play, proc):
             process = [*play.truth(proc)][-1][1]
-            size = process.size if process.tty else (24, 80)
+            size = process.size if process.tty else (shown["rows"], shown["columns"])
             if (shown["state"], shown["rows"], shown["columns"]) != ("running", *size):
                 raise Broken(f"{proc.key} runs in {size}, and is shown as {shown}")
     for kernel in play.there():
@@ -224,6 +227,17 @@ def screens(play: Play) -> None:
 
 def _session(held: Any) -> str:
     return str(held.labels["io.tfnz.session"])
+
+
+def lasts(play: Play, key: str, least: float, most: float) -> None:
+    """A session that nobody is in ends then: not before, and soon after."""
+    clock, ident = play.scene.clock, play.ident(key)
+    clock.run(lambda: False, least - 0.1)
+    if play.scene.guest(ident) is None:
+        raise Broken("a durable session ended before its time")
+    clock.run(lambda: False, most + SOON)
+    if play.scene.guest(ident) is not None:
+        raise Broken("a durable session did not end in its time")
 
 
 def nothing_left(play: Play) -> None:

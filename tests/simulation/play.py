@@ -19,7 +19,7 @@ from .acts import Box, Heard, Kernel, Proc
 from .engine import Guest
 from .nodes import Broken
 from .page import Screen
-from .scene import Scene
+from .scene import PERIOD, Scene
 from .script import Script, Step, draw
 
 #: Seconds that everything may take to come to rest once nothing fails any more; to end.
@@ -67,7 +67,9 @@ class Play:
         self.seed, self.script = seed, script
         self.scene = Scene(f"play {seed} {script.salt}", grace=GRACE)
         self.began = self.scene.clock.now
-        self.kernels = {name: Kernel(self, name, told) for name, told in script.kernels.items()}
+        self.kernels = {
+            name: Kernel(self, name, told, script.ttl) for name, told in script.kernels.items()
+        }
         self.pages: list[Kernel] = []
         self.boxes: dict[str, Box] = {}
         self.procs: dict[str, Proc] = {}
@@ -79,13 +81,13 @@ class Play:
             if step.who != "director":
                 self._cast(step)
 
-    def _ident(self, key: str) -> str:
+    def ident(self, key: str) -> str:
         return hashlib.md5(f"{self.seed} {key}".encode(), usedforsecurity=False).hexdigest()
 
     def _cast(self, step: Step) -> None:
         kernel, about = self.kernels[step.who], step.about
         if step.kind == "box":
-            key, ident = about["box"], self._ident(about["box"])
+            key, ident = about["box"], self.ident(about["box"])
             made = self.boxes[key] = Box(key, ident, kernel)
             if not about["sleep"]:
                 made.main = Proc(f"{key}'s main", ident, 1000 + len(self.boxes), made, kernel)
@@ -93,7 +95,7 @@ class Play:
         elif "words" in about and about["box"] in self.boxes:
             key = about["process"]
             where = self.boxes[about["box"]]
-            self.procs[key] = Proc(key, self._ident(key), 1 + len(self.procs), where, kernel)
+            self.procs[key] = Proc(key, self.ident(key), 1 + len(self.procs), where, kernel)
 
     # -- what acts need
 
@@ -201,15 +203,14 @@ class Play:
         return self._all_done() and not self.scene.machine.node.pending()
 
     def _leave(self) -> None:
-        clock = self.scene.clock
+        clock, script = self.scene.clock, self.script
+        if script.later is not None:
+            self._outlives(script.later)
         # A durable session with nobody in it would wait for somebody.
-        last = self.kernels["last"] = Kernel(self, "last", "shared")
-        self.launch(last, "open", last.open())
-        clock.run(self._all_done, clock.now + END)
-        laws.all_rest(self)
-        if last.link is not None:
-            self.launch(last, "caught_up", acts.caught_up(self, last, last.link, {}))
-        clock.run(self._all_done, clock.now + END)
+        last = self._joins("last", "shared", script.ttl)
+        if last.link is not None and script.words:
+            about = {"words": script.words, "after": clock.chance.choice((0, 0.01, 1))}
+            self._done(self.launch(last, "farewell", acts.farewell(self, last, last.link, about)))
         for kernel in self.there():
             assert kernel.link is not None
             for ident in list(kernel.link.known.containers):
@@ -227,6 +228,44 @@ class Play:
         clock.run(lambda: False, clock.now + GRACE + 20)
         laws.answers(self)
         laws.nothing_left(self)
+
+    def _joins(self, name: str, session: str | None, ttl: float | None) -> Kernel:
+        """One more kernel, that knows all there is."""
+        made = self.kernels[name] = Kernel(self, name, session, ttl)
+        self._done(self.launch(made, "open", made.open()))
+        if made.link is not None:
+            work = acts.caught_up(self, made, made.link, {})
+            self._done(self.launch(made, "caught_up", work))
+        return made
+
+    def _done(self, *launched: Act) -> None:
+        """Nothing fails any more: these end."""
+        clock = self.scene.clock
+        clock.run(lambda: all(act.task.done() for act in launched), clock.now + END)
+        laws.all_rest(self)
+
+    def _outlives(self, ttl: float) -> None:
+        """The durable session ends when it was said last, whoever comes back and dies meanwhile."""
+        clock, chance = self.scene.clock, self.scene.clock.chance
+        heir = self._joins("heir", "shared", ttl)
+        if heir.link is None:
+            return
+        spec = {"image": "debian", "sleep": True}
+        body = {"container": self.ident("heir"), "spec": spec}
+        self.launch(heir, "box", heir.link.request("container.spawn", body))
+        clock.run(lambda: False, clock.now + GRACE + PERIOD + 1)  # whoever was killed is missed
+        if chance.random() < 0.5:
+            self._kill_agent({})
+            clock.run(lambda: False, clock.now + 10)
+        since, leave = clock.now, [k for k in self.there() if k.session == "shared"]
+        self._done(*(self.launch(k, "close", k.link.close()) for k in leave if k.link is not None))
+        left = clock.now
+        if chance.random() < 0.7:
+            clock.run(lambda: False, left + chance.random() * ttl)
+            self._kill_agent({})
+            since = left = clock.now
+        self._joins("another", None, None)
+        laws.lasts(self, "heir", since + ttl, left + ttl)
 
     # -- steps
 

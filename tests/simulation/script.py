@@ -32,16 +32,23 @@ class Step:
 
 @dataclass(slots=True)
 class Script:
-    """``kernels``: by name, the durable session that it joins, or None; ``ttl`` is of that one."""
+    """``kernels``: by name, the durable session that it joins, or None; ``ttl`` is of that one.
+
+    ``later``: what another kernel says of it at the end; ``None``: nothing is tried then.
+    """
 
     kernels: dict[str, str | None]
     ttl: float | None
+    later: float | None
+    #: What is said at its end by a container that is destroyed.
+    words: list[str]
     steps: list[Step]
     #: Another one plays the same steps in another order of things.
     salt: int = 0
 
     def __str__(self) -> str:
-        return "\n".join([f"kernels: {self.kernels}, ttl: {self.ttl}", *map(str, self.steps)])
+        last = f"ttl: {self.ttl}, then {self.later}, last words: {self.words}"
+        return "\n".join([f"kernels: {self.kernels}, {last}", *map(str, self.steps)])
 
 
 #: What a kernel does, and how often beside the others.
@@ -106,6 +113,8 @@ FAULTS = {
 }
 #: Seconds that a connection is slow before it breaks.
 SLOW = (0, 0.001, 0.01, 0.3)
+#: What a kernel says last of how long its session lasts.
+LATER = (None, None, None, None, 3.0, 60.0)
 #: How often, after a step, somebody talks to a process of their own.
 TALKS = 0.02
 
@@ -166,7 +175,13 @@ class _Draw:
             box, kernel = self._key(self.boxes), random.choice([*self.kernels])
             self._fault(kind, self._when(), box, kernel)
         self.steps.sort(key=lambda step: step.at)
-        return Script(self.kernels, random.choice((None, 3.0, 600.0)), self.steps)
+        ttl, later = random.choice((None, 3.0, 600.0)), random.choice(LATER)
+        last = ["t2000", *self._last()] if random.random() < 0.2 else []
+        return Script(self.kernels, ttl, later, last, self.steps)
+
+    def _last(self) -> list[str]:
+        # No more than a reader has credit for: what a container's end finds unread is deleted.
+        return [f"o{self.random.choice((1, 900, 1900))}", "r"]
 
     def _talk(self, who: str) -> None:
         """Much is said to one process, and in the midst of it something breaks."""

@@ -10,9 +10,14 @@ from tfnz_notebook._base import proc
 from tfnz_notebook._wire import link as wire
 
 
-def of_kernel(client: str, session: str | None, durable: bool, ttl: float | None) -> dict[str, Any]:
-    """For what this process's kernel may do: everything in its session."""
-    said = {"session": session, "durable": durable, "ttl": ttl}
+def of_kernel(
+    client: str, session: str | None, durable: bool, ttl: float | None, *, again: bool
+) -> dict[str, Any]:
+    """For what this process's kernel may do: everything in its session.
+
+    ``again``: after a break, when another kernel may have set another ``ttl`` meanwhile.
+    """
+    said = {"session": session, "durable": durable, "ttl": ttl, "again": again}
     pid = os.getpid()
     return {**_of_all(client), **said, "pid": pid, "pid_start": proc.start_time(pid) or None}
 

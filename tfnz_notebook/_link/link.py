@@ -318,7 +318,8 @@ class Link:
     def _hello(self) -> dict[str, Any]:
         if self.viewer is not None:
             return hello.of_viewer(self.client, *self.viewer)
-        return hello.of_kernel(self.client, self.session, self.durable, self.ttl)
+        again = bool(self.agent)
+        return hello.of_kernel(self.client, self.session, self.durable, self.ttl, again=again)
 
     def _out_of_reach(self, reason: str) -> str:
         return (

@@ -140,6 +140,7 @@ _ROWS: Final = (
             "session": _OPTIONAL_TEXT,
             "durable": _FLAG,
             "ttl": _SECONDS,
+            "again": _FLAG,  # it has said so before: what is known of ``ttl`` is newer
             "pid": _OPTIONAL_NUMBER,
             "pid_start": _OPTIONAL_NUMBER,
             # A viewer has no session: it may use this one process, as its ticket says.

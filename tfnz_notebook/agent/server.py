@@ -164,7 +164,8 @@ class Server:
             now(),
             (pid, start) if self.name and pid and start else None,
         )
-        session = self.sessions.join(name, member, bool(body.get("durable")), body.get("ttl"))
+        durable, again = bool(body.get("durable")), bool(body.get("again"))
+        session = self.sessions.join(name, member, durable, body.get("ttl"), again=again)
         return Client(self, identity, session, body["client"])
 
     async def _viewer(self, identity: bytes, body: dict[str, Any]) -> Viewer:

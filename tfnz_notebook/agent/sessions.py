@@ -137,6 +137,8 @@ class Sessions:
         self.neighbours = Neighbours(engine, spool, world.disk)
         self._sessions: dict[str, Session] = {}
         self._kept = Kept(spool.with_name(f"{spool.name}.sessions"), world.disk)
+        #: What an earlier agent was told of durable sessions.
+        self._earlier: dict[str, tuple[bool, float | None]] = {}
         self._cleaning: asyncio.Task[None] | None = None
         self._looking: set[asyncio.Future[None]] = set()
 
@@ -158,12 +160,18 @@ class Sessions:
         made = ("pulling", "creating", "starting")
         return any(c.state in made for each in self for c in each.containers.values())
 
-    def join(self, name: str, member: Member, durable: bool, ttl: float | None) -> Session:
-        """The session, made if need be, with that member in it."""
+    def join(
+        self, name: str, member: Member, durable: bool, ttl: float | None, *, again: bool = False
+    ) -> Session:
+        """The session, made if need be, with that member in it.
+
+        ``again``: it comes back, and what others said of the session since holds.
+        """
         session = self._sessions.get(name)
         if session is None or session.ending:
-            session = self._sessions[name] = Session(name, durable, ttl)
-        elif durable:
+            kept = self._earlier.pop(name, None) if again else None
+            session = self._sessions[name] = Session(name, *(kept or (durable, ttl)))
+        elif durable and not again:
             session.durable, session.ttl = True, ttl
         session.members[member.client] = member
         if session.durable:
@@ -257,6 +265,8 @@ class Sessions:
             session.idle_since = now()
             if not session.durable:
                 await self.end(session)
+            else:
+                self._keep()
 
     async def end(self, session: Session) -> None:
         """Destroy the session's containers and forget it."""
@@ -303,7 +313,7 @@ class Sessions:
         knows the containers from here on; each is met in a task of its own, and holds up nobody.
         """
         found = await self.engine.find({LABEL_OWNER: self.owner})
-        durable = self._kept.read()
+        durable = self._earlier = dict(self._kept.read())
         left, containers = [], []
         for each in found:
             if self.former is not None and not self.former.ours(each, self.spool):
@@ -390,7 +400,8 @@ class Sessions:
 
     def _keep(self) -> None:
         """Have the next agent know how long sessions last that have something to keep."""
-        kept = (each for each in self if each.durable and each.containers and not each.ending)
+        durable = (each for each in self if each.durable and not each.ending)
+        kept = (each for each in durable if each.containers or each.members)
         self._kept.write({each.name: (True, each.ttl) for each in kept})
 
     async def _remove(self, ref: str) -> None:

@@ -234,7 +234,7 @@ def test_another_agent_takes_over_from_the_disk_that_it_is_handed() -> None:
         body = {"process": ended["process"], "stream": 1, "offset": 0, "limit": 100}
         assert (await other.request("log.read", body)).payload == b"before\n"
         await other.request("container.destroy", {"container": where})
-        await second.sessions.collect()
+        await other.close()
         assert not disk.files
         await engine.close()
 

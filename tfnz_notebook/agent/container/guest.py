@@ -370,15 +370,14 @@ class Guest:
         self.over = False
         self._remind()
         self._since = asyncio.get_running_loop().time()
-        known = dict(self._channels)
         if self._restarted:
             # Somebody restarted the container: what we knew is gone, numbers mean other things.
             self._was_restarted()
             self._adopted = 0
-            self._channels.clear()
-            for channel in known.values():
+            left, self._channels = self._channels, {}  # those of processes are free by now
+            for channel in left.values():
                 channel.resumed(None)
-            known = {}
+        known = dict(self._channels)
         for number, frame in self._inventory.items():
             if number not in known:
                 self._adopted += 1
