@@ -80,6 +80,15 @@ class Container(Block, Processes, Files, Ports):
         return str(info.get("text") or ""), int(info.get("done") or 0), int(info.get("total") or 0)
 
     @property
+    def about(self) -> dict[str, str]:
+        """What is less than usual in it, once it runs; mostly nothing.
+
+        ``entrypoint``: what ``'unmodified'`` costs. ``user``, ``files``: what a guest cannot that
+        is not root (as in pods that may not be).
+        """
+        return dict(self._info.get("about") or {})
+
+    @property
     def location(self) -> Location:
         """Where it is."""
         return self._location

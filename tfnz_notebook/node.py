@@ -130,7 +130,10 @@ class Node(Owned, metaclass=Closed):
         :param labels: for the engine, beside our own.
         :param pull: ``'missing'``, ``'always'`` or ``'never'``.
         :param read_only: its root file system cannot be written.
-        :param entrypoint: instead of the image's, an argv or one word.
+        :param entrypoint: instead of the image's, an argv or one word; or ``'unmodified'``, for an
+            image whose first process must be PID 1 (s6, systemd): it is, and the guest runs beside
+            it. Processes, shells, files and tunnels are as ever; what is weaker then
+            ``container.about`` says.
         :param capabilities: Linux capabilities on top of the engine's few, as ``['SYS_PTRACE']``.
             With ``'NET_ADMIN'`` it can take down the fence that keeps it from others.
         :param new_privileges: let its processes gain some by setuid programs, as sudo and ping.

@@ -319,3 +319,25 @@ def test_what_ends_meanwhile_is_told(start: Callable[..., Guest]) -> None:
     again.adopt()
     assert again.channel(process.channel).wait() == 9
     assert guest.process.wait(20) == 128 + signal.SIGTERM
+
+
+# --- beside a first process of the image's -------------------------------------------------------
+
+
+def test_one_guest_beside_another_process_is_enough(
+    start: Callable[..., Guest], tmp_path: Path
+) -> None:
+    """Whoever wants one starts one; what its keepers hold keeps nobody out once it was killed."""
+    options = ["--beside", "--sleep"]
+    first = start(options=options, directory=tmp_path)
+    agent = first.agent()
+    process = agent.sh("sleep 1000")
+    assert start(options=options, directory=tmp_path).process.wait(20) == 0
+    assert agent.run("echo fine") == b"fine\n"
+    first.process.kill()
+    first.process.wait()
+    second = start(options=options, directory=tmp_path)
+    again = second.agent()
+    assert again.hello is not None
+    assert again.hello.integer(Tag.PID) == second.pid
+    until(lambda: not alive(process.pid))

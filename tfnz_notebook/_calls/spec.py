@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tfnz_notebook._calls import arguments
+from tfnz_notebook.errors import Misuse
+
+#: An entrypoint that is none: the image's own first process stays that.
+UNMODIFIED: Final = "unmodified"
 
 
 def container_spec(image: str, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -38,7 +42,14 @@ def container_spec(image: str, options: dict[str, Any]) -> tuple[dict[str, Any],
         spec["capabilities"] = arguments.capabilities(given("capabilities"))
     spec["new_privileges"] = bool(given("new_privileges"))
     entrypoint = given("entrypoint")
-    if entrypoint is not None:
+    if entrypoint == UNMODIFIED:
+        if spec["sleep"]:
+            raise Misuse(
+                f"Cannot {doing} that sleeps with entrypoint='unmodified': the image's own first "
+                "process starts. Leave sleep=True out."
+            )
+        spec["unmodified"] = True
+    elif entrypoint is not None:
         # One word, as docker run --entrypoint has it; a shell is named by who wants one.
         argv = [entrypoint] if isinstance(entrypoint, str) else entrypoint
         spec["entrypoint"] = arguments.argv(doing, argv)[0]

@@ -120,6 +120,18 @@ static char **take_arguments(int argc, char **argv)
     return words;
 }
 
+/* Beside an image's own PID 1 a guest is started by the engine's exec, whenever there may be none: one is enough. A POSIX
+ * lock is this process's alone; no keeper inherits it. */
+static void be_the_only_one(const char *socket_path)
+{
+    char path[PATH_MAX];
+    struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    snprintf(path, sizeof path, "%s.lock", socket_path);
+    int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd >= 0 && fcntl(fd, F_SETLK, &all) < 0)
+        leave(0);
+}
+
 static void boot_id(void)
 {
     if (syscall(SYS_getrandom, guest.boot, sizeof guest.boot, 0) == (long)sizeof guest.boot)
@@ -131,14 +143,16 @@ static void boot_id(void)
 static _Noreturn void usage(const char *problem)
 {
     note("%s. Usage: guest init [--socket PATH] [--root DIR] [--files DIR] [--user USER] [--cwd DIR] [--sleep] "
-         "[--orphan SECONDS] [--] [command ...] | guest connect [--socket PATH] | guest version",
+         "[--beside] [--orphan SECONDS] [--] [command ...] | guest connect [--socket PATH] | guest version",
          problem);
     leave(2);
 }
 
-static _Noreturn void init_main(const char *socket_path, const char *root, const char *files, bool sleep)
+static _Noreturn void init_main(const char *socket_path, const char *root, const char *files, bool sleep, bool beside)
 {
     descriptors_init();
+    if (beside)
+        be_the_only_one(socket_path);
     guest.pid = getpid();
     rank_init();
     loop_init();
@@ -172,7 +186,7 @@ static _Noreturn void init_main(const char *socket_path, const char *root, const
 int main(int argc, char **argv)
 {
     const char *socket_path = DEFAULT_SOCKET, *root = "/", *files = NULL, *orphan = NULL;
-    bool sleep = false;
+    bool sleep = false, beside = false;
     int i = 2;
     if (argc < 2)
         usage("no command");
@@ -191,6 +205,8 @@ int main(int argc, char **argv)
         }
         if (!strcmp(argv[i], "--sleep"))
             sleep = true;
+        else if (!strcmp(argv[i], "--beside"))
+            beside = true;
         else if (wanted && i + 1 < argc)
             *wanted = argv[++i];
         else
@@ -208,5 +224,5 @@ int main(int argc, char **argv)
         usage("unknown command");
     if (i < argc)
         guest.argv = argv + i;
-    init_main(socket_path, root, files, sleep);
+    init_main(socket_path, root, files, sleep, beside);
 }

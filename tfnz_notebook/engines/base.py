@@ -12,7 +12,7 @@ not answer, ``ImageMissing``, ``ImageNameInvalid``, ``ContainerFailed``, ``Conta
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -26,6 +26,8 @@ LABEL_CREATED: Final = "io.tfnz.created"
 LABEL_DURABLE: Final = "io.tfnz.durable"
 #: JSON: what the agent needs to know of a container it adopts (image, name, sleep, ...).
 LABEL_SPEC: Final = "io.tfnz.spec"
+#: On a container whose guest is not its first process.
+LABEL_UNMODIFIED: Final = "io.tfnz.unmodified"
 
 PullPolicy = Literal["missing", "always", "never"]
 Status = Literal["created", "running", "paused", "exited", "gone"]
@@ -84,7 +86,8 @@ class ContainerSpec:
     made, mode 0644, owner root. ``network``: ``None`` is the engine's default (NAT to the world),
     ``'none'``, ``'host'`` or a network's name. ``memory`` in bytes, ``cpu`` in cores.
     ``capabilities`` (as ``'NET_ADMIN'``) come on top of the engine's own few;
-    ``new_privileges`` lets processes gain some by setuid programs.
+    ``new_privileges`` lets processes gain some by setuid programs. ``unmodified``: the image's own
+    first process is PID 1, with the command as the engine has it, and the guest runs beside it.
     """
 
     id: str
@@ -106,6 +109,7 @@ class ContainerSpec:
     read_only: bool = False
     capabilities: tuple[str, ...] = ()
     new_privileges: bool = False
+    unmodified: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
     node: str | None = None
 
@@ -276,6 +280,16 @@ class Engine(ABC):
     @abstractmethod
     async def logs(self, ref: str, tail: int = 100) -> bytes:
         """The last lines of stdout and stderr, for error messages."""
+
+    async def output(self, ref: str) -> AsyncIterator[tuple[int, bytes]]:  # noqa: ARG002
+        """What its first process writes, from the beginning to its end: (1 or 2, bytes).
+
+        Wanted of containers whose first process is not the guest's (``unmodified``), and told by
+        engines that keep it. EngineGone when that breaks off.
+        """
+        told: tuple[tuple[int, bytes], ...] = ()
+        for piece in told:
+            yield piece
 
     @abstractmethod
     async def find(self, labels: Mapping[str, str]) -> list[Found]:

@@ -76,7 +76,8 @@ def test_a_guest_is_told_what_its_container_is() -> None:
     async def told() -> None:
         world = await asleep()
         ident = await spawn(world, SPEC, FILES)
-        assert (await settled(world, ident))["state"] == "running"
+        told = await settled(world, ident)
+        assert (told["state"], told["about"]) == ("running", {})
         await said_it_all(world, ident)
         (held,) = world.engine.world.containers.values()
         assert held.guest is not None
@@ -112,6 +113,14 @@ def test_what_cannot_be_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -
         ident = await spawn(world, SPEC, {"/etc": b"", "/etc/passwd/x": b""})
         assert "Cannot put '/etc" in (await settled(world, ident))["error"]["message"]
         assert not world.engine.world.containers
+        container = world.agent.sessions.container(world.session, ident)
+        await container.look()
+        assert (await info(world, ident))["state"] == "failed", "the engine has it no more"
+        monkeypatch.setattr(FakeGuest, "features", Feature.SETUP)
+        ident = await spawn(world, {"image": "debian", "sleep": True})
+        less = (await settled(world, ident))["about"]
+        assert "cannot change users" in less["user"]
+        assert "cannot give any away" in less["files"]
         monkeypatch.setattr(FakeGuest, "features", Feature(0))
         ident = await spawn(world, SPEC)
         assert "of an earlier version" in (await settled(world, ident))["error"]["message"]

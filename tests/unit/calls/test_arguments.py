@@ -294,6 +294,7 @@ def test_container_options_that_are_none(subtests: pytest.Subtests) -> None:
         {"tag": ""},
         {"command": []},
         {"entrypoint": 5},
+        {"entrypoint": "unmodified", "sleep": True},
         {"capabilities": "NET_ADMIN"},
         {"capabilities": 5},
         {"capabilities": ["NET_ADMIN", ""]},
@@ -307,6 +308,14 @@ def test_container_options_that_are_none(subtests: pytest.Subtests) -> None:
     for options in rows:
         with subtests.test(repr(options)[:60]):
             refused(Misuse, container_spec, "nginx", options)
+
+
+def test_an_entrypoint_that_is_none() -> None:
+    spec, _ = container_spec("nginx", {"entrypoint": "unmodified", "command": ["x"]})
+    assert (spec["unmodified"], spec["command"]) == (True, ["x"])
+    assert "entrypoint" not in spec
+    spec, _ = container_spec("nginx", {"entrypoint": ["unmodified"]})
+    assert spec["entrypoint"] == ["unmodified"]
 
 
 def test_a_whole_spec() -> None:

@@ -80,6 +80,21 @@ def test_logs_lose_their_frames() -> None:
     assert answers.unframed(log[:-9]) == b"out\nerr"
 
 
+def test_logs_that_grow_lose_their_frames_wherever_they_are_cut() -> None:
+    log = framed(1, b"out\n") + framed(2, b"err\n") + framed(1, b"") + framed(1, b"x" * 70)
+    for size in (1, 3, 8, 9, 50, len(log)):
+        frames, said = answers.Frames(), {1: b"", 2: b""}
+        for at in range(0, len(log), size):
+            for stream, piece in frames.feed(log[at : at + size]):
+                said[stream] += piece
+        assert said == {1: b"out\n" + b"x" * 70, 2: b"err\n"}
+    plain = answers.Frames()
+    assert [*plain.feed(b"plain text"), *plain.feed(b" of a tty")] == [
+        (1, b"plain text"),
+        (1, b" of a tty"),
+    ]
+
+
 def test_versions() -> None:
     assert answers.version("1.41") == (1, 41)
     assert answers.version(None) == (0, 0)

@@ -12,6 +12,7 @@ import pytest
 
 from tfnz_notebook.engines.base import ContainerSpec, Image, Mount
 from tfnz_notebook.engines.docker import create as shape
+from tfnz_notebook.engines.docker.exec import beside
 from tfnz_notebook.errors import Misuse
 
 IMAGE = Image("sha256:1", ("/entry",), ("cmd", "arg"), {"A": "1"}, "app:app", "/srv")
@@ -27,6 +28,26 @@ def made(**options: Any) -> dict[str, Any]:
     early = options.pop("early", False)
     guest = Path("/lib/guest")
     return shape.body(spec(**options), IMAGE, run=run, guest=guest, quirks=quirks, early=early)
+
+
+def test_an_images_own_first_process_stays_as_it_is() -> None:
+    body = beside.body(spec(unmodified=True), made(unmodified=True), {})
+    assert not {"Entrypoint", "Cmd", "User"} & set(body)
+    wishes = {"unmodified": True, "command": ("x", "y"), "user": "app"}
+    body = beside.body(spec(**wishes), made(**wishes), {})
+    assert ("Entrypoint" in body, body["Cmd"], body["User"]) == (False, ["x", "y"], "app")
+    for wish, early in (({"sleep": True}, {}), ({"entrypoint": ("x",)}, {}), ({}, {"/v/f": b""})):
+        with pytest.raises(Misuse, match="unmodified"):
+            beside.body(spec(unmodified=True, **wish), made(**wish), early)
+
+
+def test_the_guest_beside_it_is_of_the_same_user() -> None:
+    words = ["/.tfnz/guest", "init", "--beside", "--socket", "/.tfnz/run/guest.sock", "--sleep"]
+    assert beside.found({}) == beside.Beside("0:0", words)
+    assert beside.found({"User": "root:root", "WorkingDir": "/srv"}) == beside.Beside(
+        "0:0", [*words, "--user", "root:root", "--cwd", "/srv"]
+    )
+    assert beside.found({"User": "33"}) == beside.Beside("33", [*words, "--user", "33"])
 
 
 @pytest.mark.parametrize(

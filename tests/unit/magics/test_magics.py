@@ -114,6 +114,17 @@ def test_spawning_as_docker_run(
     assert b"/www/page.html" in (agent.named("container.spawn")[-1].payload or b"")
 
 
+def test_an_images_own_first_process(shell: Shell, agent: ScriptedAgent, web: str) -> None:
+    shell.run("%tf_spawn --entrypoint unmodified debian")
+    assert spec(agent)["unmodified"] is True
+    shell.run("%tf_spawn --entrypoint /init debian serve")
+    assert (spec(agent)["entrypoint"], spec(agent)["command"]) == (["/init"], ["serve"])
+    with pytest.raises(Misuse, match="unmodified"):
+        shell.run("%tf_spawn -z --entrypoint unmodified debian")
+    with pytest.raises(Misuse, match="the cell is what it runs"):
+        shell.run("%%tf_spawn --entrypoint /init debian\ntrue")
+
+
 @pytest.mark.parametrize(
     ("typed", "argv"),
     [

@@ -29,7 +29,7 @@ def patience(spec: ContainerSpec) -> float:
 
 async def configure(guest: Guest, spec: ContainerSpec, image: Image) -> None:
     """Files, then the rest. Raises ContainerFailed, TooLarge; ContainerGone when it broke."""
-    if not guest.features & Feature.SETUP:
+    if not (guest.features or Feature(0)) & Feature.SETUP:
         raise ContainerFailed(
             "Cannot start the container: its guest is of an earlier version. Spawn another one."
         )

@@ -38,6 +38,7 @@ from tfnz_notebook.agent.container.refusals import (
 )
 from tfnz_notebook.agent.container.states import COMING, NEXT, OVER, SILENT, Event
 from tfnz_notebook.agent.process.command import Command, remembered
+from tfnz_notebook.agent.process.first import First
 from tfnz_notebook.agent.process.kept.ended import Ended
 from tfnz_notebook.agent.process.process import MAIN_QUOTA, Process
 from tfnz_notebook.agent.process.records import Records
@@ -186,7 +187,9 @@ class Container:
             async with asyncio.timeout(HELLO):
                 # It is fenced off while its guest says hello, and not used before both are done.
                 await together(guest.connect(), self._neighbours.up(self))
-            if self._engine.starts_asleep:
+            if self.spec.unmodified:
+                self._follow_first()
+            elif self._engine.starts_asleep:
                 await self._wake(guest)
             async with asyncio.timeout(HELLO):
                 if self.main is not None and self.main.late:
@@ -268,6 +271,11 @@ class Container:
 
     def _restarted(self) -> None:
         """Somebody restarted it, past us: another life, another address, and no fence."""
+        if self.spec.unmodified:  # its guest was killed, and that is another, beside the same
+            for process in self.processes.live:
+                if process is not self.main:
+                    process.gone()
+            return
         self._reborn = True
         self._end_processes()
         self._records.discard()
@@ -411,11 +419,17 @@ class Container:
         """The main process, what runs, the last ``recent`` that ended; and how many ended."""
         return self.processes.counted(self.ident, recent)
 
-    def _main(self, *, adopt: bool = False) -> Process:
+    def _follow_first(self, *, adopt: bool = False) -> None:
+        """Its first process is not its guest's: its engine tells of that."""
+        first = self._main(First, adopt=adopt)
+        assert isinstance(first, First)
+        first.begins(self._engine.output(self.ref))
+
+    def _main(self, kind: type[Process] = Process, *, adopt: bool = False) -> Process:
         assert self.guest is not None
         argv = self.spec.argv(self._image or Image(""))
         command = Command([], text=command_line(argv) or "main process", retain="tail")
-        process = Process(
+        process = kind(
             self.ident,
             self.ident,
             self.guest,
@@ -550,6 +564,8 @@ class Container:
         if main is not None and main.returncode is not None:
             self.returncode = main.returncode
             oom = oom or bool(main.flags & Flag.OOM)  # Podman does not say
+        if isinstance(main, First):
+            await main.heard_out(LAST_WORDS)
         self.log_tail = await self._last_words()
         if oom:
             self.error = out_of_memory(self.spec, self.log_tail)
@@ -683,7 +699,10 @@ class Container:
                 await self._engine.unpause(self.ref)
         await self._engine.stop(self.ref, grace)
         main = self.main
-        if main is not None and not main.ended:
+        if isinstance(main, First):
+            await main.heard_out(LAST_WORDS)
+            main.gone((await self._engine.inspect(self.ref)).exit_code or 0)
+        elif main is not None and not main.ended:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LAST_WORDS):
                     await main.done.wait()
@@ -708,6 +727,8 @@ class Container:
     async def _take_over(self, guest: Guest, turn: asyncio.Lock, *, running: bool) -> None:
         """Know what ended in it, and tell who came before that was read; then meet its guest."""
         await self._records.load(turn, over=not running)
+        if self.spec.unmodified and running:
+            self._follow_first(adopt=True)
         self.recalled.set()
         for process in self.counted(RECENT)[0]:
             self._process_changed(process)
@@ -725,7 +746,8 @@ class Container:
         except TfnzError as error:
             log.warning("container %s: %s", self.ident, error)
         await guest.again(at_once=True)
-        if self._engine.starts_asleep and guest.sleeping and self.state == "running":
+        asleep = self._engine.starts_asleep and not self.spec.unmodified
+        if asleep and guest.sleeping and self.state == "running":
             await self._wake_late(guest)
 
     async def _wake_late(self, guest: Guest) -> None:
@@ -740,8 +762,8 @@ class Container:
         """Something happened to it at the engine, by us or by others: see what."""
         self._news += 1
         await self.recalled.wait()
-        if self._moving.locked() or self.state in (*COMING, "destroyed"):
-            return
+        if self._moving.locked() or self.state in (*COMING, "failed", "destroyed"):
+            return  # one that failed is gone at the engine, and stays here to say why
         with contextlib.suppress(TfnzError):
             state = await self._engine.inspect(self.ref)
             if self._moving.locked():

@@ -126,7 +126,8 @@ class Guest:
         self.sleeping = False
         #: What it was made to know, since its start, and what it can (SETUP of PROTOCOL.md).
         self.configured = False
-        self.features = Feature(0)
+        self.features: Feature | None = None  # not told: one from before
+        self.uid = 0
         self._orphan = 0  # seconds after which it misses us
         self._reminder: asyncio.TimerHandle | None = None
         #: Bytes of arguments and environment that it takes for one process.
@@ -397,7 +398,9 @@ class Guest:
         self._boot = boot
         self.sleeping = bool(frame.integer(Tag.SLEEPING))
         self.configured = bool(frame.integer(Tag.CONFIGURED))
-        self.features = Feature(frame.integer(Tag.FEATURES) & _FEATURES)
+        can = frame.integer(Tag.FEATURES, -1)
+        self.features = Feature(can & _FEATURES) if can >= 0 else None
+        self.uid = frame.integer(Tag.UID)
         self._orphan = frame.integer(Tag.ORPHAN)
         told = frame.integer(Tag.ARGUMENTS, wire.MAX_PAYLOAD)  # one from before says nothing
         self.arguments = min(max(told, wire.MAX_PAYLOAD), wire.MAX_ARGUMENTS)

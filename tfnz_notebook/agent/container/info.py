@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tfnz_notebook._wire.guest import Feature
 from tfnz_notebook._wire.operations import MAX_INFO, MAX_WORDS
 from tfnz_notebook.errors import TfnzError, to_wire
 
@@ -33,8 +34,28 @@ def info_of(container: Container) -> dict[str, Any]:
         "returncode": container.returncode,
         "error": _cause(error) if error is not None else None,
         "log": container.log_tail[-MAX_WORDS:],
+        "about": _about(container),
     }
     return {key: each[:MAX_INFO] if isinstance(each, str) else each for key, each in told.items()}
+
+
+def _about(container: Container) -> dict[str, str]:
+    """What is less than usual in it, and why."""
+    about, guest = {}, container.guest
+    if container.spec.unmodified:
+        about["entrypoint"] = (
+            "unmodified: the image's own first process is PID 1, the guest runs beside it. Of the "
+            "first there is the output, from the engine's log, but no stdin, signals or tree. Who "
+            "is root in the container can end the guest, and what was spawned with it; it has no "
+            "rank above busy processes; orphans of execs are PID 1's to reap."
+        )
+    if guest is None or guest.features is None:
+        return about
+    if Feature.USERS not in guest.features:
+        about["user"] = f"{guest.uid} alone: the guest is not root and cannot change users"
+    if Feature.OWNERS not in guest.features:
+        about["files"] = f"belong to {guest.uid}: the guest is not root and cannot give any away"
+    return about
 
 
 def _cause(error: TfnzError) -> dict[str, Any]:

@@ -38,6 +38,7 @@ def labelled(
         "sleep": spec.sleep,
         "memory": spec.memory,
         "network": spec.network,
+        "unmodified": spec.unmodified,
         "tag": tag,
         "created": created,
     }
@@ -82,6 +83,7 @@ def known(found: Found) -> Known | None:
             sleep=bool(told.get("sleep")),
             memory=told.get("memory"),
             network=told.get("network"),
+            unmodified=bool(told.get("unmodified")),
             labels=labels,
         )
         created = float(told["created"])

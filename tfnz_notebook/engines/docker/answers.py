@@ -7,12 +7,14 @@ send, and ``null`` stands for empty in both.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from tfnz_notebook.engines.base import Image, State, Status
 from tfnz_notebook.errors import EngineGone
 
+#: Of a log and of an exec: stream, three zeroes, size.
+_FRAME: Final = struct.Struct(">B3sI")
 #: State words of Docker and of Podman (configured, initialized, stopped ... are Podman's).
 _STATUS: Final[dict[str, Status]] = {
     "created": "created",
@@ -128,9 +130,38 @@ def unframed(log: bytes) -> bytes:
     out = bytearray()
     at = 0
     while at + 8 <= len(log):
-        kind, zero, size = struct.unpack_from(">B3sI", log, at)
+        kind, zero, size = _FRAME.unpack_from(log, at)
         if kind > 2 or zero != b"\0\0\0":
             return log if at == 0 else bytes(out + log[at:])
         out += log[at + 8 : at + 8 + size]
         at += 8 + size
     return bytes(out) if at else log
+
+
+class Frames:
+    """The same of a log that still grows: what each stream said, a piece at a time."""
+
+    def __init__(self) -> None:
+        self._held = b""
+        self._kind, self._left = 1, 0
+        self._raw = False
+
+    def feed(self, chunk: bytes) -> Iterator[tuple[int, bytes]]:
+        """(1 stdout or 2 stderr, bytes) of what came."""
+        self._held += chunk
+        while self._held:
+            if self._raw:
+                piece, self._held = self._held, b""
+                yield 1, piece
+            elif self._left:
+                piece, self._held = self._held[: self._left], self._held[self._left :]
+                self._left -= len(piece)
+                yield self._kind, piece
+            elif len(self._held) < _FRAME.size:
+                return
+            else:
+                kind, zero, size = _FRAME.unpack_from(self._held)
+                self._raw = kind > 2 or zero != b"\0\0\0"
+                if not self._raw:
+                    self._kind, self._left = kind or 1, size
+                    self._held = self._held[_FRAME.size :]

@@ -259,12 +259,15 @@ def tar(files: Mapping[str, bytes]) -> bytes:
     return _unpadded(out, size)
 
 
-def guest_tar(binary: bytes, early: Mapping[str, bytes]) -> bytes:
-    """For an exec-transport container's volume: the guest, its socket's directory, its files."""
+def guest_tar(binary: bytes, early: Mapping[str, bytes], mode: int = 0o700) -> bytes:
+    """For an exec-transport container's volume: the guest, its socket's directory, its files.
+
+    ``mode`` of that directory: sticky for a guest that is not root.
+    """
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
         run = tarfile.TarInfo("run")
-        run.type, run.mode = tarfile.DIRTYPE, 0o700
+        run.type, run.mode = tarfile.DIRTYPE, mode
         archive.addfile(run)
         _add(archive, "guest", binary, 0o755)
         for name, content in early.items():

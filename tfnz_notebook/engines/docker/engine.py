@@ -13,7 +13,7 @@ import contextlib
 import json
 import math
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +23,7 @@ from tfnz_notebook._base.endpoints import Endpoint
 from tfnz_notebook.engines.base import (
     LABEL_CONTAINER,
     LABEL_OWNER,
+    LABEL_UNMODIFIED,
     Closed,
     ContainerSpec,
     Engine,
@@ -37,7 +38,6 @@ from tfnz_notebook.engines.base import (
 )
 from tfnz_notebook.engines.docker import (
     answers,
-    bridge,
     calls,
     events,
     probe,
@@ -55,6 +55,7 @@ from tfnz_notebook.engines.docker import (
 from tfnz_notebook.engines.docker import (
     volumes as docker_volumes,
 )
+from tfnz_notebook.engines.docker.exec import beside, bridge
 from tfnz_notebook.engines.docker.podman import PodmanService, serve
 from tfnz_notebook.engines.docker.probe import Transport
 from tfnz_notebook.engines.http.client import Client, Response
@@ -106,6 +107,8 @@ class DockerEngine(Engine):
         self.facts = probe.Facts()
         #: Directory of each container's socket, by ref; None: it has none (exec transport).
         self._directories: dict[str, Path | None] = {}
+        #: How the guest is started beside each one's first process; None: it is that itself.
+        self._beside: dict[str, beside.Beside | None] = {}
         #: Made and not yet started: what :meth:`start` needs to make them again.
         self._made: dict[str, tuple[ContainerSpec, Image]] = {}
         #: Refs whose container had to be made again, under another id.
@@ -215,9 +218,13 @@ class DockerEngine(Engine):
     async def _make(self, spec: ContainerSpec, image: Image) -> str:
         files, early = shape.before_boot(spec, image)
         labels = {**spec.labels, LABEL_OWNER: self.owner, LABEL_CONTAINER: spec.id}
+        if spec.unmodified:
+            labels[LABEL_UNMODIFIED] = ""
         spec = replace(spec, labels=labels)
         run: Path | None = None
-        if self.facts.transport == "socket":
+        user = spec.user if spec.user is not None else image.user
+        reachable = beside.is_root(user) or not spec.unmodified
+        if self.facts.transport == "socket" and reachable:
             run = guest_socket.make_directory(self._directory(spec.id))
         ref = ""
         try:
@@ -226,10 +233,12 @@ class DockerEngine(Engine):
             made = shape.body(
                 spec, image, run=run, guest=self._guest, quirks=self.facts.quirks, early=bool(early)
             )
+            if spec.unmodified:
+                made = beside.body(spec, made, early)
             ref = await calls.create(self.client, spec, made)
             if run is None:
                 binary = await asyncio.to_thread(self._guest.read_bytes)
-                archive = shape.guest_tar(binary, early)
+                archive = shape.guest_tar(binary, early, 0o700 if reachable else 0o1777)
                 await calls.put(self.client, ref, shape.HOME, archive, "the guest")
             if files:
                 await calls.put(self.client, ref, "/", shape.tar(files), "the files")
@@ -241,6 +250,8 @@ class DockerEngine(Engine):
                 guest_socket.drop_directory(run)
             raise
         self._directories[ref] = run
+        if not spec.unmodified:
+            self._beside[ref] = None
         self._made[ref] = (spec, image)
         return ref
 
@@ -314,6 +325,7 @@ class DockerEngine(Engine):
             raise
         await self._delete(real)
         self._directories.pop(ref, None)
+        self._beside.pop(ref, None)
         self._renamed.pop(ref, None)
         return again
 
@@ -335,6 +347,7 @@ class DockerEngine(Engine):
         if directory is not None:
             guest_socket.drop_directory(directory)
         self._directories.pop(ref, None)
+        self._beside.pop(ref, None)
         self._made.pop(ref, None)
         self._renamed.pop(ref, None)
 
@@ -376,6 +389,11 @@ class DockerEngine(Engine):
         calls.check(answer, "read the container's log")
         return answers.unframed(answer.body)
 
+    async def output(self, ref: str) -> AsyncIterator[tuple[int, bytes]]:
+        async with contextlib.aclosing(beside.output(self.client, self._ref(ref))) as pieces:
+            async for piece in pieces:
+                yield piece
+
     async def find(self, labels: Mapping[str, str]) -> list[Found]:
         known = {real: ref for ref, real in self._renamed.items()}
         turns = asyncio.Semaphore(_AT_ONCE)
@@ -404,12 +422,16 @@ class DockerEngine(Engine):
     # -- the stream ---------------------------------------------------------------------------
 
     async def connect(self, ref: str, received: Received, closed: Closed) -> Stream:
-        if ref not in self._directories:
+        if ref not in self._directories or ref not in self._beside:
             said = await self._inspect(ref)
             if said is None:
                 raise bridge.gone(ref)
-            self._directories[ref] = probe.socket_directory(said)
+            self._directories.setdefault(ref, probe.socket_directory(said))
+            kept = LABEL_UNMODIFIED in answers.labels(said)
+            self._beside[ref] = beside.found(said.get("Config") or {}) if kept else None
         directory = self._directories[ref]
+        if (how := self._beside[ref]) is not None:
+            await beside.launch(self.client, self._ref(ref), how)
 
         async def running() -> bool:
             return (await self.inspect(ref)).status == "running"
@@ -420,7 +442,9 @@ class DockerEngine(Engine):
             except PermissionError:
                 # Root in there is not us after all (a user namespace by default): the engine can.
                 self._directories[ref] = None
-        return await bridge.connect(self.client, self._ref(ref), received, closed, running)
+        user = how.user if how is not None else "0:0"
+        real = self._ref(ref)
+        return await bridge.connect(self.client, real, received, closed, running, user=user)
 
     # -- volumes ------------------------------------------------------------------------------
 

@@ -176,6 +176,11 @@ class FakeEngine(Engine):
 
     async def create(self, spec: ContainerSpec, image: Image) -> str:
         await self._call()
+        if spec.unmodified:
+            raise Misuse(
+                "Cannot leave the image's first process as it is: the engine in memory has only "
+                "its guest's processes. Leave entrypoint='unmodified' out."
+            )
         shape.guest_command(spec, image)
         shape.environment(spec.env)
         shape.before_boot(spec, image)

@@ -19,18 +19,19 @@ def refuse(spec: ContainerSpec) -> None:
     if not ID.fullmatch(spec.id):
         raise Misuse(f"Cannot name a container {spec.id!r}: letters, digits, '-'. Choose another.")
     wanted = {
-        "cpu": spec.cpu is not None,
-        "memory": spec.memory is not None,
-        "network": spec.network not in (None, "host"),
-        "read_only": spec.read_only,
-        "hostname": spec.hostname is not None,
-        "capabilities": bool(spec.capabilities),
-        "new_privileges": spec.new_privileges,
+        "cpu=": spec.cpu is not None,
+        "memory=": spec.memory is not None,
+        "network=": spec.network not in (None, "host"),
+        "read_only=": spec.read_only,
+        "hostname=": spec.hostname is not None,
+        "capabilities=": bool(spec.capabilities),
+        "new_privileges=": spec.new_privileges,
+        "entrypoint='unmodified'": spec.unmodified,
     }
     for name, asked in wanted.items():
         if asked:
             raise Misuse(
-                f"Cannot honour {name}= on the host: there is no container that could have it. "
+                f"Cannot honour {name} on the host: there is no container that could have it. "
                 "Leave it out, or use Location('podman') or Location('docker')."
             )
     if spec.mounts:

@@ -9,6 +9,7 @@ import shlex
 from pathlib import Path
 from typing import Any, Final
 
+from tfnz_notebook._calls.spec import UNMODIFIED
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import (
     ContainerFailed,
@@ -74,6 +75,11 @@ def _parser() -> Parser:
         help="a file or directory of this machine that is there before boot",
     )
     parser.add("-z", "--sleep", action="store_true", help="do not start the image's command")
+    parser.add(
+        "--entrypoint",
+        metavar="WORD",
+        help="instead of the image's; unmodified: its own first process stays PID 1",
+    )
     parser.add("--cpu", "--cpus", type=float, metavar="CORES", help="limit, may be a fraction")
     parser.add("-m", "--memory", metavar="SIZE", help="limit, as in 512m")
     parser.add("-u", "--user", metavar="USER", help="name or uid, or either with :group")
@@ -130,8 +136,11 @@ def spawn_cell(here: Here, asked: argparse.Namespace, body: str) -> Process:
     """``%%tf_spawn``."""
     if asked.sleep:
         raise Misuse(f"Cannot {_DOING} for a cell with --sleep: the cell is what it runs.")
+    unmodified = asked.entrypoint == UNMODIFIED
+    if asked.entrypoint is not None and not unmodified:
+        raise Misuse(f"Cannot {_DOING} for a cell with --entrypoint: the cell is what it runs.")
     keep = bool(asked.name or asked.tag)
-    container = _spawn(here, asked, command=None, sleep=True)
+    container = _spawn(here, asked, command=None, sleep=not unmodified)
     try:
         _publish(container, asked.publish)
         if keep:
@@ -205,6 +214,7 @@ def _spawn(
         user=asked.user,
         workdir=asked.workdir,
         network=asked.network,
+        entrypoint=asked.entrypoint,
         capabilities=asked.cap_add or None,
         pull=asked.pull,
     )

@@ -30,6 +30,7 @@ async def connect(
     closed: Closed,
     running: Callable[[], Awaitable[bool]],
     patience: float = guest_socket.PATIENCE,
+    user: str = "0:0",
 ) -> ExecStream:
     """A stream, once the guest has spoken on it. ContainerGone, EngineGone, EngineError."""
     loop = asyncio.get_running_loop()
@@ -38,7 +39,7 @@ async def connect(
     while True:
         stream = ExecStream(received, closed)
         try:
-            said = await _attempt(client, ref, stream)
+            said = await _attempt(client, ref, stream, user)
             if said is None:
                 # Not the patience that is left: a slow engine's first exec must get its chance.
                 if await asyncio.wait_for(stream.spoke, patience):
@@ -62,7 +63,7 @@ async def connect(
         pause = min(pause * 2, _LAST_PAUSE)
 
 
-async def _attempt(client: Client, ref: str, stream: ExecStream) -> str | None:
+async def _attempt(client: Client, ref: str, stream: ExecStream, user: str) -> str | None:
     """Start one bridge; the engine's complaint if it would not."""
     made = await client.request(
         "POST",
@@ -72,7 +73,7 @@ async def _attempt(client: Client, ref: str, stream: ExecStream) -> str | None:
             "AttachStdout": True,
             "AttachStderr": True,
             "Tty": False,
-            "User": "0:0",  # the guest's own: it refuses any other
+            "User": user,  # the guest's own: it refuses any other
             "Cmd": [shape.GUEST, "connect", "--socket", shape.SOCKET],
         },
     )
