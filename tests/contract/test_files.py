@@ -13,7 +13,7 @@ from contract.talk import Talk, talking
 from tfnz_notebook._wire.guest import Stream as Which
 from tfnz_notebook._wire.guest import Tag, Type
 from tfnz_notebook.engines.base import Mount
-from tfnz_notebook.errors import Misuse, VolumeError
+from tfnz_notebook.errors import ContainerFailed, Misuse, VolumeError
 
 
 def inside(place: Place, ref: str, path: str) -> str:
@@ -200,6 +200,14 @@ async def test_directory_mount(place: Place) -> None:
     ref = await place.run(mounts=(Mount(str(shared), "/shared", read_only=True),))
     async with talking(place.engine, ref) as talk:
         assert (await talk.run("cat", "/shared/file"))[1] == b"from outside\n"
+
+
+@pytest.mark.only(("podman", "docker"))
+async def test_a_source_that_is_not_there_is_refused_and_not_made(place: Place) -> None:
+    source = place.runtime / "missing" / "deep"
+    with pytest.raises(ContainerFailed, match=r"^Cannot mount .*missing/deep.*not there"):
+        await place.create(mounts=(Mount(str(source), "/data"),))
+    assert not source.parent.exists()
 
 
 @pytest.mark.only(("fake", *CONTAINERS))

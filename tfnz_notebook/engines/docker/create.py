@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import posixpath
 import tarfile
 from collections.abc import Mapping, Sequence
@@ -27,7 +28,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tfnz_notebook.engines.base import ContainerSpec, Image, Mount
-from tfnz_notebook.errors import Misuse
+from tfnz_notebook.errors import ContainerFailed, Misuse
 
 HOME: Final = "/.tfnz"
 GUEST: Final = "/.tfnz/guest"
@@ -184,6 +185,22 @@ def check_mounts(mounts: Sequence[Mount]) -> list[Mount]:
             raise Misuse(f"Cannot mount at {target!r}: the place is taken. Choose another.")
         checked.append(replace(mount, target=target))
     return checked
+
+
+def check_sources(mounts: Sequence[Mount]) -> None:
+    """That what is to be mounted is there, for an engine whose files are ours: Podman would make an
+    empty directory of a typing error. ContainerFailed."""
+    for mount in mounts:
+        if mount.source.startswith("/"):
+            try:
+                os.stat(mount.source)
+            except (FileNotFoundError, NotADirectoryError):
+                raise ContainerFailed(
+                    f"Cannot mount {mount.source!r}: it is not there. Make it first, or name a "
+                    "volume instead of a path."
+                ) from None
+            except OSError:
+                pass  # the engine may look where we may not
 
 
 def _mount(mount: Mount) -> dict[str, Any]:

@@ -224,6 +224,8 @@ class DockerEngine(Engine):
         run: Path | None = None
         user = spec.user if spec.user is not None else image.user
         reachable = beside.is_root(user) or not spec.unmodified
+        if self.facts.transport == "socket":
+            shape.check_sources(spec.mounts)
         if self.facts.transport == "socket" and reachable:
             run = guest_socket.make_directory(self._directory(spec.id))
         ref = ""

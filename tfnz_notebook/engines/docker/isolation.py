@@ -16,7 +16,8 @@ from ipaddress import ip_address, ip_interface
 from pathlib import Path
 from typing import Any
 
-from tfnz_notebook.engines.docker import answers, bridge
+from tfnz_notebook.engines.docker import answers
+from tfnz_notebook.engines.docker.exec import bridge
 from tfnz_notebook.engines.launch import fence
 from tfnz_notebook.errors import EngineError
 
