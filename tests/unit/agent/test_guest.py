@@ -306,6 +306,35 @@ async def test_output_goes_on_where_it_was_after_a_break(tmp_path):
     assert {(f.stream, f.values[0]) for f in setting.script.of(Type.ACK)} == {(1, 0), (2, 0)}
 
 
+async def test_a_terminal_gets_the_size_that_it_was_given_during_a_break(tmp_path):
+    setting = Setting()
+    await setting.guest.connect()
+    lives(setting.script)
+    process = setting.process(tmp_path, tty=True)
+    await process.spawn()
+    inventory = [(Tag.PID, 41), (Tag.ROWS, 24), (Tag.COLUMNS, 80)]
+    setting.script.inventory = [wire.fielded(Type.PROC, 2, inventory)]
+    setting.guest._closed(OSError("cut"))
+    await process.resize(50, 132)
+    await until(lambda: setting.script.of(Type.RESIZE))
+    assert [frame.values for frame in setting.script.of(Type.RESIZE)] == [(50, 132)]
+
+
+async def test_nothing_is_said_to_a_guest_and_asked_of_it_before_it_is_ready():
+    setting = Setting()
+    setting.script.heard = lambda frame: None  # it never says READY
+    connecting = asyncio.create_task(setting.guest.connect())
+    await until(lambda: setting.script.of(Type.HELLO))
+    reached: list[int] = []
+    setting.guest.barrier(lambda: reached.append(1))
+    asked = setting.guest.request(Type.SIGNAL, 2, 15, Target.TREE)
+    assert isinstance(asked.exception(), ContainerGone), "its answer would never come"
+    setting.guest.flush()
+    assert [frame.type for frame in setting.script.frames] == [Type.HELLO]
+    connecting.cancel()
+    await asyncio.gather(connecting, return_exceptions=True)
+
+
 async def test_a_spawn_that_was_lost_is_said_again(tmp_path):
     setting = Setting()
     await setting.guest.connect()

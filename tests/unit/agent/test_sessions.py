@@ -49,6 +49,22 @@ def test_durable_sessions_end_by_their_ttl_or_never():
     assert mortal.expired(60, 10, REAL)
 
 
+async def test_a_ttl_is_what_was_said_last_whoever_comes_back(tmp_path, engine):
+    def member(name: str) -> Member:
+        return Member(name, time.monotonic())
+
+    first = Sessions(engine, engine.owner, tmp_path, grace=10)
+    first.join("s", member("one"), True, 600.0)
+    first.join("s", member("two"), True, 2.0)
+    assert first.join("s", member("one"), True, 600.0, again=True).ttl == 2.0
+    first.close()
+    later = Sessions(engine, engine.owner, tmp_path, grace=10)
+    await later.adopt(lambda container: None, lambda container, process: None)
+    assert later.join("s", member("one"), True, 600.0, again=True).ttl == 2.0
+    assert later.join("s", member("three"), True, None).ttl is None
+    later.close()
+
+
 @pytest.mark.parametrize("wrong", ["", "a/b", "a b", "../x", "x" * 65, "a\n"])
 def test_names_that_would_be_trouble(wrong):
     with pytest.raises(Misuse, match="Use up to 64"):
