@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import selectors
 import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+
+from simulation.nodes import Clock, Node
 
 from tfnz_notebook._link.ends import Address, Place
 from tfnz_notebook._link.link import Link
@@ -21,26 +22,6 @@ from tfnz_notebook.testing import FakeEngine
 
 #: No folder of this machine.
 SPOOL = Path("/nowhere/spool")
-
-
-class Clock(selectors.SelectSelector):
-    """Nobody waits: when nothing is left to do now, it is later."""
-
-    now = 1000.0
-
-    def select(self, timeout: float | None = None) -> list[Any]:
-        assert timeout is not None, "all wait for ever"
-        self.now += timeout
-        return super().select(0)
-
-
-class Loop(asyncio.SelectorEventLoop):
-    def __init__(self) -> None:
-        self.clock = Clock()
-        super().__init__(self.clock)
-
-    def time(self) -> float:
-        return self.clock.now
 
 
 class MemoryFile:
@@ -164,8 +145,11 @@ class Agent:
 
 
 def simulated(test: Callable[[], Awaitable[None]]) -> None:
-    with asyncio.Runner(loop_factory=Loop) as runner:
-        runner.run(asyncio.wait_for(test(), 1_000_000))  # type: ignore[arg-type]
+    """Run it: nobody waits, for when nothing is left to do now, it is later."""
+    clock = Clock(0)
+    task = Node(clock, "all").create_task(test())
+    assert clock.run(task.done, clock.now + 1_000_000), "all wait for ever"
+    task.result()
 
 
 async def ran(link: Link, where: str, *command: str, **more: Any) -> dict[str, Any]:
