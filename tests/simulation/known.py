@@ -14,7 +14,7 @@ UNDRAWN: Final[dict[str, str]] = {}
 
 #: Why, and the words of the broken law.
 KNOWN: Final[dict[str, str]] = {
-    "a reboot that failed, says an engine that errs when it is looked at, too, and it runs (7528)": (
+    "a reboot that an erring engine calls failed, and that cannot be looked at, runs (7528)": (
         r"is exited, and in truth running"
     ),
     "a spawn that was cancelled while its guest was stopped, and then broke, runs on (8379)": (
