@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import posixpath
 import tarfile
 from collections.abc import Mapping, Sequence
@@ -188,12 +187,14 @@ def check_mounts(mounts: Sequence[Mount]) -> list[Mount]:
 
 
 def check_sources(mounts: Sequence[Mount]) -> None:
-    """That what is to be mounted is there, for an engine whose files are ours: Podman would make an
-    empty directory of a typing error. ContainerFailed."""
+    """Raise ContainerFailed for one that is not there, of an engine whose files are ours.
+
+    Podman would make an empty directory of a typing error.
+    """
     for mount in mounts:
         if mount.source.startswith("/"):
             try:
-                os.stat(mount.source)
+                Path(mount.source).stat()
             except (FileNotFoundError, NotADirectoryError):
                 raise ContainerFailed(
                     f"Cannot mount {mount.source!r}: it is not there. Make it first, or name a "
