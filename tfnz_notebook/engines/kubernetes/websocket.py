@@ -20,6 +20,7 @@ import asyncio
 import json
 import socket
 import struct
+from collections.abc import Iterator
 from typing import Any, Final
 
 from wsproto import ConnectionType, WSConnection
@@ -38,6 +39,7 @@ from wsproto.utilities import ProtocolError
 from tfnz_notebook.engines.base import Closed, Received
 from tfnz_notebook.engines.http.client import Client
 from tfnz_notebook.engines.http.connection import Wire
+from tfnz_notebook.engines.http.frames import Frames, binary
 from tfnz_notebook.engines.http.response import Response
 from tfnz_notebook.engines.launch.stream import BridgeStream
 from tfnz_notebook.errors import EngineError, EngineGone, TfnzError
@@ -45,22 +47,31 @@ from tfnz_notebook.errors import EngineError, EngineGone, TfnzError
 PROTOCOL: Final = "v5.channel.k8s.io"
 #: Bytes in one message of ours.
 _MESSAGE: Final = 4 << 20
+#: Bytes that are decrypted at once.
+_BUFFER: Final = 256 << 10
 #: Of an error's text, and of an answer that is no upgrade.
 _WORDS: Final = 64 << 10
 #: Seconds between two pings, and how many may go unanswered.
 _ROUND: Final = 15.0
 _MISSED: Final = 2
+#: Milliseconds for which the next machine may acknowledge nothing of what waits for it.
+_DEAF: Final = 30_000
 #: Rounds after which silence is the end even if what we wrote may be why.
 _LIMIT: Final = 20
 
 
-class ChannelStream(BridgeStream):
-    """Channels 0, 1 and 2 of an exec as a stream. Made by :func:`open_exec`."""
+class ChannelStream(BridgeStream, asyncio.BufferedProtocol):
+    """Channels 0, 1 and 2 of an exec as a stream. Made by :func:`open_exec`.
 
-    def __init__(self, received: Received, closed: Closed) -> None:
+    Bytes are decrypted into one buffer, taken apart there, and copied once, to who receives them.
+    """
+
+    def __init__(self, received: Received, closed: Closed, websocket: WSConnection) -> None:
         super().__init__(received, closed)
-        self._socket = WSConnection(ConnectionType.CLIENT)
-        self._channel: int | None = None  # of a message that is not whole yet
+        self._socket = websocket
+        self._buffer = memoryview(bytearray(_BUFFER))
+        self._frames = Frames()
+        self._channel: int | None = None  # of a message in several frames, that is not whole yet
         self._status = b""
         self._written = 0  # messages so far, and of them what is known to have been read
         self._read = 0
@@ -68,24 +79,25 @@ class ChannelStream(BridgeStream):
         self._missed = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    def take(self, transport: asyncio.Transport, socket: WSConnection) -> None:
+    def take(self, transport: asyncio.Transport, early: bytes) -> None:
         """Go on from the handshake."""
-        self._socket = socket
         transport.set_protocol(self)
         self.connection_made(transport)
-        self._pump()  # frames that came with the answer
+        if early:  # frames that came with the answer
+            self.data_received(early)
         self.listen()
         self._timer = asyncio.get_running_loop().call_later(_ROUND, self._ask)
 
     # -- asyncio's side -----------------------------------------------------------------------
 
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._came(self._buffer[:nbytes])
+
     def data_received(self, data: bytes) -> None:
-        self._heard = True
-        try:
-            self._socket.receive_data(data)
-            self._pump()
-        except ProtocolError as error:
-            self._fail(f"the server sent what is no websocket ({error})")
+        self._came(memoryview(data))
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer is not None:
@@ -94,35 +106,55 @@ class ChannelStream(BridgeStream):
             self._fail(said)
         super().connection_lost(exc)
 
-    def _pump(self) -> None:
-        pieces: list[bytes] = []
+    def _came(self, data: memoryview) -> None:
+        self._heard = True
+        said: list[memoryview] = []
+        try:
+            for channel, piece in self._frames.feed(data):
+                if channel is None:
+                    self._socket.receive_data(bytes(piece))
+                    said += self._other()
+                elif channel == 1:
+                    said.append(piece)
+                else:
+                    self._aside(channel, bytes(piece))
+        except ProtocolError as error:
+            self._fail(f"the server sent what is no websocket ({error})")
+        self._said(said)
+
+    def _other(self) -> Iterator[memoryview]:
+        """What stdout says in frames that are no whole binary message; the rest is done here."""
         for event in self._socket.events():
             if isinstance(event, BytesMessage):
-                self._message(event, pieces)
+                data = memoryview(event.data)
+                if self._channel is None and data:
+                    self._channel, data = data[0], data[1:]
+                if self._channel == 1:
+                    yield data
+                elif self._channel is not None:
+                    self._aside(self._channel, bytes(data))
+                if event.message_finished:
+                    self._channel = None
             elif isinstance(event, Ping):
                 self._send(event.response())
             elif isinstance(event, Pong):
                 if event.payload == b"%d" % self._written:
                     self._read = self._written
             elif isinstance(event, CloseConnection):
-                if event.code not in (1000, 1001) and self._failure is None:
-                    self._fail(f"{event.reason or 'it was closed'} ({int(event.code)})")
-                elif self._transport is not None:
-                    self._send(event.response())
-                    self._transport.abort()
-        self._said(pieces)
+                self._finish(event)
 
-    def _message(self, event: BytesMessage, pieces: list[bytes]) -> None:
-        data, channel = event.data, self._channel
-        if channel is None:
-            if not data:
-                return
-            channel, data = data[0], data[1:]
-        self._channel = None if event.message_finished else channel
-        if channel == 1:
-            pieces.append(bytes(data))
-        elif channel == 2:
-            self._complained(bytes(data))
+    def _finish(self, event: CloseConnection) -> None:
+        if event.code not in (1000, 1001):
+            self._fail(f"{event.reason or 'it was closed'} ({int(event.code)})")
+        else:
+            self._send(event.response())
+            if self._transport is not None:
+                self._transport.abort()
+
+    def _aside(self, channel: int, data: bytes) -> None:
+        """What is not stdout's."""
+        if channel == 2:
+            self._complained(data)
         elif channel == 3:
             self._status = (self._status + data)[:_WORDS]
 
@@ -153,9 +185,12 @@ class ChannelStream(BridgeStream):
     # -- our side -----------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
         self._written += 1
         for at in range(0, len(data), _MESSAGE):
-            self._send(BytesMessage(data=b"\0" + data[at : at + _MESSAGE]))
+            piece = data if len(data) <= _MESSAGE else data[at : at + _MESSAGE]
+            self._transport.write(binary(0, piece))
 
     def close(self) -> None:
         self._send(CloseConnection(code=1000))
@@ -182,7 +217,7 @@ def _sentence(status: bytes) -> str:
 
 
 def _unacknowledged(transport: asyncio.Transport) -> bool:
-    """The kernel has sent what the next machine did not acknowledge, for two rounds (Linux)."""
+    """The kernel has sent what the next machine did not acknowledge, for too long (Linux)."""
     sock, option = transport.get_extra_info("socket"), getattr(socket, "TCP_INFO", None)
     if sock is None or option is None or sock.family == socket.AF_UNIX:
         return False
@@ -195,7 +230,7 @@ def _unacknowledged(transport: asyncio.Transport) -> bool:
     # struct tcp_info: unacked is its fifth word after eight bytes, last_ack_recv (ms) the 13th;
     # probes, the fourth byte, are unanswered questions to a window that was closed.
     words = struct.unpack_from("13I", raw, 8)
-    return bool(words[4] and words[12] > _MISSED * _ROUND * 1000) or raw[3] > 8
+    return bool(words[4] and words[12] > _DEAF) or raw[3] > 8
 
 
 async def open_exec(
@@ -232,11 +267,11 @@ async def _attempt(
         await wire.write(websocket.send(asked))
         answer = await _handshake(wire, websocket)
         client.proven = True
-        if answer is not None:
+        if isinstance(answer, Response):
             return answer
         assert wire.transport is not None
-        stream = ChannelStream(received, closed)
-        stream.take(wire.transport, websocket)
+        stream = ChannelStream(received, closed, websocket)
+        stream.take(wire.transport, answer)
         kept = True
         return stream
     except OSError as error:
@@ -248,17 +283,23 @@ async def _attempt(
             wire.close()
 
 
-async def _handshake(wire: Wire, websocket: WSConnection) -> Response | None:
-    """None when it is a websocket now; the answer when it is not."""
+async def _handshake(wire: Wire, websocket: WSConnection) -> Response | bytes:
+    """What came behind the answer when it is a websocket now; the answer when it is not."""
+    head = b""
+    while b"\r\n\r\n" not in head:
+        data = await wire.read()
+        if not data or len(head) > _WORDS:
+            raise ConnectionResetError("it closed the connection before answering")
+        head += data
+    head, end, early = head.partition(b"\r\n\r\n")
+    websocket.receive_data(head + end)
     status, headers, body = 0, dict[str, str](), b""
     while True:
-        data = await wire.read()
-        websocket.receive_data(data or None)
         for event in websocket.events():
             if isinstance(event, AcceptConnection):
                 if event.subprotocol != PROTOCOL:
                     raise ProtocolError(f"it chose {event.subprotocol or 'no protocol'}")
-                return None
+                return early
             if isinstance(event, RejectConnection):
                 status, headers = event.status_code, _headers(event.headers)
                 if not event.has_body:
@@ -267,10 +308,11 @@ async def _handshake(wire: Wire, websocket: WSConnection) -> Response | None:
                 body = (body + event.data)[:_WORDS]
                 if event.body_finished:
                     return Response(status, headers, body)
+        data = early or await wire.read()
         if not data:
-            if status:
-                return Response(status, headers, body)
-            raise ConnectionResetError("it closed the connection before answering")
+            return Response(status, headers, body)
+        websocket.receive_data(data)
+        early = b""
 
 
 def _headers(given: Any) -> dict[str, str]:

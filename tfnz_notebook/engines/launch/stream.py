@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from collections.abc import Sequence
 from typing import Final
 
 from tfnz_notebook.engines.base import Closed, Received, Stream
@@ -152,7 +153,7 @@ class BridgeStream(TransportStream):
         if self._transport is not None and not self.spoke.done():
             self._transport.resume_reading()
 
-    def _said(self, pieces: list[bytes]) -> None:
+    def _said(self, pieces: Sequence[bytes | memoryview]) -> None:
         """What the guest said in one read: many frames are one piece to who receives it."""
         if not pieces:
             return
@@ -160,7 +161,7 @@ class BridgeStream(TransportStream):
             self.spoke.set_result(True)
             if self._transport is not None and not self._begun:
                 self._transport.pause_reading()
-        super().data_received(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        TransportStream.data_received(self, b"".join(pieces))
 
     def _complained(self, piece: bytes) -> None:
         self.stderr = (self.stderr + piece)[-_STDERR:]
