@@ -134,7 +134,8 @@ static uint32_t dice(uint32_t sides)
 }
 
 static const uint8_t types[] = {T_HELLO, T_PING, T_PONG, T_SPAWN, T_DATA, T_ACK, T_EOF, T_FORGET, T_SIGNAL, T_RESIZE,
-                                T_AWAIT, T_CANCEL, T_START, T_DIAL, T_CLOSE, T_PUT, T_GET, T_LIST, T_MKDIR, T_SAMPLE};
+                                T_AWAIT, T_CANCEL, T_START, T_DIAL, T_CLOSE, T_PUT, T_GET, T_LIST, T_MKDIR, T_SAMPLE,
+                                T_ARGS,  T_SETUP};
 static const char *const texts[] = {"/", "/a", "/a/b", "/a/../b", "x", "", "root", "0:0", "true", "A=b", "127.0.0.1", "::1"};
 
 static void some_fields(struct buffer *b)
