@@ -13,7 +13,7 @@ from unit.engines.scripted import scripted
 
 from tfnz_notebook.engines.base import Progress
 from tfnz_notebook.engines.docker import pull as docker_pull
-from tfnz_notebook.engines.docker.credentials import Login, Store, header
+from tfnz_notebook.engines.registry.credentials import Login, Store, header
 from tfnz_notebook.errors import EngineError, ImageMissing
 
 

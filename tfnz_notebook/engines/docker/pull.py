@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from tfnz_notebook._base import names
 from tfnz_notebook.engines.base import Progress
-from tfnz_notebook.engines.docker.credentials import Store, header
 from tfnz_notebook.engines.http.client import Client
+from tfnz_notebook.engines.registry.credentials import Store, header
 from tfnz_notebook.errors import EngineError, ImageMissing
 
 #: Longest silence of a pull, in seconds: a registry that stalls for longer is not coming back.

@@ -22,7 +22,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -244,6 +244,10 @@ class Client:
         """After a 401: whether asking again has a point."""
         return self._access is not None and await self._access.renew()
 
+    def _open(self, where: Endpoint, tls: ssl.SSLContext | None) -> Awaitable[Wire]:
+        """A new connection, by this machine's network; another's is a subclass's to know."""
+        return dial(where, tls, self._server_name, self._proxy)
+
     async def _line(self, *, fresh: bool, repeatable: bool = True) -> _Line:
         """A connection that was kept, or a new one."""
         where = self.endpoint
@@ -257,7 +261,7 @@ class Client:
                 return line
             line.wire.close()
         try:
-            opening = dial(where, tls, self._server_name, self._proxy)
+            opening = self._open(where, tls)
             wire = await asyncio.wait_for(opening, _CONNECT_TIMEOUT)
         except PermissionError as error:
             if where.path is None:  # a firewall's answer

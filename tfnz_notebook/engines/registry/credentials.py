@@ -14,7 +14,7 @@ import base64
 import binascii
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -79,13 +79,16 @@ class Store:
                 found.append(said)
         return found
 
-    async def find(self, registry: str, repository: str = "") -> Login | None:
+    async def find(
+        self, registry: str, repository: str = "", beside: Sequence[Mapping[str, Any]] = ()
+    ) -> Login | None:
         """The login for a registry (a host, or Docker's index URL), the most specific first.
 
         ``repository`` is the image's path there: Podman's files may hold logins for namespaces.
+        ``beside``: what is looked at after the user's own files, in their form.
         """
         wanted = _host(registry)
-        for said in self._files():
+        for said in (*self._files(), *beside):
             helper = _of(said.get("credHelpers"), wanted)
             if isinstance(helper, str) and (login := await self._ask(helper, registry)):
                 return login
