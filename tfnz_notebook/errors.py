@@ -12,6 +12,7 @@
     │       └── ForkedError           it is of the process that forked this one
     ├── ImageError
     │   ├── ImageMissing              not here, and it cannot be pulled
+    │   ├── ImageConfigUnknown        what it starts nobody tells: say it
     │   └── ImageNameInvalid          *also* ValueError
     ├── ContainerError
     │   ├── ContainerFailed           never became ready (the tail of its log inside)
@@ -107,6 +108,10 @@ class ImageError(TfnzError):
 
 class ImageMissing(ImageError, ValueError):
     """The image is not here and cannot be pulled."""
+
+
+class ImageConfigUnknown(ImageError, ValueError):
+    """What the image starts is not known here, because its registry cannot be asked."""
 
 
 class ImageNameInvalid(ImageError, ValueError):

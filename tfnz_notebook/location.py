@@ -224,7 +224,7 @@ class Location(Block):
                 ("memory_free", "cpu_free") if bias_memory else ("cpu_free", "memory_free")
             )
             infos = await self._node_infos()
-            infos.sort(key=lambda i: (i.get(first, 0), i.get(second, 0)), reverse=True)
+            infos.sort(key=lambda i: (i.get(first) or 0, i.get(second) or 0), reverse=True)
             return [Node._create(self, info) for info in infos]
 
     @face
@@ -236,9 +236,7 @@ class Location(Block):
                 raise ContainerGone(
                     "Cannot choose a node: this location has none. Look at its engine."
                 )
-            best = max(
-                infos, key=lambda info: (info.get("memory_free", 0), info.get("cpu_free", 0))
-            )
+            best = max(infos, key=lambda i: (i.get("memory_free") or 0, i.get("cpu_free") or 0))
             return Node._create(self, best)
 
     # -- containers

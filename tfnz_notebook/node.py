@@ -55,18 +55,18 @@ class Node(Owned, metaclass=Closed):
         return NodeAio._see(self)
 
     @face
-    async def stats(self, *, timeout: float | None = None) -> dict[str, float | int]:
+    async def stats(self, *, timeout: float | None = None) -> dict[str, float | int | None]:
         """What it has and what is free now.
 
         ``cpus`` (cores), ``cpu_free`` (cores, a fraction), ``memory``, ``memory_free`` (bytes),
-        ``containers`` (running).
+        ``containers`` (running). None is what this user may not know, as of a cluster's machines.
         """
         async with within("look at the node", timeout):
             for info in await self._location._node_infos():
                 if info.get("name") == self.name:
                     self._info = info
             keys = ("cpus", "cpu_free", "memory", "memory_free", "containers")
-            return {key: self._info.get(key, 0) for key in keys}
+            return {key: self._info.get(key) for key in keys}
 
     @face
     async def spawn_container(
@@ -179,10 +179,12 @@ class Node(Owned, metaclass=Closed):
 
     def __repr__(self) -> str:
         info = self._info
-        free = number(float(info.get("cpu_free") or 0), places=1)
+        cpu, memory = info.get("cpu_free"), info.get("memory_free")
+        if cpu is None or memory is None:
+            return f"<Node {self.name!r}: what is free there is unknown>"
         return (
-            f"<Node {self.name!r}: {free} of {info.get('cpus', '?')} cores and "
-            f"{size(int(info.get('memory_free') or 0))} free>"
+            f"<Node {self.name!r}: {number(float(cpu), places=1)} of {info.get('cpus', '?')} cores "
+            f"and {size(int(memory))} free>"
         )
 
 

@@ -2,6 +2,8 @@
 
 ``TFNZ_TEST_ENGINES`` (a comma list of fake, host, docker, podman) names those that must be there:
 one that is missing fails. Without it, those that answer are tested, and the others are skipped.
+``TFNZ_TEST_KUBERNETES`` (a kubeconfig) and ``TFNZ_TEST_NAMESPACE`` name the cluster, without which
+its tests are not there at all: it is ``make test-cluster`` that has one.
 
 A guest in a container is reached by its socket, or by the engine's exec where that cannot be. What
 that makes no difference to says ``@pytest.mark.either_way``: by exec it is ``long``.
@@ -18,15 +20,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from contract import cluster
 from contract.talk import Talk, talking
 
 from tfnz_notebook import engines
-from tfnz_notebook.engines.base import ContainerSpec, Engine, Image
+from tfnz_notebook.engines.base import ContainerSpec, Engine, Image, PullPolicy
 from tfnz_notebook.engines.fake.engine import FakeEngine
 from tfnz_notebook.engines.launch import binary as guest_binary
 from tfnz_notebook.errors import TfnzError
 
-CONTAINERS = ("docker+socket", "docker+exec", "podman+socket", "podman+exec")
+#: Those of this machine's own engines, and those that real containers run in.
+MACHINE = ("docker+socket", "docker+exec", "podman+socket", "podman+exec")
+CLUSTER = ("kubernetes",)
+CONTAINERS = (*MACHINE, *CLUSTER)
 KINDS = ("fake", "host", *CONTAINERS)
 
 
@@ -56,6 +62,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     only = metafunc.definition.get_closest_marker("only")
     kinds = only.args[0] if only is not None else KINDS
+    if cluster.KUBECONFIG not in os.environ:
+        kinds = tuple(kind for kind in kinds if kind not in CLUSTER)
     either_way = metafunc.definition.get_closest_marker("either_way") is not None
     metafunc.parametrize("place", named(kinds, either_way=either_way), indirect=True)
 
@@ -89,7 +97,9 @@ class Place:
         return other
 
     async def image(self, name: str = "busybox") -> Image:
-        return await self.engine.ensure_image(name, "never", lambda progress: None)
+        # A cluster's node may have dropped one that nobody used for a while; it gets it again.
+        pull: PullPolicy = "missing" if self.kind in CLUSTER else "never"
+        return await self.engine.ensure_image(name, pull, lambda progress: None)
 
     def spec(self, image: str = "busybox", **options: object) -> ContainerSpec:
         self.count += 1
@@ -124,6 +134,8 @@ async def place(request: pytest.FixtureRequest, short: Path) -> AsyncIterator[Pl
     def again(*, owner: str = owner, runtime: Path = short) -> Engine:
         if kind == "fake":
             return FakeEngine(owner=owner, world=fake.world)
+        if kind in CLUSTER:
+            return cluster.engine(runtime=runtime, guest=guest_binary.locate(), owner=owner)
         return engines.create(kind, runtime=runtime, guest=guest_binary.locate(), owner=owner)
 
     wanted = os.environ.get("TFNZ_TEST_ENGINES")
@@ -142,6 +154,8 @@ async def place(request: pytest.FixtureRequest, short: Path) -> AsyncIterator[Pl
             await _clear(other)
             await other.close()
         assert not left
+        if kind in CLUSTER:
+            await cluster.nothing_is_left(engine)
         assert not place.directories(), "a container's directory was left"
     finally:
         await engine.close()

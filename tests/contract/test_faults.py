@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from contract.conftest import CONTAINERS, Place
+from contract.conftest import CONTAINERS, MACHINE, Place
 from contract.cut import Proxy
 from contract.talk import dial, talking
 
@@ -50,7 +50,7 @@ async def proxied(place: Place) -> AsyncIterator[tuple[DockerEngine, Proxy]]:
         await proxy.cut()
 
 
-@pytest.mark.only(CONTAINERS)
+@pytest.mark.only(MACHINE)
 async def test_engine_stops_and_comes_back(place: Place) -> None:
     async with proxied(place) as (engine, proxy):
         ref = await engine.create(place.spec(), await place.image())
@@ -73,7 +73,7 @@ async def test_engine_stops_and_comes_back(place: Place) -> None:
             assert (await again.run("echo", "back"))[1] == b"back\n"
 
 
-@pytest.mark.only(CONTAINERS)
+@pytest.mark.only(MACHINE)
 async def test_engine_stops_during_a_call(place: Place) -> None:
     async with proxied(place) as (engine, proxy):
         ref = await engine.create(place.spec(), await place.image())

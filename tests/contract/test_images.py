@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from contract.conftest import CONTAINERS, Place
+from contract.conftest import CONTAINERS, MACHINE, Place
 
 from tfnz_notebook.engines.base import Progress
 from tfnz_notebook.errors import ImageMissing, ImageNameInvalid
@@ -19,6 +19,11 @@ async def test_images_are_listed(place: Place) -> None:
     assert any(name.rpartition("/")[2] == "busybox:latest" for name in listed)
 
 
+#: Whose images are on the machine that is asked, and not on those that run something.
+here = pytest.mark.only(("fake", *MACHINE))
+
+
+@here
 async def test_image_tells_of_itself(place: Place) -> None:
     image = await place.image("nginx")
     assert image.id
@@ -34,11 +39,13 @@ async def test_image_that_is_there_is_not_pulled(place: Place) -> None:
     assert seen == []
 
 
+@here
 async def test_missing_and_never_pulled(place: Place) -> None:
     with pytest.raises(ImageMissing, match=r"pulling is off\. .*[Pp]ull|pulling is off"):
         await place.engine.ensure_image("tfnz-not-there:1", "never", lambda progress: None)
 
 
+@here
 @pytest.mark.parametrize("pull", ["missing", "always"])
 async def test_missing_and_no_registry(place: Place, pull: str) -> None:
     """Port 1 of this machine: nobody listens, and the engine says so at once."""

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from typing import Self
 
 import pytest
-from contract.conftest import Place
+from contract.conftest import CLUSTER, Place
 from contract.talk import Talk, talking
 from integration import engine_api
 
@@ -251,3 +251,32 @@ async def test_in_memory_it_is_told(place: Place) -> None:
     assert not engine.connects(a, b)
     await engine.isolate(b, [a])
     assert (engine.connects(a, b), engine.connects(b, a)) == (True, False)
+
+
+@pytest.mark.only(CLUSTER)
+async def test_policies_keep_pods_apart(place: Place, box: Make) -> None:
+    engine = place.engine
+    a, b = await asyncio.gather(box(), box())
+
+    async def settled(wanted: list[bool]) -> None:
+        """Policies take effect a little later."""
+        async with asyncio.timeout(60):
+            while await asyncio.gather(quick(b, a), quick(a, b)) != wanted:
+                await asyncio.sleep(0.1)
+
+    await settled([False, False])
+    await asyncio.gather(a.fence(), b.fence())
+    await a.fence(b)
+    await b.fence(to=(a,))
+    await settled([True, False])
+    await a.fence()
+    await settled([False, False])
+    async with asyncio.timeout(60):
+        while engine.about()["isolation"].startswith("unverified"):
+            await asyncio.sleep(0.1)
+    assert engine.about()["isolation"] == "verified"
+
+
+async def quick(one: Box, other: Box) -> bool:
+    wget = ("timeout", "2", "wget", "-q", "-O", "-", f"http://{other.ip}/")
+    return (await one.talk.run(*wget))[1] == b"here\n"

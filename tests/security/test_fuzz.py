@@ -221,7 +221,7 @@ async def test_and_then_those_of_kernels(
     engine = FakeEngine()
     await engine.open()
     sessions = Sessions(engine, engine.owner, tmp_path)
-    server = Server(sessions, ANSWERS, name="fake", tickets=Tickets(b"k" * 32), about={})
+    server = Server(sessions, ANSWERS, name="fake", tickets=Tickets(b"k" * 32), about=dict)
     identity, idents = b"\0kernel", ["a" * 32, "b" * 32, "box", "", "../x"]
     greeting = {"version": 1, "version_min": 1, "client": "c", "session": "s", "durable": True}
     spec = {"image": "debian", "sleep": True}

@@ -44,7 +44,7 @@ class Agent:
         with self.node.within():
             self.sessions = Sessions(self.engine, OWNER, SPOOL, grace=scene.grace, world=world)
             self.server = Server(
-                self.sessions, ANSWERS, name="here", tickets=Tickets(b"k" * 32), about={}
+                self.sessions, ANSWERS, name="here", tickets=Tickets(b"k" * 32), about=dict
             )
             lost = self.server.lost if scene.local else None
             self.router = Router(self.node, self.server.incoming, lost)

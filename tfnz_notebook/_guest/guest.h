@@ -421,5 +421,6 @@ void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 _Noreturn void guest_exit(int code);
 _Noreturn void leave(int code); /* _exit, and in a coverage build its counters first */
 int connect_main(const char *path);
+int reach_main(const char *host, const char *port);
 
 #endif

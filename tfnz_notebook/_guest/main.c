@@ -143,7 +143,8 @@ static void boot_id(void)
 static _Noreturn void usage(const char *problem)
 {
     note("%s. Usage: guest init [--socket PATH] [--root DIR] [--files DIR] [--user USER] [--cwd DIR] [--sleep] "
-         "[--beside] [--orphan SECONDS] [--] [command ...] | guest connect [--socket PATH] | guest version",
+         "[--beside] [--orphan SECONDS] [--] [command ...] | guest connect [--socket PATH] | "
+         "guest reach HOST PORT | guest version",
          problem);
     leave(2);
 }
@@ -220,6 +221,8 @@ int main(int argc, char **argv)
     }
     if (!strcmp(argv[1], "connect"))
         return connect_main(socket_path);
+    if (!strcmp(argv[1], "reach") && argc == 4)
+        return reach_main(argv[2], argv[3]);
     if (strcmp(argv[1], "init"))
         usage("unknown command");
     if (i < argc)

@@ -430,6 +430,11 @@ class Decoder:
         self._size = 0
         self._due = HEADER.size
 
+    @property
+    def rest(self) -> bytes:
+        """The frame that is not whole yet, for who goes on with another decoder."""
+        return b"".join(self._held)
+
     def feed(self, chunk: bytes) -> Iterator[Frame]:
         """The frames completed by ``chunk``, in order."""
         self._held.append(chunk)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from tfnz_notebook import __version__
@@ -46,7 +46,7 @@ class Server:
         *,
         name: str,
         tickets: Tickets,
-        about: dict[str, str],
+        about: Callable[[], Mapping[str, str]],
     ) -> None:
         """``name``: of the socket on this machine; empty for an agent that others connect to."""
         self.sessions = sessions
@@ -152,7 +152,7 @@ class Server:
             "agent": __version__,
             "session": client.session.name,
             "engine": self.sessions.engine.name,
-            "about": {**self._about, **client.about()},
+            "about": {**self._about(), **client.about()},
             "resumed": known,
             "heartbeat": link.HEARTBEAT,
         }, None

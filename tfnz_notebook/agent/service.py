@@ -90,7 +90,7 @@ class Service:
             ANSWERS,
             name=target.name if options.bind is None else "",
             tickets=Tickets(secret),
-            about=dict(engine.about()),
+            about=engine.about,
         )
         self._stop = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None

@@ -139,6 +139,7 @@ class Sessions:
         self._kept = Kept(spool.with_name(f"{spool.name}.sessions"), world.disk)
         #: What an earlier agent was told of durable sessions.
         self._earlier: dict[str, tuple[bool, float | None]] = {}
+        engine.waits = self._waits
         self._cleaning: asyncio.Task[None] | None = None
         self._looking: set[asyncio.Future[None]] = set()
 
@@ -363,6 +364,11 @@ class Sessions:
             except TfnzError as error:
                 log.info("the engine's events: %s", error)
                 await asyncio.sleep(WATCH_AGAIN)
+
+    def _waits(self, ref: str, words: str) -> None:
+        for container in self._containers(self):
+            if container.ref == ref:
+                container.waits(words)
 
     def _happened(self, ref: str) -> None:
         self._beside(self._look_at(ref))

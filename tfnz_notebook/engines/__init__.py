@@ -36,7 +36,8 @@ def create(
 ) -> Engine:
     """The engine that ``where`` names, not yet open.
 
-    ``'podman'``, ``'docker'``, ``'host'`` (no container), ``'fake'`` (in memory, for tests), or
+    ``'podman'``, ``'docker'``, ``'kubernetes://context/namespace'``, ``'host'`` (no container),
+    ``'fake'`` (in memory, for tests), or
     ``None``: ``$TFNZ_LOCATION``, else the first of Podman and Docker that answers now.
     ``'docker+exec'`` and ``'docker?transport=exec'`` choose how the guest is reached (``socket``
     or ``exec``); by default the engine's probing does.
@@ -65,13 +66,20 @@ def create(
         from tfnz_notebook.engines.host.engine import HostEngine
 
         return HostEngine(runtime=runtime, guest=guest, owner=owner)
+    elif name == "kubernetes":
+        from tfnz_notebook.engines.kubernetes.api import Api
+        from tfnz_notebook.engines.kubernetes.engine import KubernetesEngine
+        from tfnz_notebook.engines.kubernetes.login import kubeconfig
+
+        api = Api(kubeconfig.load(where, environ), environ=environ)
+        return KubernetesEngine(api, runtime=runtime, guest=guest, owner=owner, environ=environ)
     elif name == "fake" and not transport:
         from tfnz_notebook.engines.fake.engine import FakeEngine
 
         return FakeEngine(owner=owner)
     raise Misuse(
         f"Cannot use {where!r} as a location: no engine has that name. "
-        "Use 'podman', 'docker' or 'host'."
+        "Use 'podman', 'docker', 'kubernetes://' or 'host'."
     )
 
 

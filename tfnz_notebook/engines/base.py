@@ -35,14 +35,17 @@ Status = Literal["created", "running", "paused", "exited", "gone"]
 
 @dataclass(frozen=True, slots=True)
 class NodeInfo:
-    """A machine that runs containers. Memory in bytes; ``cpu_free`` in cores, may be a fraction."""
+    """A machine that runs containers. Memory in bytes; ``cpu_free`` in cores, may be a fraction.
+
+    None is what the engine may not know.
+    """
 
     name: str
-    cpus: int
-    cpu_free: float
-    memory: int
-    memory_free: int
-    containers: int
+    cpus: int | None
+    cpu_free: float | None
+    memory: int | None
+    memory_free: int | None
+    containers: int | None
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -127,7 +130,8 @@ class State:
 
     ``oom_killed`` as far as the engine tells: Podman 4.3 does not (conmon notes it at the wrong
     place), the guest's EXIT does (flag OOM). ``exit_code`` may be unknown (``host``, after its
-    agent was replaced).
+    agent was replaced). ``error`` is in the engine's words: of one that has ended, why; of one that
+    runs, why nothing is heard of it (its machine does not answer).
     """
 
     status: Status
@@ -195,6 +199,10 @@ class Engine(ABC):
     #: the engine has given to the guest.
     starts_asleep: bool = False
 
+    def __init__(self) -> None:
+        self.waits: Callable[[str, str], None] = lambda *_: None
+        """Told what a container (its ref) waits for while it is started, in the engine's words."""
+
     @abstractmethod
     async def open(self) -> None:
         """Connect and probe (version, runtime, limits). Raises NoEngine."""
@@ -219,7 +227,12 @@ class Engine(ABC):
     async def ensure_image(
         self, image: str, pull: PullPolicy, progress: Callable[[Progress], None]
     ) -> Image:
-        """The image, pulled if the policy says so. Raises ImageMissing, ImageNameInvalid."""
+        """The image, pulled if the policy says so. Raises ImageMissing, ImageNameInvalid.
+
+        Where machines pull what they start, it is only noted, and what it says of itself is not
+        known: :meth:`start` then raises ImageMissing, and ImageConfigUnknown where the spec does
+        not say what to run and nobody else does.
+        """
 
     @abstractmethod
     async def create(self, spec: ContainerSpec, image: Image) -> str:
@@ -227,7 +240,10 @@ class Engine(ABC):
 
     @abstractmethod
     async def start(self, ref: str) -> None:
-        """Start it. Raises ContainerFailed when the engine cannot."""
+        """Start it. Raises ContainerFailed when the engine cannot; see :meth:`ensure_image`.
+
+        It may have to wait for a machine with room, for as long as that takes: see ``waits``.
+        """
 
     @abstractmethod
     async def stop(self, ref: str, grace: float) -> None:

@@ -132,7 +132,7 @@ class Agent:
         world = World(disk=disk, wall=lambda: 5.0, alive=lambda pid, started: True)
         self.sessions = Sessions(engine, "me", SPOOL, world=world)
         tickets = Tickets(b"k" * 32)
-        self.server = Server(self.sessions, ANSWERS, name="here", tickets=tickets, about={})
+        self.server = Server(self.sessions, ANSWERS, name="here", tickets=tickets, about=dict)
         self.router = Router()
         self.server.router = self.router  # type: ignore[assignment]  # it is all it needs
 

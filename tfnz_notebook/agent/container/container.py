@@ -179,6 +179,12 @@ class Container:
             self._told = now()
             self._happens(Event.PULL)
 
+    def waits(self, words: str) -> None:
+        """Its engine says for what it waits, while that starts it."""
+        if self.state == "starting":
+            self.progress = Progress(words)
+            self._changed(self)
+
     async def _start(self) -> None:
         """Start the created container and meet its guest. Raises what kept it from that."""
         await self._engine.start(self.ref)
@@ -364,6 +370,8 @@ class Container:
                 return
             if state.status != "running":
                 return  # its end is told by the end of the connection
+            if state.error:
+                self.error = EngineGone(state.error)
         if self.guest is None or not self.guest.silent:
             return  # it has spoken meanwhile
         self._is_unresponsive()

@@ -92,6 +92,7 @@ class DockerEngine(Engine):
         endpoints: list[Endpoint] | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
+        super().__init__()
         self.name = name
         self.owner = owner
         self._owners = (owner, former) if former else (owner,)

@@ -106,6 +106,7 @@ class FakeEngine(Engine):
         programs: Mapping[str, Main] | None = None,
         starts_asleep: bool = False,
     ) -> None:
+        super().__init__()
         self.owner = owner
         """The value of the owner's label on what it makes."""
         self.world = world or World()

@@ -62,6 +62,7 @@ class HostEngine(Engine):
     name = "host"
 
     def __init__(self, *, runtime: Path, guest: Path, owner: str) -> None:
+        super().__init__()
         self.owner = owner
         self._home = runtime / "host"
         self._guest = guest

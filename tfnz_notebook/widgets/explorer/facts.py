@@ -126,14 +126,11 @@ def pull(told: Mapping[str, Any]) -> Info:
 
 
 def node(told: Mapping[str, Any]) -> Info:
-    """A machine."""
+    """A machine; None is what is not known of it."""
+    keys = ("cpus", "cpu_free", "memory", "memory_free", "containers")
     return {
         "name": one_line(told.get("name"), 64),
-        "cpus": told.get("cpus") or 0,
-        "cpu_free": float(told.get("cpu_free") or 0),
-        "memory": int(told.get("memory") or 0),
-        "memory_free": int(told.get("memory_free") or 0),
-        "containers": int(told.get("containers") or 0),
+        **{key: told.get(key) for key in keys},
         "labels": {one_line(k, 40): one_line(v, 80) for k, v in (told.get("labels") or {}).items()},
     }
 

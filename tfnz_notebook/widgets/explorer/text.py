@@ -146,10 +146,14 @@ def _location(info: Info) -> list[str]:
 
 def _node(info: Info) -> list[str]:
     node = info["node"]
-    cores = f"{number(node['cpu_free'], places=1)} of {node['cpus']} cores"
-    memory = f"{size(node['memory_free'])} of {size(node['memory'])}"
-    run = f"{plural(node['containers'], 'container')} running"
-    return [f"node {node['name']}: {cores} and {memory} free, {run}"]
+    if node["cpu_free"] is None or node["memory_free"] is None:
+        free = "what is free is unknown"
+    else:
+        cores = f"{number(node['cpu_free'], places=1)} of {node['cpus']} cores"
+        free = f"{cores} and {size(node['memory_free'])} of {size(node['memory'])} free"
+    running = node["containers"]
+    run = "" if running is None else f", {plural(running, 'container')} running"
+    return [f"node {node['name']}: {free}{run}"]
 
 
 def _tunnel(info: Info) -> list[str]:

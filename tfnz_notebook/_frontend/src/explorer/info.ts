@@ -54,13 +54,14 @@ export interface Container extends Summary {
   more: number;
 }
 
+/** null: what is not known of it. */
 export interface Node {
   name: string;
-  cpus: number;
-  cpu_free: number;
-  memory: number;
-  memory_free: number;
-  containers: number;
+  cpus: number | null;
+  cpu_free: number | null;
+  memory: number | null;
+  memory_free: number | null;
+  containers: number | null;
   labels: Record<string, string>;
 }
 

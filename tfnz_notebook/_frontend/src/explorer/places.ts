@@ -43,9 +43,12 @@ class NodeLine implements Row<Node> {
   update(told: Node): void {
     const labels = Object.entries(told.labels).map(([key, value]) => `${key}: ${value}`);
     this.#name.say(told.name, labels.join("\n"));
-    this.#cores.say(told.cpu_free, told.cpus, `${number(told.cpu_free, 3, 1)} of ${told.cpus} free`);
-    this.#memory.say(told.memory_free, told.memory, `${size(told.memory_free)} of ${size(told.memory)} free`);
-    set(this.#run, `${plural(told.containers, "container")} running`);
+    const { cpus, cpu_free, memory, memory_free, containers } = told;
+    const cores = cpu_free === null ? "unknown" : `${number(cpu_free, 3, 1)} of ${cpus} free`;
+    this.#cores.say(cpu_free ?? 0, cpus ?? 0, cores);
+    const bytes = memory_free === null ? "unknown" : `${size(memory_free)} of ${size(memory ?? 0)} free`;
+    this.#memory.say(memory_free ?? 0, memory ?? 0, bytes);
+    set(this.#run, containers === null ? "" : `${plural(containers, "container")} running`);
   }
 }
 

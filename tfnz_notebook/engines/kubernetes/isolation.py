@@ -1,0 +1,181 @@
+"""Keeping pods apart by network policies: none may come to any, but for who was allowed.
+
+A policy for each session, made with its anchor and before its first pod, lets nobody in; one for
+each pod that allows somebody adds those, and goes with the pod. Policies are wishes, though: where
+nobody enforces them they are taken all the same, and change nothing. So it is tried, once two pods
+that are kept apart run: whether one reaches the other, and does when it may.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any, Final
+
+from tfnz_notebook.engines.base import LABEL_CONTAINER, LABEL_OWNER
+from tfnz_notebook.engines.kubernetes.api import Api
+from tfnz_notebook.engines.kubernetes.pod import manifest
+from tfnz_notebook.engines.kubernetes.pod.manifest import Anchor
+from tfnz_notebook.engines.kubernetes.refusals import ApiError
+from tfnz_notebook.errors import EngineError, TfnzError
+
+log = logging.getLogger(__name__)
+
+Said = dict[str, Any]
+#: What one pod finds at a port of another's: 'refused' (it got there), 'silent', or else.
+Reach = Callable[[str, str, int], Awaitable[str]]
+
+_GROUP: Final = "networking.k8s.io"
+#: Where nothing listens: an answer comes from the pod's own system, or none does.
+_PORT: Final = 9
+#: Seconds in which a policy takes effect, where somebody enforces it.
+_EFFECT: Final = 10.0
+_PAUSE: Final = 0.5
+
+
+class Isolation:
+    """The policies of one owner, and what is known of whether they count."""
+
+    def __init__(self, api: Api, owner: str) -> None:
+        self._api = api
+        self._owner = owner
+        self._told: dict[str, tuple[str, frozenset[str]]] = {}
+        #: Why there are none.
+        self.why_not = ""
+        self.verdict = "not tried yet"
+        self._tried = False
+
+    def __str__(self) -> str:
+        if self.why_not:
+            return f"none: {self.why_not}"
+        return "verified" if self.verdict == "verified" else f"unverified: {self.verdict}"
+
+    async def before(self, anchor: Anchor) -> None:
+        """Nobody comes to a pod of this anchor that is kept apart."""
+        chosen = {manifest.ANCHOR: anchor.name, manifest.APART: "true"}
+        about = manifest.metadata(anchor.name, {LABEL_OWNER: self._owner})
+        owner = {"ownerReferences": anchor.reference()}
+        try:
+            await self._put(anchor.name, {**about, **owner}, chosen, [])
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            self.why_not = f"network policies cannot be made here ({error.message})"
+            log.warning("containers are not kept apart: %s", self.why_not)
+
+    async def allow(self, pod: Said, sources: Collection[Said], *, fresh: bool) -> None:
+        """Let these pods come to that one, and no others. ``fresh``: none could before."""
+        name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
+        wanted = frozenset(_container(each) for each in sources)
+        if self.why_not:
+            if wanted:
+                raise EngineError(
+                    f"Cannot allow a connection: containers are not kept apart, {self.why_not}, so "
+                    "they may reach each other already. Ask an administrator for the role that "
+                    "'python -m tfnz_notebook doctor' prints."
+                )
+            return
+        known = self._told.get(name, ("", frozenset()))
+        if known == (uid, wanted) or (not wanted and fresh and known[0] != uid):
+            return
+        policy = f"tfnz-{hashlib.sha256(uid.encode()).hexdigest()[:20]}"
+        if wanted:
+            about = manifest.metadata(policy, {LABEL_OWNER: self._owner})
+            owner = {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid}
+            who = {"key": LABEL_CONTAINER, "operator": "In", "values": sorted(wanted)}
+            rule = {"from": [{"podSelector": {"matchExpressions": [who]}}]}
+            chosen = {LABEL_CONTAINER: _container(pod)}
+            await self._put(policy, {**about, "ownerReferences": [owner]}, chosen, [rule])
+        else:
+            await self._drop(policy)
+        self._told[name] = uid, wanted
+
+    def forget(self, name: str) -> None:
+        """That pod is gone, and what it allowed with it."""
+        self._told.pop(name, None)
+
+    async def _put(
+        self, name: str, about: Said, chosen: dict[str, str], ingress: list[Said]
+    ) -> None:
+        body = {
+            "apiVersion": f"{_GROUP}/v1",
+            "kind": "NetworkPolicy",
+            "metadata": about,
+            "spec": {
+                "podSelector": {"matchLabels": chosen},
+                "policyTypes": ["Ingress"],
+                "ingress": ingress,
+            },
+        }
+        try:
+            await self._api.call("POST", self._path(), body=body)
+        except ApiError as error:
+            if error.status != 409:
+                raise
+            await self._api.call("PUT", self._path(name), body=body)
+
+    async def _drop(self, name: str) -> None:
+        try:
+            await self._api.call("DELETE", self._path(name), repeatable=True)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+
+    def _path(self, name: str = "") -> str:
+        return self._api.path("networkpolicies", name, group=_GROUP)
+
+    # -- does it count?
+
+    def due(self) -> bool:
+        """It was not tried yet, and there is something to try. The first who asks does."""
+        if self._tried or self.why_not:
+            return False
+        self._tried = True
+        return True
+
+    async def probe(self, source: Said, target: Said, reach: Reach) -> None:
+        """Find out, by two pods that may not reach each other, at a port where nothing listens."""
+        name, address = source["metadata"]["name"], str(target["status"]["podIP"])
+        try:
+            found = await self._until(lambda: reach(name, address, _PORT), "silent")
+            if found != "silent":
+                self.verdict = (
+                    "a container reaches another: nobody enforces network policies here"
+                    if found == "refused"
+                    else f"it could not be tried ({found})"
+                )
+                return
+            self.verdict = "silence may be the network's"
+            policy = f"tfnz-probe-{hashlib.sha256(self._owner.encode()).hexdigest()[:12]}"
+            about = manifest.metadata(policy, {LABEL_OWNER: self._owner})
+            owner = {"apiVersion": "v1", "kind": "Pod", "name": target["metadata"]["name"]}
+            owner["uid"] = target["metadata"]["uid"]
+            who = {"podSelector": {"matchLabels": {LABEL_CONTAINER: _container(source)}}}
+            rule = {"from": [who], "ports": [{"protocol": "TCP", "port": _PORT}]}
+            chosen = {LABEL_CONTAINER: _container(target)}
+            try:
+                await self._put(policy, {**about, "ownerReferences": [owner]}, chosen, [rule])
+                found = await self._until(lambda: reach(name, address, _PORT), "refused")
+            finally:
+                await self._drop(policy)
+            if found == "refused":
+                self.verdict = "verified"
+        except TfnzError as error:
+            self.verdict = f"it could not be tried ({error})"
+            self._tried = False  # by the next two
+
+    @staticmethod
+    async def _until(look: Callable[[], Awaitable[str]], wanted: str) -> str:
+        """What is found, at last: that, or what there is when it ought to have been."""
+        deadline = asyncio.get_running_loop().time() + _EFFECT
+        while True:
+            found = await look()
+            if found == wanted or asyncio.get_running_loop().time() > deadline:
+                return found
+            await asyncio.sleep(_PAUSE)
+
+
+def _container(pod: Said) -> str:
+    return str((pod["metadata"].get("labels") or {}).get(LABEL_CONTAINER, ""))
