@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from apiserver.access import Access, User
 from apiserver.admission import Admission
 from apiserver.faults import Faults
+from apiserver.node import registry
+from apiserver.node.images import usual
 from apiserver.objects import patches, refusals, resources, selectors
 from apiserver.objects.refusals import Object, Refusal
 from apiserver.objects.resources import NAMESPACES, PODS, Resource
@@ -103,6 +105,7 @@ class Api:
         self.faults = Faults()
         self.kubelets: dict[str, Kubelet] = {}
         self.calls: list[Call] = []
+        self.images = usual()
         self._snapshots: dict[int, list[Object]] = {}
 
     # --- from a path to a verb ---------------------------------------------------------------
@@ -114,6 +117,13 @@ class Api:
             await self.faults.before("get", words[0])
             self._note("get", words[0], "", "", "")
             return Response(200, VERSION) if words == ["version"] else Response(200, b"ok")
+        if words[:1] == ["v2"]:  # a registry at the same address
+            self._note("get", "registry", "", "", "")
+            await self.faults.before("get", "registry")
+            said = registry.answer(request.path, self.images)
+            if said is None:
+                raise refusals.nothing_here()
+            return Response(200, said[0], {"Content-Type": said[1]})
         if words[:1] == ["api"] and len(words) > 2:
             group, version, *rest = "", *words[1:]
         elif words[:1] == ["apis"] and len(words) > 3:

@@ -34,6 +34,9 @@ from apiserver.objects.resources import CLASSES, NAMESPACES, NODES, PODS
 from apiserver.objects.store import now
 from apiserver.server import Server
 
+from tfnz_notebook.engines.kubernetes.login.credentials import Cluster as Described
+from tfnz_notebook.engines.kubernetes.login.credentials import Material, Static
+
 if TYPE_CHECKING:
     from apiserver.objects.refusals import Object
 
@@ -50,7 +53,7 @@ class Cluster:
         self.home = images.temporary()
         self.api = Api()
         self.store = self.api.store
-        self.images = images.usual()
+        self.images = self.api.images
         self.authority = certificates.Authority(self.home / "pki") if tls else None
         context = self.authority.server() if self.authority else None
         self.server = Server(self.api, context)
@@ -61,10 +64,10 @@ class Cluster:
     def _chosen(self, *, models: bool, bare: bool) -> Runtime:
         if models:
             return Models()
-        program = None if bare else images.compiled(self.home)
+        program = None if bare else images.sandbox()
         if program is None:
             return Bare()
-        return Sandboxes(program, images.Trees(self.home / "trees"))
+        return Sandboxes(program, images.Trees(images.shared() / "trees"))
 
     @property
     def contained(self) -> bool:
@@ -208,6 +211,17 @@ class Cluster:
         headers = {"Authorization": f"Bearer {token}"}
         tls = self.authority.client(None) if self.authority else None
         return Target("127.0.0.1", self.server.port, tls, headers)
+
+    def described(self, *, token: str = "admin-token", namespace: str = NAMESPACE) -> Described:
+        """For our own client."""
+        authority = self.authority.certificate.read_bytes() if self.authority else b""
+        return Described(
+            "fake",
+            self.url,
+            namespace,
+            authority=Material(authority),
+            credentials=Static(token=Material(token.encode())),
+        )
 
     def config(self, *, token: str = "admin-token", namespace: str = NAMESPACE) -> Object:
         """A kubeconfig, as an object that a test may change."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 import re
 import shutil
@@ -114,9 +116,18 @@ def busybox(root: Path) -> None:
     (root / "etc/group").write_text("root:x:0:\nusers:x:100:\nnogroup:x:65534:\n")
 
 
-def compiled(home: Path) -> Path | None:
+@functools.cache
+def shared() -> Path:
+    """What all clusters of this process have in common, made once."""
+    path = temporary()
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return path
+
+
+@functools.cache
+def sandbox() -> Path | None:
     """sandbox.c as a program; None where this user, or this machine, can make no namespaces."""
-    made = home / "sandbox"
+    made = shared() / "sandbox"
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         return None

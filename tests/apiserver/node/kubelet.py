@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apiserver.node import volumes
+from apiserver.node import registry, volumes
 from apiserver.node.commands import NotStarted
 from apiserver.node.images import Image, canonical
 from apiserver.node.runtime import CAPABILITIES, USUAL, Container, Runtime, Wish
@@ -512,6 +512,12 @@ class Kubelet:
 
         self.api.store.edit(PODS, pod.namespace, pod.name, tell)
 
+    def _image_id(self, name: str) -> str:
+        whole = canonical(name)
+        repository = whole.partition("@")[0].rpartition(":")[0]
+        image = self.images.get(whole)
+        return f"{repository}@{registry.digest(registry.manifest(image))}" if image else ""
+
     def _container_status(
         self, pod: Pod, container: Object, states: Statuses, restarts: int, last: Statuses
     ) -> Object:
@@ -524,7 +530,7 @@ class Kubelet:
             "ready": "running" in state,
             "restartCount": restarts,
             "image": canonical(container["image"]) if began else container["image"],
-            "imageID": f"sha256:{'0' * 64}" if began else "",
+            "imageID": self._image_id(container["image"]) if began else "",
             "started": "running" in state,
         }
         if began:
