@@ -7,6 +7,7 @@ are skipped. A test has the namespace for itself, and a minute after it nothing 
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cluster.cluster import Cluster
@@ -16,6 +17,8 @@ from faults.leftovers import Watch
 from faults.scene import Scene, close
 from integration.polling import until
 from integration.world import World
+
+from tfnz_notebook.location import Location
 
 __all__ = ["_counted", "measured", "writer"]
 
@@ -60,7 +63,9 @@ class InCluster(Watch):
 
     def left(self) -> list[str]:
         held = set(self._kubectl("get", KINDS, "--output=name").split()) - THERE
-        return [*sorted(held), *map(str, self._files())]
+        kept = self.world.runtime / "kubernetes"
+        folders = [kept, *kept.glob("*")]  # an owner's; what it keeps is below
+        return [*sorted(held), *(str(path) for path in self._files() if path not in folders)]
 
     def settle(self) -> None:
         found: list[str] = []
@@ -75,6 +80,14 @@ class InCluster(Watch):
             raise AssertionError("left behind:\n" + "\n".join(found)) from None
 
 
+class ClusterScene(Scene):
+    """The kubeconfig's own context and namespace."""
+
+    def location(self, **options: Any) -> Location:
+        self.locations.append(Location(f"{self.where}://", **options))
+        return self.locations[-1]
+
+
 @pytest.fixture
 def worlds(
     kubectl: Kubectl, writer: Path, monkeypatch: pytest.MonkeyPatch
@@ -87,7 +100,7 @@ def worlds(
 
     def make(**settings: str) -> Scene:
         world = World(**{"KUBECONFIG": os.environ["TFNZ_TEST_KUBERNETES"], **settings})
-        scene = Scene(world, "kubernetes", writer)
+        scene = ClusterScene(world, "kubernetes", writer)
         scene.watch = InCluster(world, kubectl)
         made.append(scene)
         enter(scene)

@@ -22,11 +22,15 @@ class Kubectl:
     def within(self, namespace: str) -> "Kubectl":
         return Kubectl(self.program, self.kubeconfig, namespace)
 
-    def _run(self, arguments: Sequence[str], text: str) -> subprocess.CompletedProcess[str]:
+    def command(self, *arguments: str) -> list[str]:
+        """Its argv."""
         where = [f"--kubeconfig={self.kubeconfig}"] if self.kubeconfig else []
         where += [f"--namespace={self.namespace}"] if self.namespace else []
+        return [*self.program, *where, *arguments]
+
+    def _run(self, arguments: Sequence[str], text: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*self.program, *where, *arguments],
+            self.command(*arguments),
             input=text,
             capture_output=True,
             text=True,

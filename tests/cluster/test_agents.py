@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from cluster.kubectl import Kubectl
 from faults.frozen import frozen
+from faults.killer import Killer, shift
 from faults.scene import Scene
-from faults.test_agent_killed import Killer, shift
 
 from tfnz_notebook.errors import TfnzError
 

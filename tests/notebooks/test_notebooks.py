@@ -63,7 +63,8 @@ def test_a_notebook_runs_and_shows_what_it_says(
 ) -> None:
     script = ROOT / ".ci" / "run_notebook.py"
     command = [sys.executable, "-P", str(script), str(path), str(tmp_path)]
-    env = world.environment(TFNZ_LOCATION=engine)
+    where = "kubernetes://" if engine == CLUSTER else engine
+    env = world.environment(TFNZ_LOCATION=where)
     done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
