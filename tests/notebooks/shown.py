@@ -69,6 +69,15 @@ SHOWN: dict[str, dict[str, tuple[str, ...]]] = {
         "shown": ("reading", "exit 0"),
         "complete": ("in order: True", "the same checksum: True", "exit code: 0"),
     },
+    "08-on-a-cluster": {
+        "location": ("one node or more: True",),
+        "spawn": ("4 pods ready in", "names of pods: 4"),
+        "quick": ("ms for a process",),
+        "web": ("before: False", "after: True"),
+        "page": ("200 nginx",),
+        "volume": ("it stays",),
+        "end": ("nothing is left",),
+    },
 }
 #: How many plots a cell's outputs have a picture of.
 PICTURES = {("04-live-vmstat", "plots"): 2}
