@@ -466,6 +466,34 @@ async def test_destroy_terminates_then_kills(tmp_path):
         await destroy(process, 0)
 
 
+async def test_destroying_goes_on_after_a_break(tmp_path):
+    setting = Setting()
+    await setting.guest.connect()
+    signals: list[int] = []
+
+    def answer(frame: Frame) -> None:
+        if frame.type is Type.SPAWN:
+            setting.script.say(wire.fixed(Type.SPAWNED, 2, 41))
+        elif frame.type is Type.SIGNAL:
+            request, number, _ = frame.values
+            signals.append(number)
+            if len(signals) % 2:
+                setting.script.pipe.cut(OSError("cut"))
+                return
+            setting.script.say(wire.fixed(Type.RESULT, 2, request, 0, 1))
+            if number == 9:
+                exited = wire.fixed(Type.EXIT, 2, -9, 0, 0, 0), wire.fixed(Type.END, 2, 0, 0)
+                setting.script.say(*exited)
+
+    setting.script.answers = answer
+    setting.script.inventory = [wire.fielded(Type.PROC, 2, [(Tag.PID, 41)])]
+    process = setting.process(tmp_path)
+    await process.spawn()
+    await asyncio.wait_for(destroy(process, 0.05), 5)
+    assert signals == [15, 15, 9, 9]
+    assert process.returncode == -9
+
+
 async def test_what_was_sent_before_a_barrier_has_arrived_when_it_is_reached():
     setting = Setting()
     reached: list[str] = []

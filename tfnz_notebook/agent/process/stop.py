@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tfnz_notebook._wire.guest import Target, Type
 from tfnz_notebook.agent.process.kept.ended import Ended
-from tfnz_notebook.errors import ProcessGone, WaitTimeout
+from tfnz_notebook.errors import ContainerGone, ProcessGone, WaitTimeout
 
 if TYPE_CHECKING:
     from tfnz_notebook.agent.process.process import Process
@@ -42,12 +42,11 @@ async def destroy(process: Process | Ended, grace: float) -> int:
     process.destroying = True
     try:
         if grace > 0:
-            with contextlib.suppress(ProcessGone):
-                await signal(process, signals.SIGTERM, Target.TREE)
+            await _signal_tree(process, signals.SIGTERM)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(grace):
                     await _tree_gone(process)
-        survivors = await _kill(process)
+        survivors = await _signal_tree(process, signals.SIGKILL)
         async with asyncio.timeout(10):
             await process.done.wait()
         return survivors
@@ -61,12 +60,19 @@ async def destroy(process: Process | Ended, grace: float) -> int:
 
 async def _tree_gone(process: Process) -> None:
     delay = 0.002
-    while process.returncode is None or await signal(process, 0, Target.TREE):
+    while process.returncode is None or await _signal_tree(process, 0):
         await asyncio.sleep(delay)
         delay = min(delay * 2, 0.1)
 
 
-async def _kill(process: Process) -> int:
-    with contextlib.suppress(ProcessGone):
-        return await signal(process, signals.SIGKILL, Target.TREE)
-    return 0
+async def _signal_tree(process: Process, number: int) -> int:
+    """How many it reached; said again when the connection breaks, for that ends nothing."""
+    while True:
+        await process.guest.up()  # raises once the container has ended
+        try:
+            return await signal(process, number, Target.TREE)
+        except ProcessGone:
+            return 0
+        except ContainerGone:
+            if process.returncode is not None:
+                return 0
