@@ -69,12 +69,19 @@ def test_any_chunks_read_back_from_any_offset(tmp_path, seed):
         assert everything(log, offset, rng.randrange(1, 200_000)) == whole[offset:]
 
 
-def test_a_gap_moves_the_base(tmp_path):
-    log = Log(tmp_path / "p.out")
+@pytest.mark.parametrize("retain", ["tail", "all"])
+def test_a_gap_moves_the_base_and_is_passed_over_where_the_oldest_may_go(tmp_path, retain):
+    log = Log(tmp_path / "p.out", retain=retain)
     log.append(0, b"abc")
     log.append(100, b"xyz")
     assert (log.base, log.head) == (100, 103)
-    assert log.read(0, 10) == (100, b"xyz")
+    assert log.read(100, 10) == (100, b"xyz")
+    if retain == "tail":
+        assert log.read(0, 10) == (100, b"xyz")
+        return
+    for offset in (0, 99):
+        with pytest.raises(LogGone, match="before byte 100 was lost.*Read from there"):
+            log.read(offset, 10)
 
 
 def test_memory_is_bounded_whatever_is_written(tmp_path):
@@ -146,6 +153,17 @@ def test_a_later_agent_finds_what_was_spooled(tmp_path):
     again.append(again.head, whole[again.head :])
     again.append(len(whole), b"more" * PENDING)
     assert everything(again) == whole + b"more" * PENDING
+
+
+def test_what_a_later_agent_does_not_find_is_lost_and_not_passed_over(tmp_path):
+    log = Log.adopt(tmp_path / "p.out", [])  # its folder could not be read
+    log.append(PENDING, b"what the guest had")
+    with pytest.raises(LogGone, match="Cannot read the log from byte 0"):
+        log.read(0, 100)
+    assert everything(log, PENDING) == b"what the guest had"
+    recalled = Log.recalled(log.path, log.segments(), (log.path, 0))
+    with pytest.raises(LogGone):
+        recalled.read(0, 100)
 
 
 def test_adoption_stops_at_a_hole(tmp_path):

@@ -125,6 +125,20 @@ async def test_a_full_disk_holds_up_no_end_and_loses_nothing_then(tmp_path, monk
     output.discard()
 
 
+async def test_what_the_guest_can_hold_stays_there_while_the_disk_is_full(tmp_path, monkeypatch):
+    Disk(monkeypatch)
+    acknowledged = []
+    output = Output(Log(tmp_path / "p.out"), acknowledged.append)
+    size = WINDOW_OUT - PIPE
+    output.data(0, b"x" * (size - 1))
+    output.flush()
+    output.data(size - 1, b"y")
+    assert acknowledged == [], "an agent that dies now takes nothing along"
+    output.data(size, b"z" * 10)
+    assert acknowledged == [10]
+    output.discard()
+
+
 def test_a_full_quota_keeps_no_end_from_the_files(tmp_path):
     output, acknowledged = make(tmp_path)
     output.log.quota = WINDOW_OUT - 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import random
+from types import SimpleNamespace
 
 import pytest
 
@@ -52,6 +54,25 @@ def test_the_end_is_told_once_and_after_everything(tmp_path):
     assert sink.events[-1][1] == 3
 
 
+@pytest.mark.parametrize("keep", [None, 100])
+def test_a_hole_is_no_end_and_no_next_byte(tmp_path, keep):
+    log, told = Log(tmp_path / "p.out"), []
+    sink = SimpleNamespace(event=lambda name, body, payload=None: told.append((name, body)))
+    reader = Reader(sink, 1, log, 0, 100, keep=keep)
+    log.append(0, b"ab")
+    reader.pump()
+    log.append(10, b"xyz")
+    log.eof = True
+    reader.pump()
+    if keep is None:
+        assert told[1:] == [("dial.closed", {"reader": 1, "errno": errno.EIO})]
+    else:  # which wants the newest, and is told where that begins
+        assert told[1:] == [
+            ("data", {"reader": 1, "offset": 10}),
+            ("eof", {"reader": 1, "offset": 13}),
+        ]
+
+
 def test_a_reader_that_keeps_little_goes_on_with_the_newest(tmp_path):
     log, sink = Log(tmp_path / "p.out"), Recorder()
     reader = Reader(sink, 1, log, 0, 4, keep=3)
@@ -70,7 +91,7 @@ def test_a_reader_that_keeps_little_goes_on_with_the_newest(tmp_path):
 
 
 def test_a_reader_skips_what_was_dropped(tmp_path):
-    log, sink = Log(tmp_path / "p.out"), Recorder()
+    log, sink = Log(tmp_path / "p.out", retain="tail"), Recorder()
     log.append(1000, b"late")
     Reader(sink, 1, log, 0, 5000).pump()
     assert sink.events == [("data", 1000, b"late")]
@@ -100,7 +121,7 @@ def test_a_flow_tells_its_source_what_was_taken():
 
 
 def test_passing_over_what_was_dropped_costs_no_credit(tmp_path):
-    log, sink = Log(tmp_path / "p.out"), Recorder()
+    log, sink = Log(tmp_path / "p.out", retain="tail"), Recorder()
     log.append(1000, b"abcdef")
     reader = Reader(sink, 1, log, 0, 4)
     reader.pump()
@@ -111,7 +132,7 @@ def test_passing_over_what_was_dropped_costs_no_credit(tmp_path):
 
 def test_a_reader_without_credit_stays_where_it_is(tmp_path):
     """What was dropped meanwhile lies beyond any grant that is on its way: both would wait."""
-    log, sink = Log(tmp_path / "p.out"), Recorder()
+    log, sink = Log(tmp_path / "p.out", retain="tail"), Recorder()
     log.append(0, b"abcd")
     reader = Reader(sink, 1, log, 0, 4)
     reader.pump()

@@ -20,13 +20,15 @@ async def begin(client: Client, process: Process | Ended, message: Message) -> A
     body = message.body
     stream = stream_of(message)
     log = process.logs[stream - 1]
-    log.check()
-    start = max(body["offset"], log.base)
+    keep, start = body.get("keep"), body["offset"]
     if (tail := body.get("tail")) is not None:
         start = max(start, log.head - tail)
+    if keep is not None or tail is not None:  # the newest, as much of it as there is
+        start = max(start, log.base)
+    start = log.first(start)
     dropped = max(0, log.base - body["offset"])  # passing over that costs no credit
     credit = body["credit"] + dropped if body.get("window") is None else start + body["window"]
-    keep, hold = body.get("keep"), bool(body.get("hold"))
+    hold = bool(body.get("hold"))
     client.open_log(body["reader"], process, stream, start, credit, keep=keep, hold=hold)
     return {"offset": start, "head": log.head}, None
 

@@ -94,7 +94,8 @@ async def ask(
 
 def _reply(reason: str, written: Write, end: tuple[int, int]) -> dict[str, int | str]:
     out, err = end
-    starts = {"out_from": written.out, "err_from": written.err}
+    # Of what had come before the question, its container's end may have taken the last.
+    starts = {"out_from": min(written.out, out), "err_from": min(written.err, err)}
     return {"reason": reason, **starts, "out": out, "err": err}
 
 

@@ -117,10 +117,16 @@ class Log:
 
     @classmethod
     def recalled(
-        cls, path: Path, sizes: list[int], place: tuple[Path, int], disk: Disk = REAL
+        cls,
+        path: Path,
+        sizes: list[int],
+        place: tuple[Path, int],
+        *,
+        retain: Retain = "all",
+        disk: Disk = REAL,
     ) -> Log:
         """The log of a process that ended, as :meth:`segments` told it; ``place``: in the pack."""
-        log = cls(path, disk=disk)
+        log = cls(path, retain=retain, disk=disk)
         log.base = log.head = sizes[0]
         for size in sizes[1:]:
             log._segments.append((log.head, abs(size)))
@@ -161,8 +167,8 @@ class Log:
     def append(self, offset: int, chunk: bytes) -> None:
         """Take a chunk that is new.
 
-        One after a gap (the main process's window, which drops while no agent listens) moves
-        ``base``: what lies between is gone for good.
+        One after a gap (the main process's window, which drops while no agent listens; what an
+        agent had whose disk was full) moves ``base``: what lies between is gone for good.
         """
         if offset > self.head:
             self._skip_to(offset)
@@ -259,25 +265,31 @@ class Log:
     def read(self, offset: int, limit: int) -> tuple[int, bytes]:
         """At most ``limit`` bytes from ``offset`` on: (offset of the first one, bytes).
 
-        The first offset is greater than asked when older bytes were dropped. Raises LogGone for
-        bytes that should be there and are not.
+        The first offset is greater than asked when older bytes were dropped, as ``retain='tail'``
+        does. Raises LogGone for bytes that should be there and are not.
         """
-        offset = max(offset, self.base)
+        offset = self.first(offset)
         if offset >= self.head or limit <= 0:
             return offset, b""
-        self.check()
         if self._chunks and offset >= self._chunks[0][0]:
             return offset, self._read_memory(offset, limit)
         return offset, self._read_file(offset, limit)
 
-    def check(self) -> None:
-        """Raise LogGone if there was something to read, and it was dropped."""
-        if self.dropped and self.head:
+    def first(self, offset: int) -> int:
+        """Of the bytes from there on the first one that is here. LogGone if others should be."""
+        if self.dropped and offset < self.head:
             raise LogGone(
                 f"Cannot read the log: it was dropped, because {self.dropped}. How much is kept, "
                 "the environment of the agent says.",
                 errno=errno.ENODATA,
             )
+        if offset < self.base and self.retain == "all":
+            raise LogGone(
+                f"Cannot read the log from byte {offset} on: what is before byte {self.base} was "
+                "lost with an agent whose disk was full, or cannot be read. Read from there.",
+                errno=errno.EIO,
+            )
+        return max(offset, self.base)
 
     def tail(self, size: int) -> bytes:
         """The last ``size`` bytes, or fewer. Raises LogGone."""

@@ -36,6 +36,7 @@ class Output:
     ) -> None:
         self.log = log
         self._window = Receiver(log.head, WINDOW_OUT)
+        self._size = WINDOW_OUT  # what the guest holds of it at most
         self._acknowledge = acknowledge
         self._stalled = stalled
         self._readers: list[Reader] = []
@@ -54,7 +55,7 @@ class Output:
 
     def of_terminal(self) -> None:
         """Terminals have a smaller window, so less may wait before it is spooled."""
-        self.log.pending = WINDOW_TTY // 4
+        self.log.pending, self._size = WINDOW_TTY // 4, WINDOW_TTY
 
     def add(self, reader: Reader) -> None:
         """Somebody reads; what is there is sent when they are pumped."""
@@ -79,9 +80,10 @@ class Output:
             self._stalled()
         if self.log.trouble:
             self._look_again()
-        # A full disk does not keep a process that has exited from ending: what it left behind is
-        # read piece by piece, and held here.
-        self.release(self.acked + len(new) if self.exited and self.log.trouble else None)
+        if self.exited and self.log.trouble:
+            self._make_room()
+        else:
+            self.release()
 
     def _look_again(self) -> None:
         """Spool later: a full disk may have room then, and nobody else would ask."""
@@ -129,7 +131,15 @@ class Output:
         if self.log.spool():
             self.release(self.log.head)
         else:
-            self.release(min(self.acked + PIPE, self.log.head))  # more would be a lie
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Let the guest forget as much as it needs to read on, though no file has that.
+
+        A full disk does not keep a process that has exited from ending: what it left behind is
+        read piece by piece, and what the guest cannot hold of it is held here alone.
+        """
+        self.release(max(self.acked, self.log.head + PIPE - self._size))
 
     def store(self) -> bool:
         """Have all of it in files, unless it is loose; False if the disk is full."""

@@ -74,17 +74,17 @@ class Reader:
             return
         window, log = self._window, self.log
         window.head = log.head
-        window.skip(log.base)
         if self.keep is not None:
-            window.skip(log.head - self.keep)
-        while size := min(MAX_CHUNK, window.ready):
-            try:
+            window.skip(max(log.base, log.head - self.keep))
+        try:
+            window.skip(log.first(window.sent))
+            while size := min(MAX_CHUNK, window.ready):
                 _, chunk = log.read(window.sent, size)
-            except LogGone as error:
-                self._fail(int(error.details.get("errno", errno.EIO)))
-                return
-            offset = window.send(len(chunk))
-            self.sink.event("data", {"reader": self.ident, "offset": offset}, chunk)
+                offset = window.send(len(chunk))
+                self.sink.event("data", {"reader": self.ident, "offset": offset}, chunk)
+        except LogGone as error:
+            self._fail(int(error.details.get("errno", errno.EIO)))
+            return
         if log.eof and window.sent >= log.head and not self.finished:
             self.finished = True
             self.sink.event("eof", {"reader": self.ident, "offset": window.sent})

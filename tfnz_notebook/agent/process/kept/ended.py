@@ -183,10 +183,11 @@ class Ended:
         return out, err
 
     def _logs(self) -> Iterator[Log]:
-        place = self._told.get("place")
+        place, retain = self._told.get("place"), self._told.get("retain", "all")
         path, at = (self._pack.path(place[0]), place[1]) if place else (self._folder, 0)
         for name, sizes in zip(STREAMS, self._told["logs"], strict=True):
-            log = Log.recalled(self._folder / f"{self.ident}.{name}", sizes, (path, at), self._disk)
+            own = self._folder / f"{self.ident}.{name}"
+            log = Log.recalled(own, sizes, (path, at), retain=retain, disk=self._disk)
             log.dropped = str(self._told.get("dropped") or "")
             at += log.packed
             yield log
