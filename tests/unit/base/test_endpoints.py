@@ -275,7 +275,7 @@ def test_location_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert engines.create(None, runtime=tmp_path, guest=tmp_path, owner="x").name == "host"
 
 
-@pytest.mark.parametrize("where", ["dokcer", "docker+pigeon", "host+exec", "kubernetes://x"])
+@pytest.mark.parametrize("where", ["dokcer", "docker+pigeon", "host+exec", "mesos://x"])
 def test_no_such_engine(where: str, tmp_path: Path) -> None:
     with pytest.raises(Misuse, match="no engine has that name"):
         engines.create(where, runtime=tmp_path, guest=tmp_path, owner="x")

@@ -157,7 +157,7 @@ def test_every_error_class_crosses_the_link():
     def classes(cls: type[TfnzError]) -> list[type[TfnzError]]:
         return [cls, *(sub for child in cls.__subclasses__() for sub in classes(child))]
 
-    for cls in classes(TfnzError):
+    for cls in [each for each in classes(TfnzError) if each.__module__ == TfnzError.__module__]:
         error = from_wire(msgpack.unpackb(msgpack.packb(to_wire(cls("Cannot.", log=b"tail")))))
         assert type(error) is cls
         assert (str(error), error.details) == ("Cannot.", {"log": b"tail"})

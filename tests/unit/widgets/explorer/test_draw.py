@@ -45,6 +45,7 @@ def ps(*containers: dict[str, Any]) -> dict[str, Any]:
 
 NODE = facts.node(
     {"name": "first", "cpus": 2, "cpu_free": 1.5, "memory": 8 << 30, "memory_free": 1 << 30}
+    | {"containers": 0}
 )
 LOCATION = {
     **BASE, "kind": "location", "engine": "podman", "version": "4.3", "about": {}, "session": "s",
