@@ -49,9 +49,7 @@ class Flow:
 def flowing(scene: Scene, *, boxes: int = 2, writers: int = 4) -> Iterator[Flow]:
     """Lines flow; after the block they do still, and of all that was written nothing is missing."""
     location = scene.location()
-    nodes = location.ranked_nodes()
-    made = [scene.box(location, node=nodes[number % len(nodes)]) for number in range(boxes)]
-    flow = Flow(made, writers)
+    flow = Flow([scene.box(location) for _ in range(boxes)], writers)
     with ThreadPoolExecutor(writers) as pool:
         reading: list[Future[None]] = [
             pool.submit(read, *each) for each in zip(flow.processes, flow.streams, strict=True)

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
+#: Where Debian keeps what the programs call.
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: Run in the new namespaces as ``sh -c SETUP NAME HOME PAUSE``. Programs that insist on some paths
 #: have their own there; what a kubelet sets for the whole machine are files without effect.
 SETUP = """
@@ -158,6 +160,7 @@ class Machine:
             return subprocess.Popen(
                 command,
                 cwd="/",
+                env={"PATH": PATH},  # nothing of a test's world, which is looked for afterwards
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -6,7 +6,9 @@ from collections.abc import Callable
 import pytest
 from cluster.cluster import Cluster
 from cluster.flow import flowing
+from cluster.kubectl import Kubectl
 from cluster.machine import Machine
+from cluster.pods import node_of
 from faults.scene import Scene
 from integration.polling import Clock, until
 
@@ -51,10 +53,11 @@ def test_a_node_s_program_is_killed(cluster: Cluster, scene: Scene, program: str
         flow.flows()
 
 
-def test_a_node_s_cable_is_pulled(cluster: Cluster, scene: Scene) -> None:
-    node = cluster.nodes[0]
+def test_a_node_s_cable_is_pulled(cluster: Cluster, scene: Scene, kubectl: Kubectl) -> None:
     with flowing(scene) as flow:
-        (box,) = (box for box in flow.boxes if box.node.name == node.name)
+        box = flow.boxes[0]
+        name = node_of(kubectl, box)
+        (node,) = (node for node in cluster.nodes if node.name == name)
         node.unplug(cluster.control)
         try:
             until(lambda: box.state == "unreachable", 90, "it is said to be out of reach")
