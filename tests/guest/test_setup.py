@@ -100,6 +100,17 @@ def test_without_a_word_the_command_line_counts(start: Callable[..., Guest]) -> 
     assert shown(agent).out == b"1 /usr\n"
 
 
+def test_what_is_not_said_again_is_as_it_was_at_first(start: Callable[..., Guest]) -> None:
+    agent = start("echo", "own", options=["--sleep", "--cwd", "/usr"]).agent()
+    for _ in range(3):
+        assert setup(agent, "rm", "-rf", cwd="/", user=str(os.geteuid()), env=["A=1"]) == 0
+        assert agent.run("echo $A$PWD") == b"1/\n"
+        assert setup(agent) == 0
+        assert agent.run("echo $A$PWD") == b"/usr\n"
+    assert begin(agent)[0] == 0
+    assert shown(agent).out == b"own\n"
+
+
 def test_what_does_not_fit_in_a_frame_goes_ahead(plain: Agent) -> None:
     env = [f"A{number}={'x' * 60_000}" for number in range(25)]
     script = 'echo $# ${#A0} ${#A24}; echo "$A0$A24" | wc -c'

@@ -111,9 +111,10 @@ static int choose_user(const char *spec, struct user *user)
 /* What SETUP said: of the image, so that it is below what a process itself is given. */
 static struct {
     struct frame frame;
-    struct list env;
+    struct list args, env;
     char *user, *cwd;
 } setup;
+static struct settings before; /* as the command line has it */
 
 int setup_take(struct frame *f)
 {
@@ -126,23 +127,22 @@ int setup_take(struct frame *f)
         error = errno;
     if (!error)
         error = collect(f, &args, &env);
-    if (error || !args.count)
-        free(args.item);
     if (error) {
-        free(env.item), free(name), free(cwd), free(f->payload);
+        free(args.item), free(env.item), free(name), free(cwd), free(f->payload);
         return error;
     }
-    if (setup.frame.payload) { /* said again, after a break: it is all anew */
-        free(setup.env.item), free(setup.user), free(setup.cwd);
-        free(setup.frame.payload);
-    }
+    if (!guest.configured)
+        before = guest;
+    free(setup.args.item), free(setup.env.item), free(setup.user), free(setup.cwd); /* said again, it is all anew */
+    free(setup.frame.payload);
     setup.frame = *f;
+    setup.args = args;
     setup.env = env;
     setup.user = name;
     setup.cwd = cwd;
-    guest.argv = args.count ? args.item : guest.argv;
-    guest.user = name ? name : guest.user;
-    guest.cwd = cwd ? cwd : guest.cwd;
+    guest.argv = args.count ? args.item : before.argv;
+    guest.user = name ? name : before.user;
+    guest.cwd = cwd ? cwd : before.cwd;
     guest.configured = true;
     return 0;
 }
