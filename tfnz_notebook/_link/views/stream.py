@@ -35,6 +35,7 @@ class Stream:
         self._ended: int | None = None
         self._starved: asyncio.TimerHandle | None = None
         self._number = 0
+        self._asking = self._lost = False
 
     # -- the view's side
 
@@ -48,7 +49,7 @@ class Stream:
         return offset, int(answer["head"])
 
     async def _ask(self, offset: int, credit: int = 0, **fields: int | None) -> dict[str, Any]:
-        self._number = self._link.reader(self)
+        self._number, self._asking = self._link.reader(self), True
         fields["keep"] = None if self._whole else self._keep
         body = {
             "reader": self._number,
@@ -59,7 +60,12 @@ class Stream:
             "hold": self._whole,
             **fields,
         }
-        return (await self._link.request("reader.open", body)).body
+        try:
+            answer = await self._link.request("reader.open", body)
+        finally:
+            self._asking = False
+        self._lost = False  # if the link broke, then before this was said
+        return answer.body
 
     def live(self) -> None:
         """The view knows that it is open: what came in the meantime may be sent."""
@@ -137,13 +143,14 @@ class Stream:
 
     def broken(self, error: TfnzError, final: bool) -> None:
         """Pause, or end."""
+        self._lost = True
         if final and not self._over:
             self._over = True
             self._view.drop("link", str(error))
 
     def mended(self) -> None:
-        """Go on where we were."""
-        if not self._over:
+        """Go on where we were, unless that was asked for meanwhile, and waited for the link."""
+        if self._lost and not self._over and not self._asking:
             self._link.drop(self._number)
             self._link.background(self._reopen())
 
