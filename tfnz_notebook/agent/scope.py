@@ -35,9 +35,11 @@ class Scope:
         self._running: dict[asyncio.Task[object], TfnzError | None] = {}
 
     async def run(self, work: Awaitable[T]) -> T:
-        """Its result; or what the scope was interrupted with."""
+        """Its result; or what the scope was interrupted with. It may run in several scopes."""
         task = asyncio.current_task()
         assert task is not None
+        if task in self._running:
+            return await work
         self._running[task] = None
         try:
             return await work

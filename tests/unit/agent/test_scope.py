@@ -21,6 +21,22 @@ async def test_an_interrupt_ends_what_waits_with_its_error() -> None:
     assert await scope.run(asyncio.sleep(0, "later")) == "later"
 
 
+@pytest.mark.parametrize("ends", ["one", "other", "both", "itself"])
+async def test_what_is_about_two_ends_with_either(ends: str) -> None:
+    one = Scope()
+    other = one if ends == "itself" else Scope()
+    waiting = asyncio.create_task(one.run(other.run(asyncio.Event().wait())))
+    await asyncio.sleep(0)
+    if ends != "other":
+        one.interrupt(GONE)
+    if ends in ("other", "both"):
+        other.interrupt(GONE)
+    with pytest.raises(ContainerGone):
+        await waiting
+    assert not one._running
+    assert not other._running
+
+
 async def test_who_interrupts_goes_on() -> None:
     scope = Scope()
 

@@ -132,7 +132,7 @@ async def reboot(client: Client, container: Container, message: Message) -> Answ
 async def allow(client: Client, container: Container, message: Message) -> Answer:
     """Let another container of the session connect to it."""
     other = client.sessions.container(client.session, message.body["other"])
-    await client.sessions.neighbours.allow(container, other)
+    await other.scope.run(client.sessions.neighbours.allow(container, other))
     return NOTHING
 
 
@@ -140,7 +140,7 @@ async def allow(client: Client, container: Container, message: Message) -> Answe
 async def disallow(client: Client, container: Container, message: Message) -> Answer:
     """Take that back."""
     other = client.sessions.container(client.session, message.body["other"])
-    await client.sessions.neighbours.disallow(container, other)
+    await other.scope.run(client.sessions.neighbours.disallow(container, other))
     return NOTHING
 
 
