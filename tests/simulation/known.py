@@ -14,12 +14,6 @@ UNDRAWN: Final[dict[str, str]] = {}
 
 #: Why, and the words of the broken law.
 KNOWN: Final[dict[str, str]] = {
-    "a reboot that an erring engine calls failed, and that cannot be looked at, runs (7528)": (
-        r"is exited, and in truth running"
-    ),
-    "a spawn that was cancelled while its guest was stopped, and then broke, runs on (8379)": (
-        r"^p\d+ runs, and its spawn was cancelled"
-    ),
     "what was being made when an agent died may be left at the engine, and known to nobody": (
         r"containers that never ran are left|knows too .*, (which never ran|and there were several)"
     ),

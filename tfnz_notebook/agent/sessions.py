@@ -26,7 +26,7 @@ from tfnz_notebook.agent.former import Former
 from tfnz_notebook.agent.process.kept.ended import Ended
 from tfnz_notebook.agent.process.process import Process
 from tfnz_notebook.agent.world import REAL, World, now
-from tfnz_notebook.engines.base import LABEL_CONTAINER, LABEL_OWNER, Engine
+from tfnz_notebook.engines.base import LABEL_CONTAINER, LABEL_OWNER, Engine, Found
 from tfnz_notebook.errors import ContainerGone, Misuse, ProcessGone, TfnzError
 
 log = logging.getLogger(__name__)
@@ -357,9 +357,9 @@ class Sessions:
     async def watch(self) -> None:
         """Hear of what others do with our containers, as long as the engine tells."""
         while True:
-            await self._look_at(None)  # what happened while nobody listened
+            self._look_at(None)  # what happened while nobody listened
             try:
-                await self.engine.watch(self._happened)
+                await self.engine.watch(self._look_at)
                 return
             except TfnzError as error:
                 log.info("the engine's events: %s", error)
@@ -370,18 +370,15 @@ class Sessions:
             if container.ref == ref:
                 container.waits(words)
 
-    def _happened(self, ref: str) -> None:
-        self._beside(self._look_at(ref))
-
     def _beside(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)
         self._looking.add(task)
         task.add_done_callback(self._looking.discard)
 
-    async def _look_at(self, ref: str | None) -> None:
+    def _look_at(self, ref: str | None) -> None:
         for container in self._containers(self):
             if container.ref == ref or (ref is None and container.state in ("exited", "paused")):
-                await container.look()
+                container.look_soon()
 
     async def _clean(self, refs: list[str]) -> None:
         """Remove what never ran, and spools and sockets of what went while no agent was there."""
@@ -400,9 +397,14 @@ class Sessions:
         await asyncio.sleep(LATE)
         with contextlib.suppress(TfnzError):
             for each in await self.engine.find({LABEL_OWNER: self.owner}):
-                known = {ident for session in self for ident in session.containers}
-                if each.state.status == "created" and each.labels.get(LABEL_CONTAINER) not in known:
+                if each.state.status == "created" and not self._ours(each):
                     await self._remove(each.ref)
+
+    def _ours(self, found: Found) -> bool:
+        """Whether it is one that we know, or may be one that is being made."""
+        ident = found.labels.get(LABEL_CONTAINER)
+        ours = (each for each in self._containers(self) if each.ident == ident)
+        return any(each.ref in ("", found.ref) for each in ours)
 
     def _keep(self) -> None:
         """Have the next agent know how long sessions last that have something to keep."""

@@ -44,6 +44,24 @@ def test_what_an_agent_settled_stays_so_for_those_after_it(tmp_path):
     assert third.find("p", "other").got == 20
 
 
+def test_what_was_written_to_one_of_another_life_is_not_known_to_the_next(tmp_path):
+    first = Writes(tmp_path)
+    first.begin("p")
+    first.note("p", "k", Write(0, 10))
+    first.note("q", "k", Write(0, 10))
+    first.close("p")
+    second = Writes(tmp_path)
+    second.begin("p")
+    for found in (second, Writes(tmp_path)):
+        assert found.find("p", "k") is None
+        assert found.adopt("p", 5) is False
+        assert found.find("q", "k") == Write(0, 10)
+    second.note("p", "k", Write(0, 20))
+    third = Writes(tmp_path)
+    third.adopt("p", 20)
+    assert third.find("p", "k").got == 20
+
+
 def test_an_end_that_was_asked_for_is_remembered(tmp_path):
     first = Writes(tmp_path)
     first.close("p")

@@ -59,6 +59,8 @@ log = logging.getLogger(__name__)
 HELLO: Final = 20.0
 #: Seconds to wait for the engine to notice that a container whose guest has gone has ended.
 EXIT_NOTICE: Final = 10.0
+#: Seconds between two looks at an engine that does not say what a container is.
+LOOK_AGAIN: Final = 5.0
 #: Seconds that operations wait for a guest which its engine says to run.
 PATIENCE: Final = 15.0
 #: Seconds after a container's end in which what was asked of it may end by itself.
@@ -123,6 +125,7 @@ class Container:
         self._making: asyncio.Task[None] | None = None  # from its spec
         self._tasks: set[asyncio.Task[None]] = set()  # what goes on beside, for it
         self._news = 0  # how often somebody said that something happened at the engine
+        self._looking: asyncio.Task[None] | None = None  # at what that was
         self._ending: asyncio.TimerHandle | None = None
         self._mute_since = 0.0
         #: Its guest was restarted, and has not told yet what runs in it.
@@ -144,10 +147,11 @@ class Container:
         self.looked.set()
         self.recalled.set()
 
-    def _beside(self, work: Coroutine[Any, Any, None]) -> None:
+    def _beside(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     # -- coming up
 
@@ -318,7 +322,7 @@ class Container:
         ContainerGone, ContainerPaused, ContainerUnresponsive; what it failed with.
         """
         if self.state == "paused":
-            await self.look()  # somebody may just have let it go on
+            await self._look()  # somebody may just have let it go on
         if self.state in SILENT:
             raise self._silent()
         if self._moving.locked() and self.state == "running":
@@ -545,7 +549,7 @@ class Container:
         self.let_go()
         await self._exited(state)
         if self._news != news:  # it was started again meanwhile
-            self._beside(self.look())
+            self.look_soon()
 
     @contextlib.asynccontextmanager
     async def _moves(self) -> AsyncIterator[None]:
@@ -557,7 +561,7 @@ class Container:
             if self.state in COMING:
                 await self._failed(error)
             else:  # the engine may have done it all the same
-                self._beside(self.look())
+                self.look_soon()
             raise
         finally:
             if self.guest is not None and self.guest.over:
@@ -766,24 +770,41 @@ class Container:
         elif not self.spec.sleep:
             self._process_changed(await self._start_main(guest))
 
-    async def look(self) -> None:
-        """Something happened to it at the engine, by us or by others: see what."""
+    def look_soon(self) -> None:
+        """Something happened to it at the engine, by us or by others: see what, in the end."""
         self._news += 1
+        if self._looking is None or self._looking.done():
+            self._looking = self._beside(self._look_on())
+
+    async def _look_on(self) -> None:
+        """An engine that does not say is asked again, for nobody else would."""
         await self.recalled.wait()
+        news = -1
+        while news != self._news:
+            news = self._news
+            if not await self._look():
+                news = -1
+                await asyncio.sleep(LOOK_AGAIN)
+
+    async def _look(self) -> bool:
+        """See what it is; False if the engine does not say."""
         if self._moving.locked() or self.state in (*COMING, "failed", "destroyed"):
-            return  # one that failed is gone at the engine, and stays here to say why
-        with contextlib.suppress(TfnzError):
+            return True  # one that failed is gone at the engine, and stays here to say why
+        try:
             state = await self._engine.inspect(self.ref)
-            if self._moving.locked():
-                return
-            if state.status == "gone":
-                await self._was_removed()
-            elif state.status == "paused":
-                self._is_paused()
-            elif state.status == "running" and self.state == "paused":
-                self._goes_on()
-            elif state.status == "running" and self.state == "exited":
-                self._starts_again()
+        except TfnzError:
+            return False
+        if self._moving.locked():
+            return True
+        if state.status == "gone":
+            await self._was_removed()
+        elif state.status == "paused":
+            self._is_paused()
+        elif state.status == "running" and self.state == "paused":
+            self._goes_on()
+        elif state.status == "running" and self.state == "exited":
+            self._starts_again()
+        return True
 
     def _starts_again(self) -> None:
         """Somebody started it, past us, after its end: it is another life of the same container."""
@@ -796,6 +817,8 @@ class Container:
                 await self._start()
         except TfnzError as error:
             self._is_not_started(error)
+            await asyncio.sleep(LOOK_AGAIN)  # it may run all the same
+            self.look_soon()
 
     # -- telling
 

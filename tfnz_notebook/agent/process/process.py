@@ -123,6 +123,7 @@ class Process:
         self._spawned = asyncio.get_running_loop().create_future()
         await self.guest.room()  # its arguments and environment are bulk
         self.channel = self.input.channel = self.guest.open(self)
+        self.writes.begin(self.ident)
         try:
             self._say_spawn()
         except TooLarge:

@@ -30,9 +30,10 @@ _RECORD: Final = struct.Struct("<16s16sQQQQ")
 #: Bytes of one generation: some four thousand writes.
 GENERATION: Final = 4096 * _RECORD.size
 #: In place of a key. ADOPTED: a later agent found ``start`` bytes of stdin at the guest.
-#: CLOSED: the end of stdin was asked for.
+#: CLOSED: the end of stdin was asked for. BEGUN: what is before is of another life.
 _ADOPTED: Final = bytes(16)
 _CLOSED: Final = bytes(15) + b"\1"
+_BEGUN: Final = bytes(15) + b"\2"
 
 
 @dataclass(slots=True)
@@ -64,6 +65,16 @@ class Writes:
         self._order = deque[tuple[bytes, bytes]]()
         self._file: File | None = None
         self._size = 0
+
+    def begin(self, process: str) -> None:
+        """It is started: what is known of its id was written to one that went with its container.
+
+        Its kernel says again what no agent has answered, after a restart that none has seen, too.
+        """
+        ident = _digest(process)
+        if self._all().get(ident):
+            self._forget(ident)
+            self._append(ident, _BEGUN, Write(0, 0))
 
     def find(self, process: str, key: str) -> Write | None:
         """What is known of that write."""
@@ -112,6 +123,8 @@ class Writes:
         for process, key, *numbers in _RECORD.iter_unpack(raw[:whole]):
             if key == _ADOPTED:
                 _settle(self._all().get(process, {}), numbers[0])
+            elif key == _BEGUN:
+                self._forget(process)
             else:
                 self._hold(process, key, Write(*numbers))
 
@@ -130,6 +143,10 @@ class Writes:
             known[old].pop(name, None)
             if not known[old]:
                 del known[old]
+
+    def _forget(self, process: bytes) -> None:
+        self._all().pop(process, None)
+        self._order = deque(each for each in self._order if each[0] != process)
 
     def _append(self, process: bytes, key: bytes, write: Write) -> None:
         # Where nothing can be written, a write is repeated only if the agent dies right now.

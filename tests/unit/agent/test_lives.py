@@ -1,0 +1,109 @@
+"""A container's lives: restarted past us, rebooted in vain, made twice; and what is about two.
+
+In a world without clocks (``test_handed_in``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import Any
+
+import pytest
+from unit.agent.test_handed_in import SPOOL, simulated
+from unit.agent.test_silence import World
+
+from tfnz_notebook.agent.process.writes import Write, Writes
+from tfnz_notebook.agent.sessions import LATE
+from tfnz_notebook.errors import ContainerUnresponsive, EngineGone
+
+
+def test_what_was_typed_in_another_life_is_typed_again() -> None:
+    """Its kernel says again what no agent has answered, and the container was restarted since."""
+
+    async def lives() -> None:
+        world = await World().open()
+        box, ident = await world.spawn(), uuid.uuid4().hex
+        # What the agent had noted when it was killed, and its container with it.
+        Writes(SPOOL / box, world.disk).note(ident, f"{ident} begins", Write(0, 5))
+        await world.another_agent()
+        link = await world.joined()
+        body = {"container": box, "process": ident, "command": ["cat"], "text": "", "env": []}
+        async with asyncio.timeout(1):
+            await link.request("process.spawn", {**body, "last": True}, b"words")
+        asked = {"process": ident, "stream": 1, "offset": 0, "limit": 100}
+        await asyncio.sleep(1)
+        assert (await link.request("log.read", asked)).payload == b"words"
+        await link.close()
+
+    simulated(lives)
+
+
+def test_a_reboot_that_only_seems_to_fail_is_seen_once_the_engine_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def reboots() -> None:
+        world = await World().open()
+        box = await world.spawn()
+        start = world.engine.start
+
+        async def gone(*unused: object, **more: object) -> Any:
+            raise EngineGone("Cannot reach the engine: it is down.")
+
+        async def starts(ref: str) -> None:
+            await start(ref)
+            for name in ("isolate", "inspect"):
+                patch.setattr(world.engine, name, gone)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(world.engine, "start", starts)
+            with pytest.raises(EngineGone):
+                await world.link.request("container.reboot", {"container": box})
+            await asyncio.sleep(60)
+            assert world.state(box) == "exited"
+        await asyncio.sleep(10)
+        assert world.state(box) == "running"
+        await world.link.request("container.stats", {"container": box})
+        await world.link.close()
+
+    simulated(reboots)
+
+
+def test_what_a_dead_agent_had_made_goes_though_another_made_it_anew() -> None:
+    async def twice() -> None:
+        world = await World().open()
+        await world.another_agent()
+        link = await world.joined()
+        box = await world.spawn(link)
+        found = world.agent.sessions.container(world.session, box)
+        image = await world.engine.ensure_image("debian", "never", lambda _: None)
+        late = await world.engine.create(found.spec, image)
+        await asyncio.sleep(LATE + 1)
+        assert late not in world.engine.world.containers
+        assert [found.ref] == list(world.engine.world.containers)
+        await link.close()
+
+    simulated(twice)
+
+
+@pytest.mark.parametrize("operation", ["allow", "disallow"])
+def test_what_is_about_two_containers_ends_with_the_other(operation: str) -> None:
+    async def two() -> None:
+        world = await World().open()
+        one, other = await world.spawn(), await world.spawn()
+        body = {"container": one, "other": other}
+        await world.link.request("container.allow", body)
+
+        async def never(*unused: object) -> None:
+            await asyncio.Event().wait()
+
+        world.engine.isolate = never  # type: ignore[method-assign]
+        asked = asyncio.create_task(world.link.request(f"container.{operation}", body))
+        await asyncio.sleep(1)
+        mute = ContainerUnresponsive("Cannot use it: its guest does not answer.")
+        world.agent.sessions.container(world.session, other).scope.interrupt(mute)
+        with pytest.raises(ContainerUnresponsive):
+            await asyncio.wait_for(asked, 1)
+        await world.link.close()
+
+    simulated(two)
