@@ -122,6 +122,26 @@ def names(environ: Mapping[str, str] = os.environ) -> list[str]:
     return sorted(known, key=lambda name: name != config.current)
 
 
+def places(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Locations' names: each context, and in each the namespaces that contexts of its cluster name.
+
+    None where a kubeconfig cannot be read: this is for completion, which has nobody to tell.
+    """
+    try:
+        config = read(environ)
+    except NoEngine:
+        return []
+    named: dict[str, dict[str, None]] = {}
+    for entry in config.contexts.values():
+        own = named.setdefault(text(entry.said.get("cluster")), {"default": None})
+        own[text(entry.said.get("namespace")) or "default"] = None
+    found = []
+    for name, entry in config.contexts.items():
+        place = f"{SCHEME}://{quote(name, safe='')}"
+        found += [place, *(f"{place}/{own}" for own in named[text(entry.said.get("cluster"))])]
+    return found
+
+
 def find(where: str, environ: Mapping[str, str] = os.environ) -> Context:
     """The context that a location's name means. Raises Misuse for a name that is none, NoEngine."""
     name, namespace = split(where)

@@ -22,6 +22,8 @@ class Finding:
     said: str
     remedy: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
+    #: A text to copy, shown as it is.
+    text: str = ""
 
 
 def as_text(findings: list[Finding]) -> str:
@@ -41,6 +43,7 @@ def as_text(findings: list[Finding]) -> str:
                     break_long_words=False,
                     break_on_hyphens=False,
                 )
+        lines += ["", *each.text.splitlines(), ""] if each.text else []
     bad = sum(each.state == "bad" for each in findings)
     notes = sum(each.state == "note" for each in findings)
     if bad or notes:

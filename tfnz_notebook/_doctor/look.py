@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tfnz_notebook._base import paths
-from tfnz_notebook._doctor import agents, engine, packages
+from tfnz_notebook._doctor import agents, cluster, engine, packages
 from tfnz_notebook._doctor.findings import Finding
 
 #: Seconds for all that is asked of others.
@@ -41,6 +41,7 @@ async def _others(runtime: Path) -> list[Finding]:
     there = agents.there()
     checks = [
         *((name, engine.examine(name, runtime)) for name in engine.NAMES),
+        (cluster.TOPIC, cluster.examine()),
         *((f"agent {each.name}", agents.ask(each)) for each in there),
     ]
     tasks = [asyncio.ensure_future(check) for _, check in checks]

@@ -1,5 +1,6 @@
 """What Tab offers; with the agent's answers, without them, and without an agent."""
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,32 @@ def test_what_belongs_there_is_offered(
     shell: Shell, answers: ScriptedAgent, web: str, line: str, offered: list[str]
 ) -> None:
     assert sorted(shell.complete(line)) == offered
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("%tf_connect kubernetes://c", ["kubernetes://c", "kubernetes://c/default"]),
+        (
+            "%tf_connect kubernetes://a%2Fb/",
+            ["kubernetes://a%2Fb/default", "kubernetes://a%2Fb/team"],
+        ),
+        ('x = Location(where="kubernetes://c/', ["kubernetes://c/default"]),
+        ("Location('pod", ["podman"]),
+    ],
+)
+def test_contexts_and_their_namespaces_are_offered(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, offered: list[str]
+) -> None:
+    contexts = [
+        {"name": "a/b", "context": {"cluster": "k", "namespace": "team"}},
+        {"name": "c", "context": {"cluster": "l"}},
+    ]
+    (tmp_path / "config").write_text(json.dumps({"contexts": contexts}))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+    assert sorted(shell.complete(line)) == offered
+    (tmp_path / "config").write_text("a: [")  # there is nobody to tell
+    assert not [each for each in shell.complete(line) if "kubernetes" in each]
 
 
 def test_processes_are_offered_by_variable_and_pid(

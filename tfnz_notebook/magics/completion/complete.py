@@ -1,5 +1,7 @@
 """Tab in a magic's line: flags, names, signals, paths here and in the container.
 
+And in ``Location('…``: what a location may be called.
+
 A matcher of IPython's second kind. It never raises, starts nothing (no location: nothing to
 offer but variables), and waits for the agent a quarter of a second at most; an answer that comes
 later is there for the next Tab.
@@ -13,12 +15,14 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from tfnz_notebook._base.text import quoted
-from tfnz_notebook.magics.completion.sources import Sources
+from tfnz_notebook.magics.completion.sources import Sources, places
 from tfnz_notebook.magics.here import Here
 from tfnz_notebook.magics.parse import Parser, Word, uncommented, words
 from tfnz_notebook.magics.table import Magic
 
 _LINE: Final = re.compile(r"\s*(?:[\w.\[\]'\", ]+=\s*)?(?:%{1,2})?(tf_\w+)\s(.*)", re.DOTALL)
+#: A string that says where, in Python.
+_CALL: Final = re.compile(r".*\bLocation\(\s*(?:where\s*=\s*)?['\"]([^'\"]*)", re.DOTALL)
 #: Above IPython's own, so that ours are asked first and may silence them.
 _PRIORITY: Final = 200.0
 
@@ -108,6 +112,9 @@ class Completer:
             return "", []
 
     def _complete(self, text: str) -> tuple[str, list[str]]:
+        if call := _CALL.fullmatch(text):
+            typed = call[1]
+            return typed, [each for each in places() if each.startswith(typed) and _fit(each)]
         found = _LINE.fullmatch(text)
         parser = self._parsers.get(found[1]) if found else None
         if found is None or parser is None:

@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from tfnz_notebook._base import contexts
 from tfnz_notebook._link.thread import io
 from tfnz_notebook.container import Container
 from tfnz_notebook.location import Location
@@ -58,7 +59,7 @@ class Sources:
             case "signal":
                 return [each.name.removeprefix("SIG") for each in signal.Signals]
             case "where":
-                return ["podman", "docker", "host", *self._here.holding(Location)]
+                return [*places(), *self._here.holding(Location)]
             case "parser":
                 return _parsers()
             case "pull":
@@ -160,6 +161,11 @@ async def _processes(location: Location) -> list[str]:
 
 async def _names(asked: Coroutine[Any, Any, list[Any]], end: str = "") -> list[str]:
     return [str(getattr(each, "name", each)) + end for each in await asked]
+
+
+def places() -> list[str]:
+    """What a location may be called here."""
+    return ["podman", "docker", "host", *contexts.places()[:MOST]]
 
 
 def _local(typed: str) -> list[str]:
