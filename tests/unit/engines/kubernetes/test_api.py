@@ -12,7 +12,8 @@ from unit.engines.scripted import reply
 
 from tfnz_notebook import errors
 from tfnz_notebook.engines.kubernetes.api import Api, ApiError, Cluster, Gone410
-from tfnz_notebook.errors import EngineError, EngineGone, NoEngine
+from tfnz_notebook.engines.kubernetes.login.credentials import Material, Static
+from tfnz_notebook.errors import EngineError, EngineGone, LocationError, NoEngine
 
 
 def api(port: int, namespace: str = "ns") -> Api:
@@ -324,3 +325,50 @@ async def test_who_leaves_a_watch_leaves_no_connection() -> None:
         await watch.aclose()  # type: ignore[attr-defined]
         async with asyncio.timeout(10):
             await left.wait()
+
+
+# --- secrets, and a server that wants them --------------------------------------------------------
+
+
+async def test_a_token_is_in_no_log_error_or_repr(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    secret = "a-very-secret-token"
+    own = Static(token=Material(secret.encode()), user="u", password=secret)
+    answers = (FINE, reply(401, b"no"), reply(403, b"no"), reply(200, b"<html>"), None)
+    said = [repr(own), repr(Material(secret.encode()))]
+    async with serving(moods(*answers)) as there:
+        made = Api(Cluster("c", f"http://127.0.0.1:{there.port}", credentials=own))
+        said += [repr(made.cluster), str(await made.call("GET", "/x"))]
+        for _ in range(4):
+            with pytest.raises(LocationError) as caught:
+                await made.call("POST", "/x", body={})
+            said += [str(caught.value), repr(caught.value), str(errors.to_wire(caught.value))]
+        with pytest.raises(LocationError) as caught:
+            await made.exec("p", "c", ["x"], print, print)
+        said.append(str(errors.to_wire(caught.value)))
+        assert {each.headers["authorization"] for each in there.asked} == {f"Bearer {secret}"}
+    assert secret not in "".join([*said, caplog.text])
+
+
+async def test_nobody_is_told_who_we_are_by_a_redirect() -> None:
+    async with (
+        serving(always(200, {})) as other,
+        serving(always(307, b"", f"Location: http://127.0.0.1:{other.port}/version")) as there,
+    ):
+        with pytest.raises(ApiError, match="it answered 307"):
+            await api(there.port).call("GET", "/x")
+        assert other.asked == []
+
+
+async def test_an_endless_answer_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tfnz_notebook.engines.http.response.MAX_BODY", 1 << 20)
+
+    async def answer(asked: Asked) -> bytes | None:
+        asked.writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while True:
+            asked.writer.write(b"10000\r\n" + bytes(65536) + b"\r\n")
+            await asked.writer.drain()
+
+    async with serving(answer) as there:
+        with pytest.raises(EngineGone, match="it has more than 1 MiB"):
+            await api(there.port).call("POST", "/x", body={})
