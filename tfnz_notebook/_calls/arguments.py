@@ -30,6 +30,8 @@ MAX_STRING: Final = (128 << 10) - 1
 MAX_FILES: Final = MAX_AHEAD - (1 << 20)
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+#: What is mounted that is no volume: a path, or what a cluster's namespace has under a name.
+_SOURCE: Final = re.compile(r"/|(configmap|secret):.")
 _MEMORY: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
 #: capabilities(7), and Docker's word for all of them.
 _CAPABILITY: Final = re.compile(
@@ -366,10 +368,11 @@ def volumes(value: object) -> list[list[object]]:
         if isinstance(source, NamedVolume):
             named = source.tag
         else:
-            if not isinstance(source, str | PurePath) or not str(source).startswith("/"):
+            if not isinstance(source, str | PurePath) or not _SOURCE.match(str(source)):
                 raise Misuse(
                     f"Cannot {doing}: volumes has {source!r}. Give a Volume from "
-                    "location.create_volume(), or an absolute path of the engine's machine."
+                    "location.create_volume(), an absolute path of the engine's machine, or on "
+                    "Kubernetes 'configmap:NAME' or 'secret:NAME'."
                 )
             named = text(doing, "a volume's source", str(source))
         mounts.append([named, path("mount at", target), mode == "ro"])

@@ -482,7 +482,12 @@ class Link:
             if loop.time() - self._heard > wire.SILENCE * self._heartbeat:
                 self._broke("it fell silent")
             else:
-                self.background(self.request("ping", {}))
+                self.background(self._ping())
+
+    async def _ping(self) -> None:
+        """What an engine is shows only by and by, as whether it keeps containers apart."""
+        answer = await self.request("ping", {})
+        self.about = dict(answer.body.get("about") or self.about)
 
     # -- a break, and its mending
 

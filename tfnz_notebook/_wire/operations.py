@@ -152,7 +152,7 @@ _ROWS: Final = (
         viewer=True,
         reply=("version", "agent", "session", "engine", "about", "resumed", "heartbeat"),
     ),
-    Operation("ping", "reach the agent", Scope.LINK, viewer=True),
+    Operation("ping", "reach the agent", Scope.LINK, viewer=True, reply=("about",)),
     Operation("bye", "leave the session", Scope.LINK, viewer=True),
     # -- what is too large for one message: a piece of a request to come, a page of an answer
     Operation(

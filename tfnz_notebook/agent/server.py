@@ -55,7 +55,7 @@ class Server:
         self.router: Router | None = None
         self.clients: dict[bytes, Client] = {}
         self._answers = answers
-        self._about = about
+        self.about = about
         self._tasks: set[asyncio.Task[None]] = set()
         self._said = Sparse(log)
 
@@ -152,7 +152,7 @@ class Server:
             "agent": __version__,
             "session": client.session.name,
             "engine": self.sessions.engine.name,
-            "about": {**self._about(), **client.about()},
+            "about": {**self.about(), **client.about()},
             "resumed": known,
             "heartbeat": link.HEARTBEAT,
         }, None

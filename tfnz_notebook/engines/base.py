@@ -131,7 +131,8 @@ class State:
     ``oom_killed`` as far as the engine tells: Podman 4.3 does not (conmon notes it at the wrong
     place), the guest's EXIT does (flag OOM). ``exit_code`` may be unknown (``host``, after its
     agent was replaced). ``error`` is in the engine's words: of one that has ended, why; of one that
-    runs, why nothing is heard of it (its machine does not answer).
+    runs, why nothing is heard of it (its machine does not answer). ``taken``: why the engine itself
+    ended it.
     """
 
     status: Status
@@ -139,6 +140,7 @@ class State:
     oom_killed: bool = False
     error: str = ""
     ip: str = ""
+    taken: str = ""
 
 
 @dataclass(frozen=True, slots=True)

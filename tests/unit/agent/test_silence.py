@@ -8,13 +8,16 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from unit.agent.test_handed_in import Agent, MemoryDisk, Nowhere, simulated
 
 from tfnz_notebook._link.link import Link
+from tfnz_notebook.engines.base import State
 from tfnz_notebook.errors import (
+    ContainerFailed,
     ContainerGone,
     ContainerPaused,
     ContainerUnresponsive,
@@ -373,3 +376,51 @@ def test_destroying_with_grace_keeps_the_last_words() -> None:
         await world.link.close()
 
     simulated(destroyed)
+
+
+def test_one_whose_machine_is_not_heard_of_is_unreachable_and_comes_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def cut() -> None:
+        world = await World().open()
+        container = await world.spawn()
+        known = world.engine.inspect
+        words = "its node n1 does not answer"
+
+        async def said(ref: str) -> State:
+            return replace(await known(ref), status="running", error=words)
+
+        world.guest(container).pause(paused=True)
+        monkeypatch.setattr(world.engine, "inspect", said)
+        with pytest.raises(ContainerUnresponsive, match=words):
+            await world.link.request("container.stats", {"container": container})
+        assert world.state(container) == "unreachable"
+        monkeypatch.setattr(world.engine, "inspect", known)
+        world.guest(container).pause(paused=False)
+        async with asyncio.timeout(60):
+            while world.state(container) != "running":
+                await asyncio.sleep(0.1)
+
+    simulated(cut)
+
+
+def test_what_its_engine_takes_away_has_failed_in_its_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def evicted() -> None:
+        world = await World().open()
+        container = await world.spawn()
+        guest = world.guest(container)
+
+        async def said(ref: str) -> State:
+            return State("exited", taken="EvictionByEvictionAPI: drained")
+
+        monkeypatch.setattr(world.engine, "inspect", said)
+        guest.exit(137)
+        async with asyncio.timeout(60):
+            while world.state(container) != "failed":
+                await asyncio.sleep(0.1)
+        with pytest.raises(ContainerFailed, match="drained"):
+            await world.link.request("container.stats", {"container": container})
+
+    simulated(evicted)

@@ -32,6 +32,7 @@ from tfnz_notebook.agent.container.refusals import (
     over,
     paused,
     start_error,
+    taken,
     unmet,
     unresponsive,
     untold,
@@ -330,6 +331,8 @@ class Container:
                 pass
         if not self._up.done() or self._up.exception() is not None:
             await asyncio.shield(self._up)
+        if self.state == "failed" and self.error is not None:
+            raise self.error
         if self.guest is None or self.state in OVER:
             raise over(self.state, self.returncode)
         await self.guest.up()
@@ -364,6 +367,7 @@ class Container:
 
     async def _look_why(self) -> None:
         """The guest has been silent: ask the engine, and say what that means."""
+        lost = ""
         try:
             state = await self._engine.inspect(self.ref)
         except EngineGone as error:
@@ -374,15 +378,17 @@ class Container:
                 return
             if state.status != "running":
                 return  # its end is told by the end of the connection
-            if state.error:
-                self.error = EngineGone(state.error)
+            lost = state.error
         if self.guest is None or not self.guest.silent:
             return  # it has spoken meanwhile
-        self._is_unresponsive()
+        if lost:
+            self._is_unresponsive(EngineGone(lost), Event.LOSE)
+        else:
+            self._is_unresponsive()
 
-    def _is_unresponsive(self, cause: TfnzError | None = None) -> None:
+    def _is_unresponsive(self, cause: TfnzError | None = None, event: Event = Event.MUTE) -> None:
         self.error = cause or self.error
-        if self.state != "unresponsive" and not self._happens(Event.MUTE):
+        if not self._happens(event) and self.state not in ("unresponsive", "unreachable"):
             return
         self.looked.set()
         self._mute_since = self._mute_since or now()
@@ -581,16 +587,18 @@ class Container:
         self.log_tail = await self._last_words()
         if oom:
             self.error = out_of_memory(self.spec, self.log_tail)
+        if state.taken:
+            self.error = taken(self._called, state.taken, self.log_tail)
         self._end_processes()
         await self._neighbours.gone(self)
-        self._is_over()
+        self._is_over(Event.FAIL if state.taken else Event.EXIT)
 
-    def _is_over(self) -> None:
+    def _is_over(self, event: Event = Event.EXIT) -> None:
         """Its end is known: tell it, and have none wait for what cannot come any more."""
         self._known()
         if not self._up.done():
             self._up.set_result(None)
-        self._happens(Event.EXIT)
+        self._happens(event)
         self._ending = asyncio.get_running_loop().call_later(LAST, self._end_scope)
 
     def _end_scope(self) -> None:

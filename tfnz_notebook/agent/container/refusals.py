@@ -126,8 +126,18 @@ def out_of_memory(spec: ContainerSpec, tail: bytes) -> OutOfMemory:
     )
 
 
+def taken(name: str, words: str, tail: bytes) -> ContainerFailed:
+    """Its engine ended it, for reasons of its own."""
+    return ContainerFailed(
+        f"Cannot go on with the container {name}: it was taken away ({words}). Spawn another one.",
+        log=tail,
+    )
+
+
 def over(state: str, returncode: int | None) -> ContainerGone:
     """The container cannot be used any more."""
+    if state == "failed":
+        return ContainerGone("Cannot use this container: it has failed. Spawn another one.")
     if state == "destroyed":
         return ContainerGone("Cannot use this container: it was destroyed. Spawn another one.")
     return ContainerGone(

@@ -9,8 +9,8 @@ from tfnz_notebook.agent.operations.answers import of_session
 
 @of_session("ping")
 async def ping(client: Client, message: Message) -> Answer:
-    """The server noted that the client lives; there is no more to it."""
-    return NOTHING
+    """The server noted that the client lives; some of what an engine is shows only by and by."""
+    return {"about": client.server.about()}, None
 
 
 @of_session("bye")

@@ -393,6 +393,7 @@ class KubernetesEngine(Engine):
         labels = manifest.labels_of(said) if said is not None else made.spec.labels if made else {}
         self._kept.drop(ref, labels.get(LABEL_CONTAINER, ""))
         self._isolation.forget(ref)
+        self._pods.taken.pop(ref, None)
         self._turns.pop(ref, None)
         if (line := self._lines.pop(ref, None)) is not None:
             line.close_unless_taken()
@@ -443,7 +444,10 @@ class KubernetesEngine(Engine):
         said = await self._look(ref)
         if said is None:
             made = self._kept.get(ref)
-            return made.stopped if made is not None and made.stopped else State("gone")
+            if made is not None and made.stopped is not None:
+                return made.stopped
+            words = self._pods.taken.get(ref)
+            return State("exited", taken=words) if words else State("gone")
         return status.state(said)
 
     async def _look(self, ref: str) -> Said | None:

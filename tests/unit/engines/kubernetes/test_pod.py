@@ -194,7 +194,7 @@ UNPLACED = {
         ),
         (
             seen(phase="Failed", reason="Evicted", message="out of disk."),
-            State("exited", error="Evicted: out of disk"),
+            State("exited", error="Evicted: out of disk", taken="Evicted: out of disk"),
         ),
     ],
 )

@@ -17,7 +17,8 @@ export function doing(told: Pick<Container, "state" | "returncode">): { dot: str
     case "paused":
       return { dot: "paused", text: "paused" };
     case "unresponsive":
-      return { dot: "lost", text: "unresponsive" };
+    case "unreachable":
+      return { dot: "lost", text: told.state };
     case "exited":
       return { dot: told.returncode ? "bad" : "ok", text: told.returncode === null ? "exited" : short(told.returncode) };
     case "failed":

@@ -277,6 +277,10 @@ def pod(
             "restartPolicy": "Never",
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
+            "tolerations": [
+                {"key": f"node.kubernetes.io/{why}", "operator": "Exists", "effect": "NoExecute"}
+                for why in ("not-ready", "unreachable")  # it goes on when its node is back
+            ],
             "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
             "containers": [container],
             "volumes": [

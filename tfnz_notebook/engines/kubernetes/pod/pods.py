@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from tfnz_notebook.engines.kubernetes.api import Api
+from tfnz_notebook.engines.kubernetes.pod import status
 from tfnz_notebook.engines.kubernetes.refusals import Gone410
 from tfnz_notebook.errors import TfnzError
 
@@ -37,6 +38,8 @@ class Pods:
         self._query = {"labelSelector": selector}
         self._known: dict[str, Said] = {}
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
+        #: Why the cluster has ended some, in its words.
+        self.taken: dict[str, str] = {}
         #: Told the name of each pod of which there is news.
         self.listeners: list[Callable[[str], None]] = []
         self._task: asyncio.Task[None] | None = None
@@ -62,6 +65,8 @@ class Pods:
     def learn(self, said: Said) -> None:
         """One that the server just told of: made, changed or asked for."""
         self._known[said["metadata"]["name"]] = said
+        if words := status.taken(said):
+            self.taken[said["metadata"]["name"]] = words
         self._news(said["metadata"]["name"])
 
     def lost(self, name: str) -> None:
@@ -132,4 +137,5 @@ class Pods:
         name, uid = said["metadata"]["name"], said["metadata"]["uid"]
         known = self._known.get(name)
         if known is not None and known["metadata"]["uid"] == uid:
+            self.learn(said)  # its last state
             self.lost(name)

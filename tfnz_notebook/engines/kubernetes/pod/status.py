@@ -51,6 +51,7 @@ def state(said: Said) -> State:
             exit_code=int(code) if code is not None else None,
             oom_killed=ended.get("reason") == "OOMKilled",
             error=words(status),
+            taken=taken(said),
         )
     if held.get("running") is None or STARTED not in _annotations(said):
         return State("created", error=waiting(said))
@@ -122,6 +123,15 @@ def failure(said: Said) -> TfnzError | None:
             f"Cannot start the container: {words(status) or 'its pod failed'}. Spawn another."
         )
     return None
+
+
+def taken(said: Said) -> str:
+    """Why the cluster ends it, or has: evicted, preempted, its node drained or gone."""
+    status = said.get("status") or {}
+    for each in status.get("conditions") or ():
+        if each.get("type") == "DisruptionTarget" and each.get("status") == "True":
+            return sentence(each)
+    return words(status) if status.get("phase") == "Failed" else ""
 
 
 def words(status: Said) -> str:
