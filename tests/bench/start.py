@@ -1,8 +1,9 @@
 """An agent that finds much: python tests/bench/start.py [ENGINE [CONTAINERS [ENDS]]]
 
-How long it takes to answer. So many real containers of a durable session, ten of them paused, with so many ended processes in
-their indexes; the agent is killed, and a kernel that comes back asks. Then, in turns, what a mute
-container costs another session: its first answer with one that is stopped, and without.
+How long it takes to answer. So many real containers of a durable session, ten of them paused, with
+so many ended processes in their indexes; the agent is killed, and a kernel that comes back asks.
+Then, in turns, what a mute container costs another session: its first answer with one that is
+stopped, and without.
 """
 
 import json
