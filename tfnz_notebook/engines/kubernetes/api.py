@@ -55,6 +55,7 @@ class Api:
 
     async def open(self) -> dict[str, Any]:
         """What ``GET /version`` says. NoEngine when nobody there is an API server."""
+        await self._client.identify()  # a plugin that logs in has patience of its own
         try:
             version = await self.call("GET", "/version", timeout=15.0)
         except ApiError as error:

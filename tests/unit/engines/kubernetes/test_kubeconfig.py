@@ -294,6 +294,25 @@ async def test_many_ask_a_plugin_once(program: Program) -> None:
     assert program.runs == 1
 
 
+async def test_who_stops_waiting_leaves_the_run_to_the_next(program: Program) -> None:
+    os.mkfifo(program.home / "fifo")
+    program.says(token="t")
+    program.does(
+        f"open({str(program.home / 'fifo')!r}).read()\n" + (program.home / "does").read_text()
+    )
+    made = load(program.home, program.user())
+    first = asyncio.ensure_future(headers(made))
+    fifo = await asyncio.to_thread(open, program.home / "fifo", "w")  # it runs
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    second = asyncio.ensure_future(headers(made))
+    await asyncio.sleep(0)
+    fifo.close()
+    assert await second == {"Authorization": "Bearer t"}
+    assert program.runs == 1
+
+
 async def test_a_401_asks_the_plugin_again(
     program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,7 +67,7 @@ class Plugin(Credentials):
         self._environ = environ
         self._said: _Said | None = None
         self._when = 0.0  # it said so, by the loop's clock
-        self._turn = asyncio.Lock()
+        self._asking: asyncio.Future[_Said] | None = None
 
     async def headers(self) -> Headers:
         return (await self._current()).headers
@@ -82,13 +82,20 @@ class Plugin(Credentials):
         return True
 
     async def _current(self) -> _Said:
-        async with self._turn:
-            said = self._said
-            now = datetime.now(UTC).timestamp()
-            if said is None or (said.ends is not None and said.ends - _EARLY < now):
-                said = self._said = self._understood(await self._run())
-                self._when = asyncio.get_running_loop().time()
+        said = self._said
+        if said is not None and (said.ends is None or said.ends - _EARLY > _now()):
             return said
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.ensure_future(self._ask())
+            # Its failure is for who waits, and nobody may be left.
+            self._asking.add_done_callback(lambda done: done.cancelled() or done.exception())
+        # A call that is out of patience leaves the run to the next one.
+        return await asyncio.shield(self._asking)
+
+    async def _ask(self) -> _Said:
+        said = self._said = self._understood(await self._run())
+        self._when = asyncio.get_running_loop().time()
+        return said
 
     async def _run(self) -> bytes:
         command = self._command
@@ -159,6 +166,10 @@ class Plugin(Credentials):
 
     def _try_it(self) -> str:
         return "Try 'kubectl get pods', which runs it too."
+
+
+def _now() -> float:
+    return datetime.now(UTC).timestamp()
 
 
 async def _read(stream: asyncio.StreamReader | None) -> bytes:
