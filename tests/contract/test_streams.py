@@ -151,7 +151,9 @@ async def test_writer_is_held_back(place: Place, talk: Talk) -> None:
     async with asyncio.timeout(30):
         await waiting
     assert talk.stream.writable
-    await talk.until(lambda: sum(frame.type is Type.PONG for frame in talk.connection) == count)
+    # On the way to a cluster's guest there is room for 50 MiB, which are millions of answers.
+    await talk.until(lambda: len(talk.connection) >= count, 90 if "kube" in place.kind else 30)
+    assert sum(frame.type is Type.PONG for frame in talk.connection) == count
 
 
 async def test_closed_is_said_once_when_the_container_ends(place: Place, box: str) -> None:

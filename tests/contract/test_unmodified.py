@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from contract.conftest import CONTAINERS, Place
+from contract.conftest import MACHINE, Place
 from contract.talk import talking
 from contract.test_containers import ended, settled
 
@@ -13,7 +13,7 @@ from tfnz_notebook._wire.guest import Stream as Which
 from tfnz_notebook._wire.guest import Tag, Type
 from tfnz_notebook.errors import Misuse
 
-contained = pytest.mark.only(CONTAINERS)
+contained = pytest.mark.only(MACHINE)
 
 #: A small init: it must be PID 1, reaps what it is left, has a service, and ends as it is told.
 INIT = """
