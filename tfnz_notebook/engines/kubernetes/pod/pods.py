@@ -63,7 +63,13 @@ class Pods:
         return iter(list(self._known.values()))
 
     def learn(self, said: Said) -> None:
-        """One that the server just told of: made, changed or asked for."""
+        """One that the server just told of: made, changed or asked for.
+
+        An answer may come behind the watch that is already further: what is older is no news.
+        """
+        known = self._known.get(said["metadata"]["name"])
+        if known is not None and _version(known) > _version(said):
+            return
         self._known[said["metadata"]["name"]] = said
         if words := status.taken(said):
             self.taken[said["metadata"]["name"]] = words
@@ -139,3 +145,9 @@ class Pods:
         if known is not None and known["metadata"]["uid"] == uid:
             self.learn(said)  # its last state
             self.lost(name)
+
+
+def _version(said: Said) -> int:
+    """Of an object; they grow with every change in a cluster (since 1.35 by its own word)."""
+    text = str(said["metadata"].get("resourceVersion", ""))
+    return int(text) if text.isdecimal() else 0
