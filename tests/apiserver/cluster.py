@@ -123,6 +123,11 @@ class Cluster:
                 {"type": "InternalIP", "address": address},
                 {"type": "Hostname", "address": name},
             ],
+            "images": [
+                {"names": [image], "sizeBytes": 2 << 20}
+                for image, held in self.images.items()
+                if held.present
+            ],
             "nodeInfo": {
                 "kubeletVersion": "v1.37.2",
                 "containerRuntimeVersion": "containerd://1.6.20",

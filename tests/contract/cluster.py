@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tfnz_notebook import engines
 from tfnz_notebook.engines.base import Engine
@@ -12,14 +13,24 @@ from tfnz_notebook.engines.kubernetes.api import Api
 from tfnz_notebook.engines.kubernetes.engine import KubernetesEngine
 from tfnz_notebook.engines.kubernetes.pod import manifest
 
+if TYPE_CHECKING:
+    from apiserver.cluster import Cluster
+
 #: A kubeconfig, and the namespace in which everything is done.
 KUBECONFIG, NAMESPACE = "TFNZ_TEST_KUBERNETES", "TFNZ_TEST_NAMESPACE"
 
 
-def engine(*, runtime: Path, guest: Path, owner: str, namespace: str = "") -> KubernetesEngine:
-    """The engine of a test."""
-    environ = {**os.environ, "KUBECONFIG": os.environ[KUBECONFIG]}
-    where = f"kubernetes:///{namespace or os.environ.get(NAMESPACE, '')}"
+def engine(
+    *, runtime: Path, guest: Path, owner: str, namespace: str = "", there: Cluster | None = None
+) -> KubernetesEngine:
+    """The engine of a test; ``there``: of a cluster in this process."""
+    if there is not None:
+        environ = {**os.environ, "KUBECONFIG": str(there.kubeconfig())}
+        environ["TFNZ_REGISTRIES"] = f"docker.io={there.url}"
+        where = f"kubernetes:///{namespace}"
+    else:
+        environ = {**os.environ, "KUBECONFIG": os.environ[KUBECONFIG]}
+        where = f"kubernetes:///{namespace or os.environ.get(NAMESPACE, '')}"
     made = engines.create(where, runtime=runtime, guest=guest, owner=owner, environ=environ)
     assert isinstance(made, KubernetesEngine)
     return made

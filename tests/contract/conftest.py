@@ -3,7 +3,8 @@
 ``TFNZ_TEST_ENGINES`` (a comma list of fake, host, docker, podman) names those that must be there:
 one that is missing fails. Without it, those that answer are tested, and the others are skipped.
 ``TFNZ_TEST_KUBERNETES`` (a kubeconfig) and ``TFNZ_TEST_NAMESPACE`` name the cluster, without which
-its tests are not there at all: it is ``make test-cluster`` that has one.
+its tests are not there at all: it is ``make test-cluster`` that has one. The cluster in memory
+(``kubernetes+fake``, tests/apiserver) is always there, with real guests.
 
 A guest in a container is reached by its socket, or by the engine's exec where that cannot be. What
 that makes no difference to says ``@pytest.mark.either_way``: by exec it is ``long``.
@@ -16,10 +17,12 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from apiserver.cluster import Cluster
 from contract import cluster
 from contract.talk import Talk, talking
 
@@ -31,7 +34,7 @@ from tfnz_notebook.errors import TfnzError
 
 #: Those of this machine's own engines, and those that real containers run in.
 MACHINE = ("docker+socket", "docker+exec", "podman+socket", "podman+exec")
-CLUSTER = ("kubernetes",)
+CLUSTER = ("kubernetes", "kubernetes+fake")
 CONTAINERS = (*MACHINE, *CLUSTER)
 KINDS = ("fake", "host", *CONTAINERS)
 
@@ -42,7 +45,7 @@ def named(kinds: tuple[str, ...], *, either_way: bool = False) -> list[object]:
     def marks(kind: str) -> list[pytest.MarkDecorator]:
         engine, _, way = kind.partition("+")
         return [
-            *([] if engine == "fake" else [getattr(pytest.mark, engine)]),
+            *([] if "fake" in (engine, way) else [getattr(pytest.mark, engine)]),
             *([pytest.mark.long] if either_way and way == "exec" else []),
         ]
 
@@ -63,9 +66,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     only = metafunc.definition.get_closest_marker("only")
     kinds = only.args[0] if only is not None else KINDS
     if cluster.KUBECONFIG not in os.environ:
-        kinds = tuple(kind for kind in kinds if kind not in CLUSTER)
+        kinds = tuple(kind for kind in kinds if kind != "kubernetes")
     either_way = metafunc.definition.get_closest_marker("either_way") is not None
     metafunc.parametrize("place", named(kinds, either_way=either_way), indirect=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What only a real cluster has is not there without one, rather than skipped."""
+    here = Path(__file__).parent
+    items[:] = [
+        item
+        for item in items
+        if not (item.name.endswith("[NOTSET]") and item.path.is_relative_to(here))
+    ]
 
 
 @dataclass
@@ -77,6 +90,8 @@ class Place:
     runtime: Path
     owner: str
     again: Callable[..., Engine]
+    #: The cluster that is in this process.
+    there: Cluster | None = None
     count: int = 0
     others: list[Engine] = field(default_factory=list)
 
@@ -127,7 +142,14 @@ def short() -> Iterator[Path]:
 @pytest.fixture
 async def place(request: pytest.FixtureRequest, short: Path) -> AsyncIterator[Place]:
     """The engine, open; afterwards everything that this owner made is gone."""
-    kind = request.param
+    async with AsyncExitStack() as stack:
+        in_memory = request.param == "kubernetes+fake"
+        there = await stack.enter_async_context(Cluster()) if in_memory else None
+        yield await stack.enter_async_context(placed(request.param, short, there))
+
+
+@asynccontextmanager
+async def placed(kind: str, short: Path, there: Cluster | None) -> AsyncIterator[Place]:
     owner = f"t{uuid.uuid4().hex[:10]}"
     fake = FakeEngine(owner=owner)
 
@@ -135,7 +157,8 @@ async def place(request: pytest.FixtureRequest, short: Path) -> AsyncIterator[Pl
         if kind == "fake":
             return FakeEngine(owner=owner, world=fake.world)
         if kind in CLUSTER:
-            return cluster.engine(runtime=runtime, guest=guest_binary.locate(), owner=owner)
+            guest = guest_binary.locate()
+            return cluster.engine(runtime=runtime, guest=guest, owner=owner, there=there)
         return engines.create(kind, runtime=runtime, guest=guest_binary.locate(), owner=owner)
 
     wanted = os.environ.get("TFNZ_TEST_ENGINES")
@@ -146,7 +169,7 @@ async def place(request: pytest.FixtureRequest, short: Path) -> AsyncIterator[Pl
         if wanted is not None and kind.partition("+")[0] in wanted.split(","):
             pytest.fail(f"{kind} must be there (TFNZ_TEST_ENGINES={wanted}): {error}")
         pytest.skip(f"{kind} is not there: {error}")
-    place = Place(kind, engine, short, owner, again)
+    place = Place(kind, engine, short, owner, again, there)
     try:
         yield place
         left = await _clear(engine)

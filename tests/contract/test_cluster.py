@@ -174,6 +174,7 @@ async def test_what_nobody_says_is_asked_for(place: Place, monkeypatch: pytest.M
         assert (await talk.run("echo", "well"))[1] == b"well\n"
 
 
+@pytest.mark.only(("kubernetes",))  # pods in memory have no network but their own
 async def test_the_pod_asks_a_registry_that_only_it_can_reach(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,7 +251,10 @@ async def namespace(
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
     await api.call("POST", "/api/v1/namespaces", body=body)
     guest = guest_binary.locate()
-    engine = cluster.engine(runtime=place.runtime, guest=guest, owner=place.owner, namespace=name)
+    there = place.there
+    engine = cluster.engine(
+        runtime=place.runtime, guest=guest, owner=place.owner, namespace=name, there=there
+    )
     await engine.open()
     try:
         yield engine

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from typing import Self
 
 import pytest
-from contract.conftest import CLUSTER, Place
+from contract.conftest import Place
 from contract.talk import Talk, talking
 from integration import engine_api
 
@@ -253,7 +253,7 @@ async def test_in_memory_it_is_told(place: Place) -> None:
     assert (engine.connects(a, b), engine.connects(b, a)) == (True, False)
 
 
-@pytest.mark.only(CLUSTER)
+@pytest.mark.only(("kubernetes",))  # pods in memory have no network but their own
 async def test_policies_keep_pods_apart(place: Place, box: Make) -> None:
     engine = place.engine
     a, b = await asyncio.gather(box(), box())

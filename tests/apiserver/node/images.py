@@ -8,8 +8,8 @@ import os
 import re
 import shutil
 import subprocess
-import tarfile
 import tempfile
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,17 +68,19 @@ class Trees:
 
     def __init__(self, home: Path) -> None:
         self._home = home
+        self._one = threading.Lock()
 
     def of(self, kind: str) -> Path:
         """Raises LookupError where this machine cannot have it."""
-        path = self._home / kind
-        if not path.exists():
-            path.mkdir(parents=True)
-            if kind == "busybox":
-                busybox(path)
-            elif kind != "empty":
-                self._unpacked(kind, path)
-        return path
+        with self._one:  # several nodes may want it at once
+            path = self._home / kind
+            if not path.exists():
+                path.mkdir(parents=True)
+                if kind == "busybox":
+                    busybox(path)
+                elif kind != "empty":
+                    self._unpacked(kind, path)
+            return path
 
     def _unpacked(self, kind: str, path: Path) -> None:
         """Out of what .ci/images keeps."""
@@ -88,8 +90,7 @@ class Trees:
         if not found:
             path.rmdir()
             raise LookupError(f"no image of {kind}: run .ci/images")
-        with tarfile.open(found[0]) as tar:
-            tar.extractall(path, filter="tar")
+        subprocess.run(["tar", "xf", found[0], "-C", path], check=True)
 
 
 def busybox(root: Path) -> None:

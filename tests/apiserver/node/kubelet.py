@@ -17,7 +17,7 @@ from apiserver.node.runtime import CAPABILITIES, USUAL, Container, Runtime, Wish
 from apiserver.node.scheduler import condition, happened
 from apiserver.objects import refusals
 from apiserver.objects.refusals import Object, Refusal
-from apiserver.objects.resources import CONFIGMAPS, PODS, SECRETS, quantity
+from apiserver.objects.resources import CLAIMS, CONFIGMAPS, PODS, SECRETS, quantity
 from apiserver.objects.store import Change, now
 
 if TYPE_CHECKING:
@@ -99,8 +99,13 @@ class Kubelet:
     # --- what it hears -----------------------------------------------------------------------
 
     def _heard(self, change: Change) -> None:
-        for pod in self.pods.values():
-            pod.moved.set()
+        if change.resource is PODS:
+            held = self.pods.get(change.last["metadata"]["uid"])
+            if held is not None:
+                held.moved.set()
+        elif change.resource in (CONFIGMAPS, SECRETS, CLAIMS):
+            for pod in self.pods.values():
+                pod.moved.set()
         if change.resource is not PODS or change.new is None:
             return
         self._bound(change.new, change.new["metadata"]["uid"])
@@ -122,9 +127,6 @@ class Kubelet:
     async def close(self) -> None:
         """Ends everything here."""
         self.api.store.heard.remove(self._heard)
-        for pod in [*self.pods.values()]:
-            for container in pod.containers.values():
-                container.signal(signal.SIGKILL)
         for task in [*self._tasks]:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -102,7 +102,7 @@ class Sandboxes(Runtime):
         self.program, self.trees = program, trees
 
     async def start(self, wish: Wish) -> Container:
-        tree = self.trees.of(wish.tree)
+        tree = await asyncio.to_thread(self.trees.of, wish.tree)
         parts = {part: wish.home / part for part in ("root", "upper", "work")}
         for path in parts.values():
             path.mkdir(parents=True)
@@ -114,6 +114,7 @@ class Sandboxes(Runtime):
             *self.who(wish, limits),
             f"--cwd={wish.cwd}",
             *(["--read-only"] if wish.read_only else []),
+            *(f"--bind={path}:/sys/fs/cgroup/{name}:ro" for name, path in limits.items()),
             *(
                 f"--bind={source}:{target}:{'rw' if writable else 'ro'}"
                 for source, target, writable in wish.binds

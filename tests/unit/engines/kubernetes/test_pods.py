@@ -15,7 +15,7 @@ def pod(version: str, phase: str) -> dict[str, Any]:
 
 def test_an_answer_behind_the_watch_is_no_news() -> None:
     """A pod's creation is answered late; that it runs is known already."""
-    pods = Pods(cast(Api, None), "")
+    pods = Pods(cast("Api", None), "")
     pods.learn(pod("100", "Running"))
     pods.learn(pod("99", "Pending"))
     assert pods["p"] == pod("100", "Running")
