@@ -54,10 +54,14 @@ def flowing(scene: Scene, *, boxes: int = 2, writers: int = 4) -> Iterator[Flow]
         reading: list[Future[None]] = [
             pool.submit(read, *each) for each in zip(flow.processes, flow.streams, strict=True)
         ]
-        flow.flows()
-        yield flow
-        flow.flows()
-        flow.end()
+        try:
+            flow.flows()
+            yield flow
+            flow.flows()
+            flow.end()
+        except BaseException:
+            location.disconnect()  # or its readers would read for ever
+            raise
         for each in reading:
             each.result(60)
     for stream in flow.streams:
