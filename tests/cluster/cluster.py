@@ -94,6 +94,7 @@ class Cluster:
 
     def down(self) -> None:
         """End it, or what is left of it."""
+        (self.home / "whole").unlink(missing_ok=True)
         for machine in reversed(self.machines):
             machine.stop()
         if self.home.exists():
