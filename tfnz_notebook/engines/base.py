@@ -195,11 +195,6 @@ class Engine(ABC):
 
     #: 'docker', 'podman', 'host', ...
     name: str = ""
-    #: What is in a container's record at the engine, others read: so its guest starts asleep and
-    #: knows nothing. The agent tells it the spec's command, environment, user, directory and files
-    #: before boot over its stream (SETUP of PROTOCOL.md). What the image says of its environment
-    #: the engine has given to the guest.
-    starts_asleep: bool = False
 
     def __init__(self) -> None:
         self.waits: Callable[[str, str], None] = lambda *_: None

@@ -20,14 +20,12 @@ from tfnz_notebook._base.text import command_line
 from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire.guest import Flag, Frame, Type
 from tfnz_notebook._wire.operations import MAX_TAIL
-from tfnz_notebook.agent.container import boot
 from tfnz_notebook.agent.container.guest import MUTE, Guest
 from tfnz_notebook.agent.container.info import info_of
 from tfnz_notebook.agent.container.neighbours import Neighbours
 from tfnz_notebook.agent.container.refusals import (
     exited_early,
     no_hello,
-    not_told,
     out_of_memory,
     over,
     paused,
@@ -35,7 +33,6 @@ from tfnz_notebook.agent.container.refusals import (
     taken,
     unmet,
     unresponsive,
-    untold,
 )
 from tfnz_notebook.agent.container.states import COMING, NEXT, OVER, SILENT, Event
 from tfnz_notebook.agent.process.command import Command, remembered
@@ -198,11 +195,8 @@ class Container:
             async with asyncio.timeout(HELLO):
                 # It is fenced off while its guest says hello, and not used before both are done.
                 await together(guest.connect(), self._neighbours.up(self))
-            if self.spec.unmodified:
-                self._follow_first()
-            elif self._engine.starts_asleep:
-                await self._wake(guest)
-            async with asyncio.timeout(HELLO):
+                if self.spec.unmodified:
+                    self._follow_first()
                 if self.main is not None and self.main.late:
                     await self.main.done.wait()
                     guest.over = True
@@ -214,31 +208,6 @@ class Container:
             await self._ended_early()
         else:
             self._meets()
-
-    async def _wake(self, guest: Guest) -> None:
-        """Tell a guest that knows nothing what its container is, and have it start that."""
-        if self._image is None:  # of an agent before this one
-            raise untold(self._called)
-        patience = boot.patience(self.spec)
-        try:
-            async with asyncio.timeout(patience):
-                while guest.sleeping and not guest.configured:
-                    try:
-                        await boot.configure(guest, self.spec, self._image)
-                    except ContainerGone:  # the connection broke, or the container has ended
-                        await guest.up()
-                if guest.sleeping and not self.spec.sleep:
-                    await self._start_main(guest)
-        except TimeoutError:
-            raise not_told(self.ref, patience) from None
-
-    async def _start_main(self, guest: Guest) -> Process:
-        main = self._main()
-        main.own(wire.MAIN)
-        frame = await self._say_start(main, guest)
-        # One that cannot be started ends its container, and its end is told behind that.
-        main.late = bool(frame and frame.values[1])
-        return main
 
     def _new_guest(self) -> Guest:
         return Guest(
@@ -766,17 +735,6 @@ class Container:
         except TfnzError as error:
             log.warning("container %s: %s", self.ident, error)
         await guest.again(at_once=True)
-        asleep = self._engine.starts_asleep and not self.spec.unmodified
-        if asleep and guest.sleeping and self.state == "running":
-            await self._wake_late(guest)
-
-    async def _wake_late(self, guest: Guest) -> None:
-        """An earlier agent ended when it had started the container, and perhaps said no more."""
-        if not guest.configured:
-            self.error = untold(self._called)
-            await self._engine.stop(self.ref, 0.0)
-        elif not self.spec.sleep:
-            self._process_changed(await self._start_main(guest))
 
     def look_soon(self) -> None:
         """Something happened to it at the engine, by us or by others: see what, in the end."""

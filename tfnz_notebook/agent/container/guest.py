@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol
 
 from tfnz_notebook._wire import guest as wire
@@ -124,8 +124,7 @@ class Guest:
         self._pause = 0.0
         self._since = 0.0  # when the present connection was up
         self.sleeping = False
-        #: What it was made to know, since its start, and what it can (SETUP of PROTOCOL.md).
-        self.configured = False
+        #: What it can.
         self.features: Feature | None = None  # not told: one from before
         self.uid = 0
         self._orphan = 0  # seconds after which it misses us
@@ -397,7 +396,6 @@ class Guest:
         self._restarted = self._boot not in (b"", boot)
         self._boot = boot
         self.sleeping = bool(frame.integer(Tag.SLEEPING))
-        self.configured = bool(frame.integer(Tag.CONFIGURED))
         can = frame.integer(Tag.FEATURES, -1)
         self.features = Feature(can & _FEATURES) if can >= 0 else None
         self.uid = frame.integer(Tag.UID)
@@ -501,33 +499,19 @@ class Guest:
 
         The future's exception is ContainerGone if the connection breaks first.
         """
-        number = self._new_request()
-        future = self._asked(number, [wire.fixed(kind, channel, number, *values)])
-        if kind is Type.AWAIT and not future.done():
-            # A cancelled question must not stay with the guest.
-            cancel = wire.fixed(Type.CANCEL, channel, number)
-            future.add_done_callback(lambda done: self.send(cancel) if done.cancelled() else None)
-        return future
-
-    def setup(self, fields: Sequence[tuple[Tag, str]]) -> asyncio.Future[Frame]:
-        """Say what the image would say of the container: SETUP. Raises TooLarge."""
-        number = self._new_request()
-        return self._asked(number, wire.setup(number, fields, self.arguments))
-
-    def _new_request(self) -> int:
         number = self._next_request
         self._next_request = self._next_request % 0xFFFFFFFF + 1
-        return number
-
-    def _asked(self, number: int, frames: Sequence[bytes]) -> asyncio.Future[Frame]:
         future: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
         self._requests[number] = future
         self.expect(future)
         future.add_done_callback(lambda _: self._requests.pop(number, None))
-        for frame in frames:
-            self.send(frame)
+        self.send(wire.fixed(kind, channel, number, *values))
         if not self._up.is_set():
             future.set_exception(ContainerGone("Cannot ask the container: it is not connected."))
+        if kind is Type.AWAIT and not future.done():
+            # A cancelled question must not stay with the guest.
+            cancel = wire.fixed(Type.CANCEL, channel, number)
+            future.add_done_callback(lambda done: self.send(cancel) if done.cancelled() else None)
         return future
 
     # -- channels

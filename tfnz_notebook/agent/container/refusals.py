@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tfnz_notebook._base.text import last_words
 from tfnz_notebook._wire.guest import Frame, Tag
 from tfnz_notebook.agent.process.command import Command
-from tfnz_notebook.engines.base import ContainerSpec, Image, State
+from tfnz_notebook.engines.base import ContainerSpec, State
 from tfnz_notebook.errors import (
     CommandNotExecutable,
     CommandNotFound,
@@ -21,41 +21,6 @@ from tfnz_notebook.errors import (
     SpawnFailed,
     TfnzError,
 )
-
-
-def not_configured(spec: ContainerSpec, image: Image, number: int) -> ContainerFailed:
-    """Why a guest that was started asleep would not be what its spec says, from its RESULT."""
-    user = spec.user if spec.user is not None else image.user
-    match number:
-        case 1:  # EPERM
-            why = (
-                f"it may not run as user {user!r}, because its guest is not root and cannot change "
-                "users. Spawn it without user=, or where containers may be root."
-            )
-        case 2:  # ENOENT
-            why = (
-                f"it does not know the user {user!r}. Give a name from its /etc/passwd, or numbers "
-                "as uid:gid."
-            )
-        case _:
-            why = f"{reason(number)}. Correct its command, env, user or workdir."
-    return ContainerFailed(f"Cannot start a container of {spec.image!r}: {why}", errno=number)
-
-
-def not_told(ref: str, seconds: float) -> ContainerFailed:
-    """Its guest would not take what it was to be told before anything runs."""
-    return ContainerFailed(
-        f"Cannot start container {ref[:12]}: its guest did not take its files and environment "
-        f"within {seconds:.0f} s. Spawn another one, or put large files later."
-    )
-
-
-def untold(name: str) -> ContainerFailed:
-    """Its agent ended before it had told the guest all: environment and files went with it."""
-    return ContainerFailed(
-        f"Cannot use the container {name}: its agent ended while it was made, and took its "
-        "environment and files along. Spawn another one."
-    )
 
 
 def spawn_error(command: Command, frame: Frame) -> SpawnFailed:

@@ -104,7 +104,6 @@ class FakeEngine(Engine):
         owner: str = "fake",
         world: World | None = None,
         programs: Mapping[str, Main] | None = None,
-        starts_asleep: bool = False,
     ) -> None:
         super().__init__()
         self.owner = owner
@@ -113,8 +112,6 @@ class FakeEngine(Engine):
         """What it holds."""
         self.programs: dict[str, Main] = {**PROGRAMS, **(programs or {})}
         """The commands there are, by name."""
-        self.starts_asleep = starts_asleep
-        """Its containers' guests are told by the agent what they are (a cluster's are)."""
         self._open = False
         self.down = False
         """Set by tests: every call fails as if the engine had stopped."""
@@ -189,17 +186,16 @@ class FakeEngine(Engine):
             if spec.name and held.spec.name == spec.name:
                 raise Misuse(f"Cannot name a container {spec.name!r}: taken. Choose another.")
         files = Files()
-        for path, content in () if self.starts_asleep else spec.files.items():
+        for path, content in spec.files.items():
             if spec.read_only:
                 raise Misuse(
                     f"Cannot put {path!r} into the container: its root file system is read-only. "
                     "Put it on a volume, or spawn without read_only."
                 )
             files.put(path, bytes(content), 0o644, 2)
-        workdir = image.workdir if self.starts_asleep else spec.workdir or image.workdir
-        if workdir:
+        if spec.workdir or image.workdir:
             with contextlib.suppress(FileExistsError):
-                files.mkdir(workdir, 0o755, 2)
+                files.mkdir(spec.workdir or image.workdir, 0o755, 2)
         self.world.made += 1
         ref = f"fake{self.world.made:08x}"
         labels = {**spec.labels, LABEL_OWNER: self.owner, LABEL_CONTAINER: spec.id}
@@ -221,7 +217,7 @@ class FakeEngine(Engine):
             return
         spec, image = held.spec, held.image
         user = spec.user if spec.user is not None else image.user
-        if not known_user(user) and not self.starts_asleep:
+        if not known_user(user):
             raise ContainerFailed(
                 f"Cannot start the container: there is no user {user!r}. Correct it."
             )
@@ -233,18 +229,17 @@ class FakeEngine(Engine):
         argv = arguments[arguments.index("--") + 1 :] if "--" in arguments else []
         held.exit_code = None
         held.fence = None
-        asleep = self.starts_asleep
         held.guest = self._guest(
-            argv=[] if asleep else argv,
-            env=image.env if asleep else {**image.env, **spec.env},
-            user=image.user if asleep else user,
-            cwd=("" if asleep else spec.workdir) or image.workdir or "/",
+            argv=argv,
+            env={**image.env, **spec.env},
+            user=user,
+            cwd=spec.workdir or image.workdir or "/",
             files=held.files,
             programs=self.programs,
             log=held.log.extend,
             finished=finished,
         )
-        if not spec.sleep and not asleep:
+        if not spec.sleep:
             held.guest.boot_main()
         self._happened(ref)
 

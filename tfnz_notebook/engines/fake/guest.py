@@ -71,7 +71,6 @@ class FakeGuest:
         self.boot = os.urandom(16)
         self.files, self.programs, self.log = files, programs, log
         self._argv, self._env, self._user, self._cwd = argv, dict(env), user, cwd
-        self._given = dict(env)
         self._finished = finished
         self._processes: dict[int, FakeProcess] = {}
         #: Of a SPAWN to come: its channel, and the fields that came before.
@@ -83,7 +82,6 @@ class FakeGuest:
         self._grace: asyncio.TimerHandle | None = None
         #: The agent has said hello on the present connection.
         self.ready = False
-        self.configured = False
         self.exited = False
         #: It neither hears nor says anything, until it goes on.
         self.paused = False
@@ -97,7 +95,6 @@ class FakeGuest:
             Type.PUT: self._on_file,
             Type.GET: self._on_file,
             Type.ARGS: self._on_args,
-            Type.SETUP: self._on_setup,
             Type.LIST: self._on_file,
             Type.MKDIR: self._on_file,
             Type.CLOSE: self._on_close,
@@ -109,11 +106,6 @@ class FakeGuest:
     def connected(self) -> bool:
         """An agent is there."""
         return self._link is not None
-
-    @property
-    def started(self) -> bool:
-        """It has a main process."""
-        return wire.MAIN in self._processes
 
     @property
     def stream(self) -> FakeStream | None:
@@ -133,7 +125,7 @@ class FakeGuest:
         hello: Fields = [(Tag.VERSION, wire.VERSION), (Tag.VERSION_MIN, wire.VERSION_MIN)]
         hello += [(Tag.BOOT, self.boot), (Tag.PID, 1), (Tag.UID, 0)]
         hello.append((Tag.SLEEPING, int(wire.MAIN not in self._processes)))
-        hello += [(Tag.FEATURES, self.features), (Tag.CONFIGURED, int(self.configured))]
+        hello.append((Tag.FEATURES, self.features))
         told = ((Tag.ARGUMENTS, self.arguments), (Tag.ORPHAN, self.orphan))
         hello += [(tag, value) for tag, value in told if value]
         stream.deliver(fielded(Type.HELLO, wire.CONNECTION, hello))
@@ -291,34 +283,25 @@ class FakeGuest:
         fields = (*before, *frame.fields) if channel == frame.channel else frame.fields
         self._ahead = (frame.channel, fields)
 
-    def _all(self, frame: Frame) -> Frame:
-        """The frame with what came ahead of it."""
+    def _on_spawn(self, frame: Frame) -> None:
         if self._ahead[0] == frame.channel:
             frame.fields, self._ahead = (*self._ahead[1], *frame.fields), (0, ())
-        return frame
-
-    def _on_setup(self, frame: Frame) -> None:
-        argv, env = _words(self._all(frame))
-        user, failed = frame.text(Tag.USER, self._user), 0
-        if wire.MAIN in self._processes:
-            failed = errno.EALREADY
-        elif not known_user(user):
-            failed = errno.ENOENT
-        else:
-            self._argv, self._user = argv or self._argv, user
-            self._env = _changed(self._given, env)
-            self._cwd = frame.text(Tag.CWD, self._cwd)
-            self.configured = True
-        self.say(fixed(Type.RESULT, frame.channel, frame.integer(Tag.REQUEST), failed, 0))
-
-    def _on_spawn(self, frame: Frame) -> None:
-        self._all(frame)
         held = self._processes.get(frame.channel)
         if held is not None:
             self.say(fixed(Type.SPAWNED, frame.channel, held.pid))
             return
-        argv, pairs = _words(frame)
-        env = _changed({"PATH": "/bin", **self._env}, pairs)
+        argv: list[str] = []
+        env = {"PATH": "/bin", **self._env}
+        for tag, value in frame.fields:
+            text = value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else ""
+            if tag is Tag.ARG:
+                argv.append(text)
+            elif tag is Tag.ENV:
+                key, equals, rest = text.partition("=")
+                if equals:
+                    env[key] = rest
+                else:
+                    env.pop(key, None)
         cwd, user = frame.text(Tag.CWD, self._cwd), frame.text(Tag.USER, self._user)
         wrong = self._refusal(argv, cwd, user)
         if wrong is not None:
@@ -440,24 +423,3 @@ class FakeGuest:
     def _on_close(self, frame: Frame) -> None:
         if self._puts.pop(frame.channel, None) or self._gets.pop(frame.channel, None):
             self.say(fixed(Type.GONE, frame.channel))
-
-
-def _words(frame: Frame) -> tuple[list[str], list[str]]:
-    """Its arguments, and its environment."""
-    found: dict[Tag, list[str]] = {Tag.ARG: [], Tag.ENV: []}
-    for tag, value in frame.fields:
-        if tag in found and isinstance(value, bytes):
-            found[tag].append(value.decode("utf-8", "surrogateescape"))
-    return found[Tag.ARG], found[Tag.ENV]
-
-
-def _changed(env: Mapping[str, str], pairs: list[str]) -> dict[str, str]:
-    """An environment with ``KEY=value`` set and ``KEY`` removed."""
-    made = dict(env)
-    for pair in pairs:
-        key, equals, rest = pair.partition("=")
-        if equals:
-            made[key] = rest
-        else:
-            made.pop(key, None)
-    return made
