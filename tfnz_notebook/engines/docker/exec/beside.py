@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from tfnz_notebook.engines.base import ContainerSpec
 from tfnz_notebook.engines.docker import answers
 from tfnz_notebook.engines.docker import create as shape
 from tfnz_notebook.engines.docker.calls import check
-from tfnz_notebook.engines.http.client import Client
+from tfnz_notebook.engines.http.client import Client, Response
 from tfnz_notebook.errors import Misuse
+
+_DOING: Final = "start the guest beside the container's first process"
 
 
 def body(spec: ContainerSpec, made: dict[str, Any], early: Mapping[str, bytes]) -> dict[str, Any]:
@@ -76,14 +78,20 @@ async def launch(client: Client, ref: str, how: Beside) -> None:
     """Start the guest in a running container; nothing happens in one that does not run."""
     wanted = {"Cmd": how.guest, "User": how.user, "Tty": False}
     made = await client.request("POST", f"/containers/{ref}/exec", payload=wanted)
-    if made.status in (404, 409) or (made.status >= 400 and "running" in made.message):
+    if _ended(made):
         return
-    check(made, "start the guest beside the container's first process")
+    check(made, _DOING)
     number = str(answers.mapping(made.json())["Id"])
     told = {"Detach": True, "Tty": False}
     begun = await client.request("POST", f"/exec/{number}/start", payload=told)
-    if begun.status not in (404, 409):
-        check(begun, "start the guest beside the container's first process")
+    if not _ended(begun):
+        check(begun, _DOING)
+
+
+def _ended(answer: Response) -> bool:
+    """The container runs no more: whoever connects next sees that, and how it ended."""
+    said = answer.message if answer.status >= 400 else ""
+    return answer.status in (404, 409) or "not running" in said or "improper" in said
 
 
 async def output(client: Client, ref: str) -> AsyncGenerator[tuple[int, bytes]]:
