@@ -34,6 +34,7 @@ from tfnz_notebook._wire import link as wire
 from tfnz_notebook._wire.link import Kind, Message
 from tfnz_notebook._wire.operations import EVENTS, OPERATIONS, Again
 from tfnz_notebook.errors import (
+    ContainerPaused,
     ContainerUnresponsive,
     EngineGone,
     ForkedError,
@@ -52,6 +53,8 @@ HELLO_TIMEOUT: Final = 30.0
 PATIENCE: Final = 30.0
 #: Seconds between attempts: doubled from the first to the second.
 RETRY: Final = (0.05, 5.0)
+#: Seconds until what could not be undone is tried again.
+UNDO_AGAIN: Final = 5.0
 #: Processes that one question is about.
 ASKED: Final = 256
 #: Refusals in a row that are beyond repair.
@@ -173,7 +176,16 @@ class Link:
     def take_back(self, name: str, body: dict[str, Any]) -> None:
         """Have that done beside, which undoes something; it may be gone already."""
         if self._over is None:
-            self.background(self.request(name, body))
+            self.background(self._take_back(name, body))
+
+    async def _take_back(self, name: str, body: dict[str, Any]) -> None:
+        """A container that cannot be asked now goes on one day, and what was begun in it."""
+        while True:
+            try:
+                await self.request(name, body)
+                return
+            except (ContainerPaused, ContainerUnresponsive):
+                await asyncio.sleep(UNDO_AGAIN)
 
     async def caught_up(self) -> None:
         """Return once all that happened before now is known. Raises LinkClosed."""
@@ -421,10 +433,18 @@ class Link:
             reply.set_result(message)
             return
         error = from_wire(message.body)
+        if message.name == "process.spawn":
+            self._not_spawned(waiting[0].body["process"])
         if error.details.get("again"):  # a new agent, which has not met us, and did nothing
             self._broke("it was restarted", undone=message.ident)
         else:
             reply.set_exception(error)
+
+    def _not_spawned(self, ident: str) -> None:
+        """What was only being started never came to be; an agent before this one had told of it."""
+        known = self.known.process(ident)
+        if known is not None and not known["pid"]:
+            self.known.gone("process", ident)
 
     def _suspect(self, reason: str) -> None:
         """One of those who wait may be what the agent refused: nobody is said a third time."""

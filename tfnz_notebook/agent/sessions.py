@@ -213,6 +213,9 @@ class Sessions:
             await container.recalled.wait()
         with contextlib.suppress(ProcessGone):
             return self._process(sessions, ident)
+        for container in self._containers(sessions):
+            if (coming := container.coming.get(ident)) is not None:
+                await coming.wait()
         unmet = [each for each in self._containers(sessions) if not each.met]
         for container in unmet:
             await container.looked.wait()
@@ -385,9 +388,14 @@ class Sessions:
         for ref in refs:
             await self._remove(ref)
         disk = self.world.disk
-        names = [name for name, _ in disk.list(self.spool)]
+        names = list[str]()
+        with contextlib.suppress(OSError):
+            names = [name for name, _ in disk.list(self.spool)]
         known = {ident for session in self for ident in session.containers}
-        await self.engine.sweep(known)
+        try:
+            await self.engine.sweep(known)
+        except TfnzError as error:
+            log.warning("what this machine holds of containers that are gone stays: %s", error)
         for name in names:
             if name not in known:
                 disk.remove_all(self.spool / name)

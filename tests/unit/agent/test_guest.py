@@ -125,7 +125,7 @@ class Setting:
             cast("Engine", self.script), "ref", adopt=self.adopted.append, ended=self._ended
         )
 
-    async def _ended(self) -> None:
+    async def _ended(self, state: State) -> None:
         self.ended.set()
 
     def process(self, tmp_path: Any, *, adopt: bool = False, **command: Any) -> Process:
@@ -196,7 +196,7 @@ async def test_who_hears_of_the_end_may_close_the_guest():
     setting = Setting()
     finished = asyncio.Event()
 
-    async def ended() -> None:
+    async def ended(state: State) -> None:
         setting.guest.close()
         await asyncio.sleep(0)  # as any engine's answer does
         finished.set()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from unit.agent.test_silence import World
 
 from tfnz_notebook.agent.process.writes import Write, Writes
 from tfnz_notebook.agent.sessions import LATE
-from tfnz_notebook.errors import ContainerUnresponsive, EngineGone
+from tfnz_notebook.errors import ContainerPaused, ContainerUnresponsive, EngineGone
 
 
 def test_what_was_typed_in_another_life_is_typed_again() -> None:
@@ -107,3 +108,125 @@ def test_what_is_about_two_containers_ends_with_the_other(operation: str) -> Non
         await world.link.close()
 
     simulated(two)
+
+
+def test_a_spawn_that_was_cancelled_is_undone_before_its_container_has_started() -> None:
+    async def undone() -> None:
+        world = await World().open()
+        start = world.engine.start
+
+        async def starts(ref: str) -> None:
+            await asyncio.sleep(5)
+            await start(ref)
+
+        world.engine.start = starts  # type: ignore[method-assign]
+        box, ident = uuid.uuid4().hex, uuid.uuid4().hex
+        spec = {"image": "debian", "sleep": True}
+        await world.link.request("container.spawn", {"container": box, "spec": spec})
+        body = {"container": box, "process": ident, "command": ["cat"], "text": "", "env": []}
+        undo = partial(world.link.take_back, "process.destroy", {"process": ident, "grace": 0.0})
+        asked = asyncio.create_task(world.link.request("process.spawn", body, undo=undo))
+        await asyncio.sleep(1)
+        asked.cancel()
+        await asyncio.sleep(0)
+        world.link._broke("test")
+        await asyncio.sleep(60)
+        assert not [each for each in world.guest(box)._processes.values() if each.status is None]
+        await world.link.close()
+
+    simulated(undone)
+
+
+def test_what_cannot_be_undone_now_is_undone_later() -> None:
+    async def later() -> None:
+        world, asked = await World().open(), list[str]()
+
+        async def request(name: str, body: object) -> None:
+            asked.append(name)
+            if asked.count("process.destroy") < 3:
+                raise ContainerPaused("Cannot use the container: it is paused.")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(world.link, "request", request)
+            world.link.take_back("process.destroy", {})
+            await asyncio.sleep(60)
+        assert asked.count("process.destroy") == 3
+        await world.link.close()
+
+    simulated(later)
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_main_process_that_nobody_waits_for_any_more_is_known(restarts: bool) -> None:
+    async def starts() -> None:
+        world = await World().open()
+        box = uuid.uuid4().hex
+        spec = {"image": "debian", "sleep": True, "command": ["sleep", "1000"]}
+        await world.link.request("container.spawn", {"container": box, "spec": spec})
+        await world.link.request("container.stats", {"container": box})
+        guest, found = world.guest(box), world.agent.sessions.container(world.session, box)
+        hears, held = guest.fed, list[Any]()
+        guest.fed = lambda *said: held.append(said)  # it is stopped
+        with pytest.raises(ContainerUnresponsive):
+            await world.link.request("container.start", {"container": box})
+        if restarts:
+            await world.engine.stop(found.ref, 0.0)
+            await world.engine.start(found.ref)
+        else:
+            guest.fed = hears
+            for said in held:
+                hears(*said)
+        await asyncio.sleep(60)
+        truth = [each for each in world.guest(box)._processes.values() if each.status is None]
+        known = world.link.known.processes.get(box, {}).values()
+        told = [each for each in known if each["returncode"] is None]
+        assert len(truth) == len(told) == (0 if restarts else 1)
+        if restarts:
+            await world.link.request("container.start", {"container": box})
+        await world.link.close()
+
+    simulated(starts)
+
+
+def test_one_that_ends_and_is_started_before_we_hear_of_either_runs() -> None:
+    async def starts() -> None:
+        world = await World().open()
+        box = await world.spawn()
+        found = world.agent.sessions.container(world.session, box)
+        inspect, moved = world.engine.inspect, False
+
+        async def inspects(ref: str) -> Any:
+            nonlocal moved
+            state = await inspect(ref)
+            if state.status == "exited" and not moved:
+                moved = True
+                await world.engine.start(ref)
+                await asyncio.sleep(0.1)
+            return state
+
+        world.engine.inspect = inspects  # type: ignore[method-assign]
+        await world.engine.stop(found.ref, 0.0)
+        await asyncio.sleep(60)
+        assert moved
+        assert world.state(box) == "running"
+        await world.link.request("container.stats", {"container": box})
+        await world.link.close()
+
+    simulated(starts)
+
+
+def test_an_engine_that_errs_leaves_no_folders() -> None:
+    async def leaves() -> None:
+        world = await World().open()
+        world.disk.files[SPOOL / ("d" * 32) / "ended"] = b"of a container that is gone"
+
+        async def errs(*unused: object) -> None:
+            raise EngineGone("Cannot reach the engine: it is down.")
+
+        world.engine.sweep = errs  # type: ignore[method-assign]
+        await world.another_agent()
+        await asyncio.sleep(1)
+        assert not world.disk.files
+        await world.link.close()
+
+    simulated(leaves)

@@ -115,6 +115,8 @@ class Container:
         self._engine = engine
         self._records = Records(spool / spec.id, world)
         self.processes = self._records.processes
+        #: Processes that are asked for while it cannot start them yet, until they are among those.
+        self.coming: dict[str, asyncio.Event] = {}
         self._changed = changed
         self._process_changed = partial(process_changed, self)
         self._neighbours = neighbours
@@ -451,7 +453,12 @@ class Container:
 
     async def spawn(self, ident: str, command: Command, *, closed: bool = False) -> Process | Ended:
         """Start a process, its stdin ``closed`` or not; a known id gives the one that is there."""
-        guest = await self.running()
+        coming = self.coming.setdefault(ident, asyncio.Event())
+        try:
+            guest = await self.running()
+        finally:
+            coming.set()
+            self.coming.pop(ident, None)
         if (known := self.processes.get(ident)) is not None:
             if isinstance(known, Process):
                 await known.ready()
@@ -471,6 +478,12 @@ class Container:
         guest = await self.running()
         if self.ident in self.processes:
             raise Misuse("Cannot start: the main process was started before.")
+        starting = self._beside(self._start_asleep(guest))
+        starting.add_done_callback(lambda done: done.cancelled() or done.exception())
+        # Who asked may stop waiting; what the guest makes of it is known all the same.
+        await asyncio.shield(starting)
+
+    async def _start_asleep(self, guest: Guest) -> None:
         main = self._main()
         main.own(wire.MAIN)
         try:
@@ -492,6 +505,8 @@ class Container:
                 return await guest.request(Type.START, wire.MAIN)
             except ContainerGone:
                 await guest.up()  # the connection broke, not the container, or that is told now
+                if main.returncode is not None:
+                    raise  # it was restarted, past us
                 if main.pid:
                     return None
 
@@ -512,19 +527,16 @@ class Container:
             await asyncio.sleep(delay)
             delay = min(delay * 2, 0.25)
 
-    async def _ended(self) -> None:
+    async def _ended(self, state: State) -> None:
         """The guest is gone and the container does not run any more."""
         if self._moving.locked():  # whoever starts, reboots or destroys it sees that
             return
-        news = self._news
-        state = await self._engine.inspect(self.ref)
         if state.status == "gone":
             await self._was_removed()
             return
         self.let_go()
         await self._exited(state)
-        if self._news != news:  # it was started again meanwhile
-            self.look_soon()
+        self.look_soon()  # it may have been started again since the engine said so
 
     @contextlib.asynccontextmanager
     async def _moves(self) -> AsyncIterator[None]:

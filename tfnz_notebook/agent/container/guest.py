@@ -21,7 +21,7 @@ from typing import Any, Final, Protocol
 from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire.guest import Feature, Frame, Tag, Type
 from tfnz_notebook.agent.sparse import Sparse
-from tfnz_notebook.engines.base import Engine, Stream
+from tfnz_notebook.engines.base import Engine, State, Stream
 from tfnz_notebook.errors import (
     ContainerFailed,
     ContainerGone,
@@ -69,7 +69,7 @@ class Guest:
         ref: str,
         *,
         adopt: Callable[[Frame], None],
-        ended: Callable[[], Awaitable[None]],
+        ended: Callable[[State], Awaitable[None]],
         restarted: Callable[[], None] = lambda: None,
         met: Callable[[], None] = lambda: None,
         mute: Callable[[], Awaitable[None]] | None = None,
@@ -77,9 +77,9 @@ class Guest:
     ) -> None:
         """What it tells of: each process ``adopt`` takes over, before it has ``met`` all.
 
-        ``ended``: the container runs no more. ``restarted``: somebody else did that. ``met``: it
-        is there, at first, after each break and each silence. ``mute``: it is silent. ``refused``:
-        it speaks what no guest would.
+        ``ended``: the container runs no more, says its engine. ``restarted``: somebody else did
+        that. ``met``: it is there, at first, after each break and each silence. ``mute``: it is
+        silent. ``refused``: it speaks what no guest would.
         """
         self._engine = engine
         self._ref = ref
@@ -227,7 +227,7 @@ class Guest:
                     state = await self._engine.inspect(self._ref)
                     if state.status not in ("running", "paused"):
                         self.over = True
-                        await self._ended()
+                        await self._ended(state)
                         self._settled.set()
                         return
                 at_once = False

@@ -39,6 +39,7 @@ async def destroy(process: Process | Ended, grace: float) -> int:
     assert not isinstance(process, Ended)
     if process.destroying:
         raise ProcessGone("Cannot destroy: the process is already being destroyed.")
+    await process.ready()
     process.destroying = True
     try:
         if grace > 0:
