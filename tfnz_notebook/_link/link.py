@@ -107,6 +107,7 @@ class Link:
         self._whole = asyncio.Event()  # the snapshot of this connection has come
         self._number = 0  # of the last change that was told
         self._unsettled: list[str] = []  # processes of which a container that was not met decides
+        self._making: list[tuple[str, str]] = []  # containers and processes that are asked for
         self._queue, self._queued = asyncio.Lock(), 0  # who waits for it, first come first served
         self._heartbeat = wire.HEARTBEAT
         self._heard = 0.0
@@ -145,7 +146,15 @@ class Link:
         """
         if OPERATIONS[name].pages:
             return await self._large.listing(name, body)
-        return await self._once(name, body, payload, undo)
+        kind, _, doing = name.partition(".")
+        if doing != "spawn":
+            return await self._once(name, body, payload, undo)
+        made = kind, body[kind]
+        self._making.append(made)
+        try:
+            return await self._once(name, body, payload, undo)
+        finally:
+            self._making.remove(made)
 
     async def _once(
         self,
@@ -586,9 +595,13 @@ class Link:
                     self._unsettled.append(ident)
 
     def _asked_for(self, name: str) -> set[str]:
-        """What is being made, and said again: no snapshot can name it yet."""
+        """What is being made, and said again: no snapshot can name it yet.
+
+        Its request may still wait for the link, or for what of it goes ahead.
+        """
         pending = (message for message, _ in self._pending.values())
-        return {message.body[name] for message in pending if message.name == f"{name}.spawn"}
+        said = {message.body[name] for message in pending if message.name == f"{name}.spawn"}
+        return said | {ident for kind, ident in self._making if kind == name}
 
     async def _look(self, processes: list[str]) -> tuple[dict[str, dict[str, Any]], bool]:
         """What the agent knows of them; whether the others are gone."""

@@ -230,3 +230,31 @@ def test_an_engine_that_errs_leaves_no_folders() -> None:
         await world.link.close()
 
     simulated(leaves)
+
+
+def test_what_goes_ahead_to_be_made_is_not_gone_when_the_link_breaks() -> None:
+    async def made() -> None:
+        world = await World().open()
+        box, ident, told = await world.spawn(), uuid.uuid4().hex, list[Any]()
+        world.link.listen("process", ident, told.append)
+        body = {"container": box, "process": ident, "command": ["cat"], "text": ""}
+        body["env"] = [f"NAME{number}={number:01000}" for number in range(2000)]
+        goes, go_on = world.link._large.ahead, asyncio.Event()
+
+        async def ahead(*said: Any) -> Any:
+            await go_on.wait()
+            return await goes(*said)
+
+        world.link._large.ahead = ahead  # type: ignore[method-assign]
+        asked = asyncio.create_task(world.link.request("process.spawn", body))
+        await asyncio.sleep(1)
+        world.link._broke("test")
+        await asyncio.sleep(10)
+        go_on.set()
+        await asked
+        await asyncio.sleep(10)
+        assert None not in told
+        assert world.link.known.process(ident) is not None
+        await world.link.close()
+
+    simulated(made)
