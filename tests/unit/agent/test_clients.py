@@ -34,4 +34,4 @@ async def test_a_reader_that_has_ended_keeps_nothing(monkeypatch: pytest.MonkeyP
         assert number not in client.readers
         assert not outputs[0]._readers
         kernel.note("credit", {"reader": number, "upto": 2 << 20})
-        assert (await kernel.request("ping", {})).body == {}
+        await kernel.request("ping", {})  # it is still there
