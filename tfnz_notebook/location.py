@@ -332,12 +332,35 @@ class Location(Block):
     # -- volumes
 
     @face
-    async def create_volume(self, tag: str, *, timeout: float | None = None) -> Volume:
-        """A volume of that name, new or the one that is there already (20ft)."""
+    async def create_volume(
+        self,
+        tag: str,
+        *,
+        size: int | str | None = None,
+        storage_class: str | None = None,
+        access: Literal["one", "many", "container"] | None = None,
+        timeout: float | None = None,
+    ) -> Volume:
+        """A volume of that name, new or the one that is there already (20ft).
+
+        On a cluster it is a claim: of ``size`` bytes (or as in ``'10g'``; default 1 GiB) out of a
+        ``storage_class``; ``'one'`` machine mounts it at a time (the default), ``'many'``, or one
+        ``'container'``. Other engines have plain directories, and refuse these. VolumeError.
+        """
         async with within("create a volume", timeout):
             name = arguments.name("create a volume", "tag", tag)
             self._check("create a volume")
-            await self._link.request("volume.create", {"name": name})
+            wishes: dict[str, object] = {
+                "size": arguments.memory(size, "create a volume", "size"),
+                "kind": storage_class
+                and arguments.name("create a volume", "storage_class", storage_class),
+                "access": access
+                and arguments.choice(
+                    "create a volume", "access", access, ("one", "many", "container")
+                ),
+            }
+            wishes = {key: value for key, value in wishes.items() if value is not None}
+            await self._link.request("volume.create", {"name": name, **wishes})
             return Volume._create(self, name)
 
     @face

@@ -16,7 +16,7 @@ from contract.talk import Talk, dial, talking
 
 from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire.guest import Stream as Which
-from tfnz_notebook.engines.base import Mount
+from tfnz_notebook.engines.base import Claim, Mount
 from tfnz_notebook.engines.kubernetes.engine import KubernetesEngine
 from tfnz_notebook.engines.launch import binary as guest_binary
 from tfnz_notebook.errors import (
@@ -324,6 +324,16 @@ async def test_a_claim_is_where_it_is_used(place: Place) -> None:
             await place.create(mounts=(Mount(name, "/data"),), node=other)
     with pytest.raises(VolumeError, match="no claim"):
         await place.create(mounts=(Mount("nobody-made-it", "/data"),))
+
+
+async def test_a_claim_is_as_it_was_asked_for(place: Place) -> None:
+    api, name = engine_of(place).api, f"{place.owner}-w"
+    claim = Claim(size=64 << 20, access="container")
+    await place.engine.create_volume(name, {}, claim)
+    said = (await api.call("GET", api.path("persistentvolumeclaims", name)))["spec"]
+    assert said["accessModes"] == ["ReadWriteOncePod"]
+    assert said["resources"]["requests"]["storage"] in ("64Mi", str(64 << 20))
+    await place.engine.remove_volume(name)
 
 
 async def test_what_a_namespace_has_is_mounted(place: Place) -> None:

@@ -7,12 +7,12 @@ import stat
 from pathlib import Path
 
 import pytest
-from contract.conftest import CLUSTER, CONTAINERS, Place
+from contract.conftest import CLUSTER, CONTAINERS, MACHINE, Place
 from contract.talk import Talk, talking
 
 from tfnz_notebook._wire.guest import Stream as Which
 from tfnz_notebook._wire.guest import Tag, Type
-from tfnz_notebook.engines.base import Mount
+from tfnz_notebook.engines.base import Claim, Mount
 from tfnz_notebook.errors import ContainerFailed, Misuse, VolumeError
 
 
@@ -175,6 +175,15 @@ async def test_volume_life(place: Place) -> None:
     with pytest.raises(VolumeError):
         await engine.remove_volume(name)
     assert await engine.volumes({}) == []
+
+
+@pytest.mark.either_way
+@pytest.mark.only(("fake", *MACHINE))
+async def test_volumes_of_a_machine_are_directories(place: Place) -> None:
+    for claim in (Claim(size=1 << 30), Claim(kind="fast"), Claim(access="one")):
+        with pytest.raises(VolumeError, match="Leave it out"):
+            await place.engine.create_volume(f"{place.owner}-v", {}, claim)
+    assert await place.engine.volumes({}) == []
 
 
 @pytest.mark.either_way

@@ -172,17 +172,16 @@ def size(doing: str, value: object) -> tuple[int, int]:
     raise Misuse(f"Cannot {doing}: size is {value!r}. Give (rows, columns), as in (24, 80).")
 
 
-def memory(value: object) -> int | None:
+def memory(value: object, doing: str = "spawn a container", what: str = "memory") -> int | None:
     """Bytes, from a number or a text like '512m' or '2 GiB' (powers of 1024, as Docker's)."""
-    doing = "spawn a container"
     if value is None:
         return None
     if isinstance(value, str):
         match = _MEMORY.fullmatch(value.strip())
         if match is None:
-            raise Misuse(f"Cannot {doing}: memory is {value!r}. Write bytes, '512m' or '2g'.")
+            raise Misuse(f"Cannot {doing}: {what} is {value!r}. Write bytes, '512m' or '2g'.")
         value = int(float(match[1]) * _UNITS[match[2].lower()])
-    return int(number(doing, "memory", value, 1 << 20, 1 << 60))
+    return int(number(doing, what, value, 1 << 20, 1 << 60))
 
 
 def argv(doing: str, value: object) -> tuple[list[str], str]:

@@ -166,7 +166,12 @@ _ROWS: Final = (
     # -- places
     Operation("node.list", "list nodes", Scope.SESSION, reply=("nodes",), pages=True),
     Operation("image.list", "list images", Scope.SESSION, reply=("images",), pages=True),
-    Operation("volume.create", "create the volume", Scope.SESSION, {"name": _ID}),
+    Operation(
+        "volume.create",
+        "create the volume",
+        Scope.SESSION,
+        {"name": _ID, "size": _OPTIONAL_NUMBER, "kind": _OPTIONAL_TEXT, "access": _OPTIONAL_ID},
+    ),
     Operation("volume.list", "list volumes", Scope.SESSION, reply=("volumes",), pages=True),
     Operation("volume.remove", "destroy the volume", Scope.SESSION, {"name": _ID}, Again.NEVER),
     # -- containers; payload of spawn: msgpack map, absolute path to bytes

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from tfnz_notebook.errors import EngineError
+from tfnz_notebook.errors import EngineError, VolumeError
 
 #: Labels on everything we make. Only things whose OWNER is ours are ever listed or touched.
 LABEL_OWNER: Final = "io.tfnz.owner"
@@ -79,6 +79,32 @@ class Mount:
     source: str
     target: str
     read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What is asked of a volume that is made. None is the engine's own.
+
+    ``size`` in bytes; ``kind`` is a name of the engine's (a cluster's storage class); ``access``:
+    ``'one'`` machine mounts it at a time, ``'many'``, or one ``'container'``.
+    """
+
+    size: int | None = None
+    kind: str | None = None
+    access: str | None = None
+
+    def refuse(self, name: str, engine: str) -> None:
+        """VolumeError if anything is asked for: by engines whose volumes are plain directories."""
+        wishes = {"size": self.size, "storage_class": self.kind, "access": self.access}
+        if asked := [key for key, value in wishes.items() if value is not None]:
+            raise VolumeError(
+                f"Cannot make the volume {name!r} with {asked[0]}=: a volume of {engine} is a "
+                "directory of its machine, as large as that and open to all there. Leave it out."
+            )
+
+
+#: A volume as the engine makes them.
+ANY_CLAIM: Final = Claim()
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,7 +352,9 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    async def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
+    async def create_volume(
+        self, name: str, labels: Mapping[str, str], claim: Claim = ANY_CLAIM
+    ) -> None:
         """Make a named volume; one that exists with our owner label is fine. VolumeError."""
 
     @abstractmethod

@@ -5,14 +5,18 @@ from __future__ import annotations
 from tfnz_notebook._wire.link import Message
 from tfnz_notebook.agent.clients import NOTHING, Answer, Client
 from tfnz_notebook.agent.operations.answers import of_session
-from tfnz_notebook.engines.base import LABEL_OWNER
-from tfnz_notebook.errors import Misuse
+from tfnz_notebook.engines.base import LABEL_OWNER, Claim
+from tfnz_notebook.errors import Misuse, ProtocolError
 
 
 @of_session("volume.create")
 async def create(client: Client, message: Message) -> Answer:
     """Make a volume; one of ours that exists is fine."""
-    await client.sessions.engine.create_volume(message.body["name"], _ours(client))
+    body = message.body
+    if body.get("access") not in (None, "one", "many", "container"):
+        raise ProtocolError(f"A volume's access is {body['access']!r}.")
+    claim = Claim(body.get("size"), body.get("kind"), body.get("access"))
+    await client.sessions.engine.create_volume(body["name"], _ours(client), claim)
     return NOTHING
 
 

@@ -21,9 +21,11 @@ from typing import Any, Final
 from tfnz_notebook._base import endpoints, names, proc, system
 from tfnz_notebook._base.endpoints import Endpoint
 from tfnz_notebook.engines.base import (
+    ANY_CLAIM,
     LABEL_CONTAINER,
     LABEL_OWNER,
     LABEL_UNMODIFIED,
+    Claim,
     Closed,
     ContainerSpec,
     Engine,
@@ -451,7 +453,10 @@ class DockerEngine(Engine):
 
     # -- volumes ------------------------------------------------------------------------------
 
-    async def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
+    async def create_volume(
+        self, name: str, labels: Mapping[str, str], claim: Claim = ANY_CLAIM
+    ) -> None:
+        claim.refuse(name, self.name)
         labels = {**labels, LABEL_OWNER: self.owner}
         await docker_volumes.create(self.client, name, labels, self._owners)
 

@@ -14,8 +14,10 @@ from dataclasses import dataclass, field, replace
 
 from tfnz_notebook._base import names
 from tfnz_notebook.engines.base import (
+    ANY_CLAIM,
     LABEL_CONTAINER,
     LABEL_OWNER,
+    Claim,
     Closed,
     ContainerSpec,
     Engine,
@@ -339,7 +341,10 @@ class FakeEngine(Engine):
 
     # -- volumes ------------------------------------------------------------------------------
 
-    async def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
+    async def create_volume(
+        self, name: str, labels: Mapping[str, str], claim: Claim = ANY_CLAIM
+    ) -> None:
+        claim.refuse(name, self.name)
         await self._call()
         held = self.world.volumes.setdefault(name, {**labels, LABEL_OWNER: self.owner})
         if held[LABEL_OWNER] != self.owner:

@@ -28,8 +28,10 @@ from typing import Final
 
 from tfnz_notebook._base import proc
 from tfnz_notebook.engines.base import (
+    ANY_CLAIM,
     LABEL_CONTAINER,
     LABEL_OWNER,
+    Claim,
     Closed,
     ContainerSpec,
     Engine,
@@ -320,8 +322,10 @@ class HostEngine(Engine):
 
     # -- volumes ------------------------------------------------------------------------------
 
-    async def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
-        del labels
+    async def create_volume(
+        self, name: str, labels: Mapping[str, str], claim: Claim = ANY_CLAIM
+    ) -> None:
+        del labels, claim
         raise VolumeError(
             f"Cannot make the volume {name!r}: the host has no volumes, because processes see the "
             "whole machine. Use a directory, or Location('podman')."

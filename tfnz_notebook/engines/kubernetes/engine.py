@@ -20,9 +20,11 @@ from typing import Any, Final
 
 from tfnz_notebook._base import names
 from tfnz_notebook.engines.base import (
+    ANY_CLAIM,
     LABEL_CONTAINER,
     LABEL_OWNER,
     LABEL_SESSION,
+    Claim,
     Closed,
     ContainerSpec,
     Engine,
@@ -599,8 +601,10 @@ class KubernetesEngine(Engine):
 
     # -- volumes ------------------------------------------------------------------------------
 
-    async def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
-        await volumes.create(self.api, name, labels, self.owner)
+    async def create_volume(
+        self, name: str, labels: Mapping[str, str], claim: Claim = ANY_CLAIM
+    ) -> None:
+        await volumes.create(self.api, name, labels, self.owner, claim)
 
     async def volumes(self, labels: Mapping[str, str]) -> list[str]:
         return await volumes.listed(self.api, labels, self.owner)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from tfnz_notebook.engines.base import LABEL_OWNER, ContainerSpec
+from tfnz_notebook.engines.base import LABEL_OWNER, Claim, ContainerSpec
 from tfnz_notebook.engines.docker import create as shape
 from tfnz_notebook.engines.kubernetes.api import Api
 from tfnz_notebook.engines.kubernetes.pod import manifest
@@ -27,7 +27,7 @@ SIZE: Final = 1 << 30
 _GONE: Final = 20.0
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
 #: How many may mount it, as the API has it, to what we call that.
-ACCESS: Final = {"one": "ReadWriteOnce", "many": "ReadWriteMany", "pod": "ReadWriteOncePod"}
+ACCESS: Final = {"one": "ReadWriteOnce", "many": "ReadWriteMany", "container": "ReadWriteOncePod"}
 
 
 def named(name: str) -> str:
@@ -45,18 +45,15 @@ async def create(
     name: str,
     labels: Mapping[str, str],
     owner: str,
-    *,
-    size: int | None = None,
-    kind: str | None = None,
-    access: str | None = None,
+    claim: Claim,
 ) -> None:
-    """Make a claim, or find it made. ``kind`` is a storage class, ``access`` as in ACCESS."""
+    """Make it, or find it made."""
     spec: Said = {
-        "accessModes": [ACCESS[access or "one"]],
-        "resources": {"requests": {"storage": str(size or SIZE)}},
+        "accessModes": [ACCESS[claim.access or "one"]],
+        "resources": {"requests": {"storage": str(claim.size or SIZE)}},
     }
-    if kind is not None:
-        spec["storageClassName"] = kind
+    if claim.kind is not None:
+        spec["storageClassName"] = claim.kind
     about = manifest.metadata(named(name), {**labels, LABEL_OWNER: owner})
     body = {
         "apiVersion": "v1",
@@ -170,7 +167,7 @@ async def _place(api: Api, name: str, pods: Iterable[Said]) -> str:
     for pod in pods:
         phase = (pod.get("status") or {}).get("phase")
         if name in _claims(pod) and phase not in ("Succeeded", "Failed"):
-            if ACCESS["pod"] in modes:
+            if ACCESS["container"] in modes:
                 raise VolumeError(
                     f"Cannot mount the volume {name!r}: one container has it at a time, and "
                     f"{pod['metadata']['name']} does. Destroy that first."
