@@ -12,12 +12,14 @@ from integration.polling import until
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import EngineError, ImageMissing, OutOfMemory, TfnzError
 
+ENDED = ("exited", "failed", "destroyed")
+
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
 
 def ended(box: Container) -> str:
     """How a container ended that nobody of ours ended."""
-    until(lambda: box.state in ("exited", "failed", "destroyed"), 60, f"it ended: {box.state}")
+    until(lambda: box.state in ENDED, 60, f"it ended: {box.state}")
     with pytest.raises(TfnzError) as told:
         box.run_process(["true"], timeout=30)
     return str(told.value)
@@ -60,11 +62,11 @@ def test_a_node_is_drained(scene: Scene, kubectl: Kubectl) -> None:
 
 
 def test_one_that_takes_more_memory_than_it_may(scene: Scene) -> None:
-    location = scene.location()
-    node = location.best_node()
-    box = node.spawn_container("busybox", command=["tail", "/dev/zero"], memory="32M")
+    node = scene.location().best_node()
+    box = node.spawn_container("busybox", command=["tail", "/dev/zero"], memory="32m")
+    until(lambda: box.state in ENDED, 60, f"it has ended: {box.state}")
     with pytest.raises(OutOfMemory, match=r"^Cannot .*memory limit"):
-        box.wait_until_ready().wait(60)
+        box.wait_until_ready(timeout=30)
 
 
 def test_an_image_that_is_nowhere(scene: Scene) -> None:
