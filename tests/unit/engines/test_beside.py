@@ -24,28 +24,38 @@ class Engine:
         return self.answers.pop(0)
 
 
-@pytest.mark.parametrize("step", ["exec", "start"])
-@pytest.mark.parametrize(
-    ("status", "said"),
-    [
-        (409, "Container 1 is not running"),
-        (404, "no such exec"),
-        (500, "Container 1 is not running: Exited (3) Less than a second ago"),
-        (500, "container state improper"),
-    ],
-)
-async def test_one_that_has_ended_is_left_to_who_connects(
-    step: str, status: int, said: str
-) -> None:
+def refusals(step: str, count: int) -> list[tuple[int, dict[str, Any]]]:
     before = [(201, {"Id": "1"})] if step == "start" else []
-    engine = Engine(*before, (status, {"message": said}))
-    await beside.launch(engine, "c", HOW)  # type: ignore[arg-type]
+    return [*before, (500, {"message": "cannot exec in a stopped container"})] * count
+
+
+@pytest.mark.parametrize("step", ["exec", "start"])
+@pytest.mark.parametrize("seen", [1, 2, 4])
+async def test_one_that_has_ended_is_left_to_who_connects(
+    monkeypatch: pytest.MonkeyPatch, step: str, seen: int
+) -> None:
+    """Its engine says that it runs for a little longer."""
+    monkeypatch.setattr(beside, "_PAUSES", (0, 0, 0, 0))
+    engine, states = Engine(*refusals(step, seen)), [True] * (seen - 1) + [False]
+
+    async def running() -> bool:
+        return states.pop(0)
+
+    await beside.launch(engine, "c", HOW, running)  # type: ignore[arg-type]
     assert not engine.answers
 
 
 @pytest.mark.parametrize("step", ["exec", "start"])
-async def test_any_other_refusal_is_told(step: str) -> None:
-    before = [(201, {"Id": "1"})] if step == "start" else []
-    engine = Engine(*before, (500, {"message": "out of execs"}))
-    with pytest.raises(EngineError, match="beside the container's first process.*out of execs"):
-        await beside.launch(engine, "c", HOW)  # type: ignore[arg-type]
+async def test_a_refusal_of_one_that_runs_is_told(
+    monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    monkeypatch.setattr(beside, "_PAUSES", (0, 0))
+
+    async def running() -> bool:
+        return True
+
+    engine = Engine(*refusals(step, 2))
+    with pytest.raises(EngineError, match=r"beside the container's first process.*cannot exec"):
+        await beside.launch(engine, "c", HOW, running)  # type: ignore[arg-type]
+    engine = Engine(*refusals(step, 1), (201, {"Id": "2"}), (200, {}))
+    await beside.launch(engine, "c", HOW, running)  # type: ignore[arg-type]

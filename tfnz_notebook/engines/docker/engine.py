@@ -435,12 +435,12 @@ class DockerEngine(Engine):
             kept = LABEL_UNMODIFIED in answers.labels(said)
             self._beside[ref] = beside.found(said.get("Config") or {}) if kept else None
         directory = self._directories[ref]
-        if (how := self._beside[ref]) is not None:
-            await beside.launch(self.client, self._ref(ref), how)
 
         async def running() -> bool:
             return (await self.inspect(ref)).status == "running"
 
+        if (how := self._beside[ref]) is not None:
+            await beside.launch(self.client, self._ref(ref), how, running)
         if directory is not None:
             try:
                 return await guest_socket.connect(directory, received, closed, running)

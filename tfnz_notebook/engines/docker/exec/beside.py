@@ -7,7 +7,8 @@ once (``--beside``), and where somebody killed it, there is one again.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,7 +19,8 @@ from tfnz_notebook.engines.docker.calls import check
 from tfnz_notebook.engines.http.client import Client, Response
 from tfnz_notebook.errors import Misuse
 
-_DOING: Final = "start the guest beside the container's first process"
+#: Seconds between attempts to start a guest, and after the last.
+_PAUSES: Final = (0.05, 0.2, 0.5, 1.0)
 
 
 def body(spec: ContainerSpec, made: dict[str, Any], early: Mapping[str, bytes]) -> dict[str, Any]:
@@ -74,24 +76,34 @@ def _arguments(config: Mapping[str, Any]) -> list[str]:
     return words
 
 
-async def launch(client: Client, ref: str, how: Beside) -> None:
-    """Start the guest in a running container; nothing happens in one that does not run."""
+async def launch(
+    client: Client, ref: str, how: Beside, running: Callable[[], Awaitable[bool]]
+) -> None:
+    """Start the guest in a running container; nothing happens in one that does not run.
+
+    Engines have many words for one that has just ended, and notice it a little later: so a refusal
+    counts if the container is still said to run after some more. EngineError.
+    """
+    refused: Response | None = None
+    for pause in _PAUSES:
+        refused = await _attempt(client, ref, how)
+        if refused is None or not await running():
+            return
+        await asyncio.sleep(pause)
+    assert refused is not None
+    check(refused, "start the guest beside the container's first process")
+
+
+async def _attempt(client: Client, ref: str, how: Beside) -> Response | None:
+    """The refusal, if it is one."""
     wanted = {"Cmd": how.guest, "User": how.user, "Tty": False}
     made = await client.request("POST", f"/containers/{ref}/exec", payload=wanted)
-    if _ended(made):
-        return
-    check(made, _DOING)
+    if made.status >= 400:
+        return made
     number = str(answers.mapping(made.json())["Id"])
     told = {"Detach": True, "Tty": False}
     begun = await client.request("POST", f"/exec/{number}/start", payload=told)
-    if not _ended(begun):
-        check(begun, _DOING)
-
-
-def _ended(answer: Response) -> bool:
-    """The container runs no more: whoever connects next sees that, and how it ended."""
-    said = answer.message if answer.status >= 400 else ""
-    return answer.status in (404, 409) or "not running" in said or "improper" in said
+    return begun if begun.status >= 400 else None
 
 
 async def output(client: Client, ref: str) -> AsyncGenerator[tuple[int, bytes]]:
