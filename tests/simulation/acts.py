@@ -341,8 +341,6 @@ async def process(play: Play, kernel: Kernel, link: Link, about: dict[str, Any])
                 each.left = True
             proc.undone = isinstance(error, asyncio.CancelledError) and not link.over
             raise
-        for reader in readers:
-            reader.opened = True
         info = proc.told = await told
         if info is not None and info.get("said") is not None:
             for stream, said in enumerate(info["said"], 1):

@@ -181,9 +181,6 @@ class Processes(Base):
             if isinstance(error, ContainerGone) and self.state == "exited":
                 raise await self._exited("spawn a process") from None
             raise
-        if follower is not None:
-            for reader in follower.readers:
-                reader.opened = True
         thread.unless_taken(destroy)
 
     def _keep(self, process: Process) -> None:

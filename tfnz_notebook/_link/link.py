@@ -22,7 +22,7 @@ import math
 import os
 import uuid
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from tfnz_notebook._link import hello
 from tfnz_notebook._link.ends import Connect, Line, Place, Sink
@@ -46,6 +46,9 @@ from tfnz_notebook.errors import (
     TooLarge,
     from_wire,
 )
+
+if TYPE_CHECKING:
+    from tfnz_notebook._link.reader import Reader
 
 #: Seconds for an agent's answer to ``hello``: it may be adopting what an earlier one left.
 HELLO_TIMEOUT: Final = 30.0
@@ -439,6 +442,10 @@ class Link:
                 self._greeted(message.body)
             elif message.name == "process.spawn":  # others hear of it by an event
                 self.known.process_is(message.body["info"])
+                # Now, not when who asked goes on: the link may break before that.
+                for _, number, _ in waiting[0].body.get("readers", ()):
+                    if (reader := self._sinks.get(number)) is not None:
+                        cast("Reader", reader).opened = True
             reply.set_result(message)
             return
         error = from_wire(message.body)

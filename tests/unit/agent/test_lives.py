@@ -14,6 +14,7 @@ import pytest
 from unit.agent.test_handed_in import SPOOL, simulated
 from unit.agent.test_silence import World
 
+from tfnz_notebook._link.reader import Reader
 from tfnz_notebook.agent.process.writes import Write, Writes
 from tfnz_notebook.agent.sessions import LATE
 from tfnz_notebook.errors import ContainerPaused, ContainerUnresponsive, EngineGone
@@ -258,3 +259,29 @@ def test_what_goes_ahead_to_be_made_is_not_gone_when_the_link_breaks() -> None:
         await world.link.close()
 
     simulated(made)
+
+
+def test_what_a_spawn_s_readers_read_goes_on_though_the_link_breaks_with_its_reply() -> None:
+    async def reads() -> None:
+        world = await World().open()
+        link, box, ident, got = world.link, await world.spawn(), uuid.uuid4().hex, bytearray()
+        reader = Reader(link, ident, 1, 0, got.extend, lambda error: None)
+        body = {"container": box, "process": ident, "command": ["cat"], "text": "", "env": []}
+        body["readers"] = [[1, reader.number, reader.credit]]
+        answers = link._answer
+
+        def answer(message: Any) -> None:
+            answers(message)
+            if message.name == "process.spawn":
+                link._broke("test")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(link, "_answer", answer)
+            await link.request("process.spawn", body)
+        await asyncio.sleep(10)
+        await link.request("process.stdin", {"process": ident}, b"words")
+        await asyncio.sleep(10)
+        assert got == b"words"
+        await link.close()
+
+    simulated(reads)
