@@ -11,14 +11,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from apiserver.node import cgroups
 from apiserver.node.commands import Command, Model, NotStarted, Real, started
 
+from tfnz_notebook._wire import guest as wire
+from tfnz_notebook._wire.guest import Decoder, Frame, Tag, Type, fielded, fixed
+from tfnz_notebook.engines import base
 from tfnz_notebook.engines.fake.files import Files
 from tfnz_notebook.engines.fake.guest import FakeGuest
 from tfnz_notebook.engines.fake.programs import PROGRAMS
+from tfnz_notebook.engines.fake.stream import FakeStream
 
 if TYPE_CHECKING:
     from apiserver.node.images import Trees
@@ -284,14 +288,49 @@ class Models(Runtime):
         return ModelContainer(wish)
 
 
+class Sleeper(FakeGuest):
+    """The guest of :mod:`tfnz_notebook.engines.fake`, which may be told what its container is."""
+
+    configured = False
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._handlers[Type.SETUP] = self._on_setup
+
+    def connect(self, received: base.Received, closed: base.Closed) -> FakeStream:
+        return super().connect(lambda data: received(self._hello_of(data)), closed)
+
+    def _hello_of(self, data: bytes) -> bytes:
+        """Its HELLO comes alone, and says whether it was told already."""
+        frames = [*Decoder().feed(data)] if self.configured and not self.ready else []
+        if [frame.type for frame in frames] != [Type.HELLO]:
+            return data
+        fields = [*frames[0].fields, (Tag.CONFIGURED, 1)]
+        return fielded(Type.HELLO, wire.CONNECTION, fields)
+
+    def _on_setup(self, frame: Frame) -> None:
+        channel, before = self._ahead
+        fields = (*before, *frame.fields) if channel == frame.channel else frame.fields
+        self._ahead = (0, ())
+        words: dict[Tag, list[str]] = {Tag.ARG: [], Tag.ENV: []}
+        for tag, value in fields:
+            if tag in words and isinstance(value, bytes):
+                words[tag].append(value.decode("utf-8", "surrogateescape"))
+        self._argv = words[Tag.ARG] or self._argv
+        self._env |= dict(pair.split("=", 1) for pair in words[Tag.ENV] if "=" in pair)
+        self._cwd = frame.text(Tag.CWD, self._cwd)
+        self.configured = True
+        self.say(fixed(Type.RESULT, frame.channel, frame.integer(Tag.REQUEST), 0, 0))
+
+
 class ModelContainer(Container):
-    """The guest of :mod:`tfnz_notebook.engines.fake`, which sleeps."""
+    """A model guest, which sleeps."""
 
     out_of_memory = False
 
     def __init__(self, wish: Wish) -> None:
         self._over: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self.guest = FakeGuest(
+        self.guest = Sleeper(
             argv=[],
             env=wish.env,
             user="",
