@@ -143,7 +143,9 @@ class World:
             for engine in engine_api.SOCKETS:
                 left += self._remove_from(engine)
         spool = self.state / "spool"
-        left += [f"spool file {path}" for path in spool.rglob("*") if path.is_file()]
+        # How long a durable session lasts is kept for who was in it last, and may come back.
+        files = (path for path in spool.rglob("*") if path.suffix != ".sessions")
+        left += [f"spool file {path}" for path in files if path.is_file()]
         logs = "".join(
             f"\n--- {path.name}\n{path.read_text(errors='replace')[-3000:]}"
             for path in self.runtime.glob("*.log")
