@@ -15,7 +15,6 @@ from cluster.kubectl import Kubectl
 from faults.conftest import _counted, measured, writer
 from faults.leftovers import Watch
 from faults.scene import Scene, close
-from integration.polling import until
 from integration.world import World
 
 from tfnz_notebook.location import Location
@@ -54,6 +53,8 @@ def cluster() -> Cluster:
 class InCluster(Watch):
     """What is left of a world in the namespace, and on this machine."""
 
+    within, every = GONE, 0.5
+
     def __init__(self, world: World, kubectl: Kubectl) -> None:
         super().__init__(world, "kubernetes")
         self._kubectl = kubectl
@@ -66,18 +67,6 @@ class InCluster(Watch):
         kept = self.world.runtime / "kubernetes"
         folders = [kept, *kept.glob("*")]  # an owner's; what it keeps is below
         return [*sorted(held), *(str(path) for path in self._files() if path not in folders)]
-
-    def settle(self) -> None:
-        found: list[str] = []
-
-        def nothing() -> bool:
-            found[:] = self.left()
-            return not found
-
-        try:
-            until(nothing, GONE, "nothing is left", every=0.5)
-        except AssertionError:
-            raise AssertionError("left behind:\n" + "\n".join(found)) from None
 
 
 class ClusterScene(Scene):

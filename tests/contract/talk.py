@@ -152,6 +152,20 @@ class Talk:
         code = await process.end()
         return code, process.out, bytes(process.output[Which.ERR])
 
+    async def page(self, port: int) -> bytes:
+        """What a server in the container answers to GET /, once it listens."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                tunnel = self.ask(Type.DIAL, [(Tag.PORT, port)])
+                if (await tunnel.first(Type.STAT, Type.FAILED)).type is Type.STAT:
+                    break
+                await asyncio.sleep(0.02)
+        request = b"GET / HTTP/1.0\r\n\r\n"
+        tunnel.stdin(request)
+        tunnel.stdin_ends(len(request))
+        await tunnel.until(lambda: Which.OUT in tunnel.ends)
+        return tunnel.out
+
 
 async def dial(engine: Engine, ref: str) -> Talk:
     """A connection on which nothing was said yet."""

@@ -14,7 +14,7 @@ from contract.talk import talking
 
 from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire.guest import Stream as Which
-from tfnz_notebook._wire.guest import Tag, Type
+from tfnz_notebook._wire.guest import Type
 from tfnz_notebook.engines.base import LABEL_CONTAINER, LABEL_OWNER, LABEL_SESSION, State
 from tfnz_notebook.errors import ContainerFailed, ContainerGone, EngineError, ImageMissing, Misuse
 
@@ -288,18 +288,7 @@ async def test_empty_image(place: Place) -> None:
 async def test_no_network_and_yet_a_tunnel(place: Place) -> None:
     ref = await place.run("nginx", network="none", sleep=False)
     async with talking(place.engine, ref) as talk:
-        async with asyncio.timeout(30):
-            while True:
-                tunnel = talk.ask(Type.DIAL, [(Tag.PORT, 80)])
-                answer = await tunnel.first(Type.STAT, Type.FAILED)
-                if answer.type is Type.STAT:
-                    break
-                await asyncio.sleep(0.02)
-        request = b"GET / HTTP/1.0\r\n\r\n"
-        tunnel.stdin(request)
-        tunnel.stdin_ends(len(request))
-        await tunnel.until(lambda: Which.OUT in tunnel.ends)
-        assert tunnel.out.startswith(b"HTTP/1.1 200")
+        assert (await talk.page(80)).startswith(b"HTTP/1.1 200")
         _, routes, _ = await talk.run("cat", "/proc/net/route")
         assert len(routes.splitlines()) <= 1
     assert (await place.engine.inspect(ref)).ip == ""

@@ -9,8 +9,7 @@ from contract.conftest import MACHINE, Place
 from contract.talk import talking
 from contract.test_containers import ended, settled
 
-from tfnz_notebook._wire.guest import Stream as Which
-from tfnz_notebook._wire.guest import Tag, Type
+from tfnz_notebook._wire.guest import Tag
 from tfnz_notebook.errors import Misuse
 
 contained = pytest.mark.only(MACHINE)
@@ -96,17 +95,7 @@ async def test_the_images_own_command_serves(place: Place) -> None:
     ref = await place.run("nginx", unmodified=True, sleep=False)
     async with talking(place.engine, ref) as talk:
         assert (await talk.run("cat", "/proc/1/comm"))[1] == b"nginx\n"
-        async with asyncio.timeout(30):
-            while True:
-                tunnel = talk.ask(Type.DIAL, [(Tag.PORT, 80)])
-                if (await tunnel.first(Type.STAT, Type.FAILED)).type is Type.STAT:
-                    break
-                await asyncio.sleep(0.02)
-        request = b"GET / HTTP/1.0\r\n\r\n"
-        tunnel.stdin(request)
-        tunnel.stdin_ends(len(request))
-        await tunnel.until(lambda: Which.OUT in tunnel.ends)
-        assert tunnel.out.startswith(b"HTTP/1.1 200")
+        assert (await talk.page(80)).startswith(b"HTTP/1.1 200")
     told = await said(place, ref, until=b"GET / HTTP")
     assert b" 200 " in told[1]
 

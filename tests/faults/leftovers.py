@@ -15,6 +15,9 @@ SETTLE = 15.0
 class Watch:
     """Remembers which containers a world has had, and says what is left of them."""
 
+    #: Seconds for all of it to go, and between two looks.
+    within, every = SETTLE, 0.2
+
     def __init__(self, world: World, engine: str) -> None:
         self.world, self.engine = world, engine
         self._seen: set[str] = set()
@@ -63,7 +66,7 @@ class Watch:
             return not found
 
         try:
-            until(nothing, SETTLE, "nothing is left", every=0.2)
+            until(nothing, self.within, "nothing is left", every=self.every)
         except AssertionError:
             raise AssertionError("left behind:\n" + "\n".join(found)) from None
 

@@ -62,12 +62,12 @@ from tfnz_notebook.engines.docker.podman import PodmanService, serve
 from tfnz_notebook.engines.docker.probe import Transport
 from tfnz_notebook.engines.http.client import Client, Response
 from tfnz_notebook.engines.launch import socket as guest_socket
+from tfnz_notebook.engines.launch.making import Making
 from tfnz_notebook.errors import (
     ContainerFailed,
     ImageMissing,
     Misuse,
     NoEngine,
-    TfnzError,
 )
 
 #: Requests that one call sends at a time.
@@ -116,8 +116,7 @@ class DockerEngine(Engine):
         self._made: dict[str, tuple[ContainerSpec, Image]] = {}
         #: Refs whose container had to be made again, under another id.
         self._renamed: dict[str, str] = {}
-        #: Cancelled creates that are being undone.
-        self._undoing: set[asyncio.Future[None]] = set()
+        self._making = Making(self.remove)
 
     # -- the engine ---------------------------------------------------------------------------
 
@@ -145,7 +144,7 @@ class DockerEngine(Engine):
         self._client = client
 
     async def close(self) -> None:
-        await asyncio.gather(*self._undoing, return_exceptions=True)
+        await self._making.settled()
         self._client = None
         if self._service is not None:
             service, self._service = self._service, None
@@ -203,20 +202,7 @@ class DockerEngine(Engine):
     # -- containers ---------------------------------------------------------------------------
 
     async def create(self, spec: ContainerSpec, image: Image) -> str:
-        # The engine finishes what its client gave up on, so a cancelled create is seen through,
-        # and undone: nothing is left that only a search by label would find.
-        making = asyncio.ensure_future(self._make(spec, image))
-        try:
-            return await asyncio.shield(making)
-        except asyncio.CancelledError:
-            undoing = asyncio.ensure_future(self._undo(making))
-            self._undoing.add(undoing)
-            undoing.add_done_callback(self._undoing.discard)
-            raise
-
-    async def _undo(self, making: asyncio.Future[str]) -> None:
-        with contextlib.suppress(TfnzError):
-            await self.remove(await making)
+        return await self._making.whole(self._make(spec, image))
 
     async def _make(self, spec: ContainerSpec, image: Image) -> str:
         files, early = shape.before_boot(spec, image)

@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import math
 import os
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -48,6 +48,7 @@ from tfnz_notebook.engines.kubernetes.pod.kept import Kept, Made
 from tfnz_notebook.engines.kubernetes.pod.manifest import Anchor, Remote
 from tfnz_notebook.engines.kubernetes.pod.pods import Pods
 from tfnz_notebook.engines.kubernetes.refusals import ApiError
+from tfnz_notebook.engines.launch.making import Making
 from tfnz_notebook.errors import (
     ContainerFailed,
     ContainerGone,
@@ -107,13 +108,9 @@ class KubernetesEngine(Engine):
         #: The one exec of each pod.
         self._lines: dict[str, Line] = {}
         self._turns: dict[str, asyncio.Lock] = {}
-        #: What goes on beside: cancelled creates that are being undone, a probe.
-        self._tasks: set[asyncio.Future[None]] = set()
-
-    def _beside(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._making = Making(self.remove)
+        #: What pods find of each other.
+        self._probes: set[asyncio.Task[None]] = set()
 
     # -- the engine ---------------------------------------------------------------------------
 
@@ -130,7 +127,8 @@ class KubernetesEngine(Engine):
             self._pods.open()
 
     async def close(self) -> None:
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._making.settled()
+        await asyncio.gather(*self._probes, return_exceptions=True)
         self._version = {}
         for line in self._lines.values():
             line.close_unless_taken()
@@ -183,18 +181,7 @@ class KubernetesEngine(Engine):
     # -- containers ---------------------------------------------------------------------------
 
     async def create(self, spec: ContainerSpec, image: Image) -> str:
-        # The server finishes what its client gave up on: a cancelled create is seen through, and
-        # undone.
-        making = asyncio.ensure_future(self._make(spec, image))
-        try:
-            return await asyncio.shield(making)
-        except asyncio.CancelledError:
-            self._beside(self._undo(making))
-            raise
-
-    async def _undo(self, making: asyncio.Future[str]) -> None:
-        with contextlib.suppress(TfnzError):
-            await self.remove(await making)
+        return await self._making.whole(self._make(spec, image))
 
     async def _make(self, spec: ContainerSpec, image: Image) -> str:
         labels = {**spec.labels, LABEL_OWNER: self.owner, LABEL_CONTAINER: spec.id}
@@ -485,7 +472,9 @@ class KubernetesEngine(Engine):
         others = (each for each in self._pods if each is not pod and _is_apart(each))
         other = next((each for each in others if status.state(each).status == "running"), None)
         if other is not None and _is_apart(pod) and self._isolation.due():
-            self._beside(self._isolation.probe(pod, other, self._reach))
+            probe = asyncio.create_task(self._isolation.probe(pod, other, self._reach))
+            self._probes.add(probe)
+            probe.add_done_callback(self._probes.discard)
 
     def _running(self, ref: str, said: Said | None = None) -> Said | None:
         said = said or self._pods[ref]
