@@ -544,6 +544,9 @@ class KubernetesEngine(Engine):
     async def connect(self, ref: str, received: Received, closed: Closed) -> Stream:
         line = self._lines.get(ref)
         if line is None or line.taken or line.over:
+            said = self._pods[ref]
+            if said is not None and status.state(said).status == "created":
+                raise gone(ref)  # its pod may be up; that is its start's to say
             line = await self._dial(ref)
         line.hand_over(received, closed)
         return line
