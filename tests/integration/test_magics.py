@@ -150,7 +150,7 @@ def test_it_may_end_well_when_interrupted(notebook: Notebook) -> None:
 
 def test_a_second_interrupt_kills(notebook: Notebook) -> None:
     notebook.run("interrupt('stubborn', b'up', b'heard')")
-    loop = "trap 'echo heard' INT; echo up; while :; do sleep 0.1; done # stubborn"
+    loop = "trap 'echo heard' INT; echo up; while : stubborn; do sleep 0.1; done"
     error = failed(notebook, f"%tf_run box {loop}")
     assert error["ename"] == "ProcessFailed"
     assert "KILL" in error["evalue"]

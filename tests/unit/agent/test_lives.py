@@ -17,7 +17,7 @@ from unit.agent.test_silence import World
 from tfnz_notebook._link.reader import Reader
 from tfnz_notebook.agent.process.writes import Write, Writes
 from tfnz_notebook.agent.sessions import LATE
-from tfnz_notebook.errors import ContainerPaused, ContainerUnresponsive, EngineGone
+from tfnz_notebook.errors import ContainerPaused, ContainerUnresponsive, EngineGone, Misuse
 
 
 def test_what_was_typed_in_another_life_is_typed_again() -> None:
@@ -184,6 +184,22 @@ def test_a_main_process_that_nobody_waits_for_any_more_is_known(restarts: bool) 
         assert len(truth) == len(told) == (0 if restarts else 1)
         if restarts:
             await world.link.request("container.start", {"container": box})
+        await world.link.close()
+
+    simulated(starts)
+
+
+def test_of_two_who_start_it_at_once_one_is_told_that_it_was_started() -> None:
+    async def starts() -> None:
+        world = await World().open()
+        box = uuid.uuid4().hex
+        spec = {"image": "debian", "sleep": True, "command": ["sleep", "1000"]}
+        await world.link.request("container.spawn", {"container": box, "spec": spec})
+        both = (world.link.request("container.start", {"container": box}) for _ in range(2))
+        said = await asyncio.gather(*both, return_exceptions=True)
+        (error,) = [each for each in said if isinstance(each, BaseException)]
+        assert isinstance(error, Misuse)
+        assert world.agent.sessions.container(world.session, box).main is not None
         await world.link.close()
 
     simulated(starts)

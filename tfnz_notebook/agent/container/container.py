@@ -478,14 +478,14 @@ class Container:
         guest = await self.running()
         if self.ident in self.processes:
             raise Misuse("Cannot start: the main process was started before.")
-        starting = self._beside(self._start_asleep(guest))
+        main = self._main()  # now: who else asks finds it
+        main.own(wire.MAIN)
+        starting = self._beside(self._start_asleep(guest, main))
         starting.add_done_callback(lambda done: done.cancelled() or done.exception())
         # Who asked may stop waiting; what the guest makes of it is known all the same.
         await asyncio.shield(starting)
 
-    async def _start_asleep(self, guest: Guest) -> None:
-        main = self._main()
-        main.own(wire.MAIN)
+    async def _start_asleep(self, guest: Guest, main: Process) -> None:
         try:
             frame = await self._say_start(main, guest)
         except BaseException:
