@@ -514,7 +514,8 @@ async def put(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> 
     body = {"container": where.ident, "transfer": play.scene.ident(), "path": about["path"]}
     for begin in range(0, max(1, len(data)), MAX_CHUNK):
         last = begin + MAX_CHUNK >= len(data)
-        await link.request("file.put", {**body, "last": last}, data[begin : begin + MAX_CHUNK])
+        told = {**body, "offset": begin, "last": last}
+        await link.request("file.put", told, data[begin : begin + MAX_CHUNK])
 
 
 async def fetch(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:

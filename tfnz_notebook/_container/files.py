@@ -98,17 +98,19 @@ class Files(Base):
     async def _put(self, body: dict[str, Any], content: bytes | Path) -> None:
         if isinstance(content, Path):
             with content.open("rb") as file:
-                piece = await asyncio.to_thread(file.read, MAX_CHUNK)
+                start, piece = 0, await asyncio.to_thread(file.read, MAX_CHUNK)
                 while True:
                     after = await asyncio.to_thread(file.read, MAX_CHUNK)
-                    await self._link.request("file.put", {**body, "last": not after}, piece)
+                    told = {**body, "offset": start, "last": not after}
+                    await self._link.request("file.put", told, piece)
                     if not after:
                         return
-                    piece = after
+                    start, piece = start + len(piece), after
         for start in range(0, max(1, len(content)), MAX_CHUNK):
             last = start + MAX_CHUNK >= len(content)
             piece = content[start : start + MAX_CHUNK]
-            await self._link.request("file.put", {**body, "last": last}, piece)
+            told = {**body, "offset": start, "last": last}
+            await self._link.request("file.put", told, piece)
 
     @face
     async def fetch(self, filename: str, *, timeout: float | None = None) -> bytes:

@@ -368,6 +368,7 @@ _ROWS: Final = (
             "mode": _OPTIONAL_NUMBER,
             "user": _OPTIONAL_TEXT,
             "parents": _FLAG,
+            "offset": _OPTIONAL_NUMBER,
             "last": _FLAG,
             "drop": _FLAG,
         },

@@ -14,10 +14,16 @@ import pytest
 from unit.agent.test_handed_in import SPOOL, simulated
 from unit.agent.test_silence import World
 
-from tfnz_notebook._link.reader import Reader
+from tfnz_notebook._link.reader import Download, Reader
 from tfnz_notebook.agent.process.writes import Write, Writes
 from tfnz_notebook.agent.sessions import LATE
-from tfnz_notebook.errors import ContainerPaused, ContainerUnresponsive, EngineGone, Misuse
+from tfnz_notebook.errors import (
+    ContainerPaused,
+    ContainerUnresponsive,
+    EngineGone,
+    FileError,
+    Misuse,
+)
 
 
 def test_what_was_typed_in_another_life_is_typed_again() -> None:
@@ -301,3 +307,22 @@ def test_what_a_spawn_s_readers_read_goes_on_though_the_link_breaks_with_its_rep
         await link.close()
 
     simulated(reads)
+
+
+def test_a_file_is_not_put_without_what_came_before_the_link_broke() -> None:
+    async def puts() -> None:
+        world = await World().open()
+        link, box = world.link, await world.spawn()
+        body = {"container": box, "path": "/f", "transfer": "a" * 32}
+        await link.request("file.put", {**body, "offset": 0, "last": False}, b"one ")
+        link._broke("test")
+        with pytest.raises(FileError, match="between two pieces.*Put it again"):
+            await link.request("file.put", {**body, "offset": 4, "last": True}, b"two")
+        with pytest.raises(FileError, match="no such file"):
+            await Download(link).fetch(box, "/f")
+        for offset, piece in ((0, b"one "), (4, b"two")):
+            await link.request("file.put", {**body, "offset": offset, "last": offset > 0}, piece)
+        assert await Download(link).fetch(box, "/f") == b"one two"
+        await link.close()
+
+    simulated(puts)

@@ -10,6 +10,7 @@ from tfnz_notebook.agent.clients import NOTHING, Answer, Client
 from tfnz_notebook.agent.container import transfers
 from tfnz_notebook.agent.container.container import Container
 from tfnz_notebook.agent.operations.answers import of_container
+from tfnz_notebook.errors import FileError
 
 
 @of_container("file.put")
@@ -39,6 +40,11 @@ async def _put_piece(client: Client, container: Container, message: Message, nam
         client.turns.pop(name, None)
         return
     if transfer is None:
+        if body.get("offset"):
+            raise FileError(
+                f"Cannot put {body['path']!r}: the connection broke between two pieces of it, and "
+                "nothing of it is there. Put it again."
+            )
         guest = await container.running()
         transfer = client.transfers[name] = transfers.begin_put(
             guest, body["path"], body.get("mode"), body.get("user"), bool(body.get("parents"))
