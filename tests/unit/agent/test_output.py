@@ -11,7 +11,7 @@ from tfnz_notebook.agent.process import output as outputs
 from tfnz_notebook.agent.process.log import PENDING, Log
 from tfnz_notebook.agent.process.output import HOLD, PIPE, Output
 from tfnz_notebook.agent.process.reader import Reader
-from tfnz_notebook.errors import ProtocolError
+from tfnz_notebook.errors import LogGone, ProtocolError
 
 
 class Nobody:
@@ -75,6 +75,16 @@ def test_a_connection_that_is_back(tmp_path):
     output.log.spool()
     output.resume(100, PENDING + 2)
     assert acknowledged[-1] == PENDING + 2, "all that is in files, and that the guest has"
+
+
+def test_an_end_that_went_with_an_agent_is_no_end(tmp_path):
+    output, _ = make(tmp_path)
+    output.data(0, b"x" * PENDING)
+    output.resume(PENDING + 15, PENDING + 15)  # the one before had told the guest that it has it
+    output.end()
+    assert output.log.head == PENDING + 15
+    with pytest.raises(LogGone):
+        output.log.read(PENDING, 100)
 
 
 class Disk:

@@ -171,7 +171,7 @@ class Log:
         agent had whose disk was full) moves ``base``: what lies between is gone for good.
         """
         if offset > self.head:
-            self._skip_to(offset)
+            self.skip_to(offset)
         self._kept += len(chunk)
         last = self._chunks[-1] if self._chunks else None
         if last and len(last[1]) + len(chunk) <= MERGE and last[0] + len(last[1]) == self.head:
@@ -182,7 +182,8 @@ class Log:
         if self.head - self.spooled >= self.pending:
             self.spool()
 
-    def _skip_to(self, offset: int) -> None:
+    def skip_to(self, offset: int) -> None:
+        """Go on there: what is before is gone, or a part of it."""
         self.discard()
         self.base = self.head = self.spooled = offset
 

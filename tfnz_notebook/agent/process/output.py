@@ -139,7 +139,8 @@ class Output:
         A full disk does not keep a process that has exited from ending: what it left behind is
         read piece by piece, and what the guest cannot hold of it is held here alone.
         """
-        self.release(max(self.acked, self.log.head + PIPE - self._size))
+        room = min(PIPE, self._size // 4)
+        self.release(max(self.acked, self.log.head + room - self._size))
 
     def store(self) -> bool:
         """Have all of it in files, unless it is loose; False if the disk is full."""
@@ -160,6 +161,8 @@ class Output:
 
     def resume(self, base: int, head: int) -> None:
         """The guest's connection is back, and it holds ``base`` to ``head``."""
+        if base > self.log.head:  # the guest was told that we had it, and no file has
+            self.log.skip_to(base)
         # Below base nothing is left in the guest; above our files we ask for it again.
         acked = max(base, min(self.log.spooled, head))
         self._window = Receiver(max(self.log.head, acked), WINDOW_OUT, taken=acked)
