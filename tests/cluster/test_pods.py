@@ -17,9 +17,11 @@ ENDED = ("exited", "failed", "destroyed")
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
 
-def ended(box: Container) -> str:
-    """How a container ended that nobody of ours ended."""
+def ended(box: Container, kubectl: Kubectl, state: str) -> str:
+    """How a container ended that nobody of ours ended, when its pod is there no more."""
     until(lambda: box.state in ENDED, 60, f"it ended: {box.state}")
+    until(lambda: not pod_of(kubectl, box), 60, "its pod is gone")
+    until(lambda: box.state == state, 30, f"it is {state}: {box.state}")
     with pytest.raises(TfnzError) as told:
         box.run_process(["true"], timeout=30)
     return str(told.value)
@@ -30,7 +32,7 @@ def test_one_that_is_deleted_behind_our_back(scene: Scene, kubectl: Kubectl) -> 
     sleeper = box.spawn_process(["sleep", "1000"])
     kubectl("delete", "pod", pod_of(kubectl, box), "--grace-period=1")
     sleeper.wait(60)
-    assert box.image in ended(box)
+    assert box.image in ended(box, kubectl, "destroyed")
 
 
 def test_one_that_is_evicted(scene: Scene, kubectl: Kubectl) -> None:
@@ -42,7 +44,7 @@ def test_one_that_is_evicted(scene: Scene, kubectl: Kubectl) -> None:
     }
     path = f"/api/v1/namespaces/{kubectl.namespace}/pods/{pod_of(kubectl, box)}/eviction"
     kubectl("create", f"--raw={path}", "--filename=-", text=json.dumps(eviction))
-    assert box.image in ended(box)
+    assert "viction" in ended(box, kubectl, "failed")
 
 
 def test_a_node_is_drained(scene: Scene, kubectl: Kubectl) -> None:
@@ -52,7 +54,7 @@ def test_a_node_is_drained(scene: Scene, kubectl: Kubectl) -> None:
     name = on[0]
     kubectl("drain", name, "--force", "--delete-emptydir-data", "--timeout=60s")
     try:
-        assert boxes[0].image in ended(boxes[0])
+        assert "viction" in ended(boxes[0], kubectl, "failed")
         stay = [box for box, node in zip(boxes, on, strict=True) if node != name]
         assert [box.run_process(["echo", "on"]).stdout for box in stay] == [b"on\n"] * len(stay)
         # nothing new goes where nothing may
