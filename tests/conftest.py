@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 import tfnz_notebook
 
@@ -28,6 +29,8 @@ WHOLE = "faults/test_engine_restart.py"
 SINGLE = ("notebooks/test_notebooks.py", "simulation/test_seeds.py")
 #: Whose files share what takes long to start: a Jupyter server, a browser with its front-end.
 SHARED = "/browser/"
+#: Rooms whose tests compute most of the time they take; those of the others mostly wait.
+BUSY = re.compile(r"(?:^|/)(?:browser|notebooks|simulation|guest)/")
 #: Words in a test's parameters that say where it runs: an engine, a kind of Jupyter server.
 PLACE = re.compile(r"\b(?:host|podman|docker|lab|notebook|comm|direct)\b")
 
@@ -40,7 +43,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 class Together(LoadScopeScheduling):
     """What one worker does in one go: a file's tests at one place. They share what they start;
-    those in the browser do with all that have the same kind of server."""
+    those in the browser do with all that have the same kind of server.
+
+    Two workers, one a core, begin with what computes, the others with what waits: else both cores
+    are fought for first, and idle later.
+    """
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        computes = node in self.nodes[:2]
+        for scope in self.workqueue:
+            if bool(BUSY.search(scope)) == computes:
+                self.workqueue.move_to_end(scope, last=False)
+                break
+        super()._assign_work_unit(node)
 
     def _split_scope(self, nodeid: str) -> str:
         file, _, test = nodeid.partition("::")
