@@ -20,7 +20,7 @@ MODULES := $(FRONTEND)/node_modules/.package-lock.json
 TOGETHER := $(MAKE) --no-print-directory --jobs 2 --output-sync=target
 # The guest's own tests are run with its sanitizers, but for those about the program as it is shipped.
 SHIPPED := tests/guest/test_build.py tests/guest/test_pid1.py
-ROOMS := $(filter-out tests/guest/,$(wildcard tests/*/)) $(SHIPPED)
+ROOMS := $(filter-out tests/guest/ %__pycache__/,$(wildcard tests/*/)) $(SHIPPED)
 ARGS ?=
 SECONDS ?= 3600
 
