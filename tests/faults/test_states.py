@@ -1,6 +1,6 @@
 """A walk through the states of containers, by us and past us: whoever looks sees the same.
 
-Two kernels in one session, and the engine itself. What is done next the seed decides; what may not
+Two kernels in one session, a card's view, and the engine itself. What is done next the seed decides; what may not
 be done is refused in words, and the walk goes on.
 """
 
@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 from faults.scene import Scene
 from integration import engine_api
+from integration.page import Page, PageView
 from integration.polling import until
 from integration.world import World
 
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import TfnzError
 from tfnz_notebook.location import Location
+from tfnz_notebook.widgets.explorer.card import ContainerCard
 
 pytestmark = pytest.mark.faults
 
@@ -34,6 +36,7 @@ class Walk:
         self.locations = [Location(where, session="walk") for _ in range(2)]
         self.boxes: list[Container] = []
         self.refs: dict[str, str] = {}
+        self.views: dict[str, PageView] = {}
 
     # -- steps
 
@@ -85,6 +88,7 @@ class Walk:
         options = self.dice.choice(kinds)
         box = node.spawn_container("busybox", **options).wait_until_ready()
         self.boxes.append(box)
+        self.views[box.id] = Page(ContainerCard(box)).open()
         self.done.append(f"spawn {box.id[:4]}")
 
     # -- who looks
@@ -93,11 +97,11 @@ class Walk:
         """Every observer says what the engine does."""
         for box in list(self.boxes):
             truth = self.truth(box)
-            seen = {box.state}
+            seen = {box.state, self.views[box.id].info.get("state")}
             other = {each.id: each for each in self.locations[1].containers()}.get(box.id)
             seen.add(other.state if other is not None else "destroyed")
             if seen != {truth}:
-                self.last = f"{box.id[:4]} is {truth}, seen as {sorted(seen)}"
+                self.last = f"{box.id[:4]} is {truth}, seen as {sorted(map(str, seen))}"
                 return False
         self.boxes = [each for each in self.boxes if each.state != "destroyed"]
         return True

@@ -10,19 +10,24 @@ from tfnz_notebook._link.thread import io
 from tfnz_notebook._link.views.desk import Desk
 from tfnz_notebook._link.views.process import ProcessSource
 from tfnz_notebook.process import Process
+from tfnz_notebook.widgets.explorer.watched import Watched
 
 
 class Page:
-    """A desk for one process, and what it said."""
+    """A desk for one process, or for a card or a table, and what it said."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, shown: Process | Watched) -> None:
         self.changed = threading.Condition()
         self.heads: list[dict[str, Any]] = []
         self.views: dict[str, PageView] = {}
-        self.process = process
         self._desk = Desk(self._heard)
-        source = ProcessSource(process._link, process.id, about=lambda: {"container": "box"})
-        io().soon(self._desk.register, process.id, source)
+        source: ProcessSource | Watched
+        if isinstance(shown, Watched):
+            self.subject, source = shown.subject, shown
+        else:
+            self.subject = shown.id
+            source = ProcessSource(shown._link, shown.id, about=lambda: {"container": "box"})
+        io().soon(self._desk.register, self.subject, source)
 
     def _heard(self, head: dict[str, Any], payload: bytes | None) -> None:
         with self.changed:
@@ -41,7 +46,7 @@ class Page:
         if not takes:
             view.window = None
         self.views[view.ident] = view
-        view.say("open", subject=self.process.id, **fields)
+        view.say("open", subject=self.subject, **fields)
         return view
 
 
