@@ -1,7 +1,7 @@
 """A walk through the states of containers, by us and past us: whoever looks sees the same.
 
-Two kernels in one session, a card's view, and the engine itself. What is done next the seed decides; what may not
-be done is refused in words, and the walk goes on.
+Two kernels in one session, a card's view, and the engine itself. What is done next the seed
+decides; what may not be done is refused in words, and the walk goes on.
 """
 
 import random
