@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from tfnz_notebook.agent.container.states import NEXT, OVER, SILENT, Event
+from tfnz_notebook.agent.process import states
 from tfnz_notebook.agent.scope import Scope, together
 from tfnz_notebook.errors import ContainerGone, EngineGone
 
@@ -113,3 +114,17 @@ def test_the_table_of_states_is_whole() -> None:
     for state in OVER - {"exited"}:
         assert {event for old, event in NEXT if old == state} <= {Event.DESTROY}
     assert {"pulling", "creating", "starting", "running"} | SILENT | OVER == STATES
+
+
+def test_a_process_s_table_leads_to_its_end_and_nowhere_back() -> None:
+    rows = states.NEXT
+    assert {event for _, event in rows} == set(states.Event), "each event does something"
+    for state in states.LIVE:
+        assert rows[state, states.Event.EXIT] == "exited", "whatever is done to it"
+    assert {new for (old, _), new in rows.items() if old == "exited"} == {"ended"}
+    assert not [row for row in rows if row[0] == "ended"], "which is for ever"
+    late = {event for old, event in rows if old == "late"}
+    assert late == {states.Event.EXIT}, "no timeout and nobody ends what had ended"
+    # what is being ended for one reason is not ended for the other
+    for state in ("stopping", "overdue"):
+        assert not {states.Event.STOP, states.Event.TIME} & {e for old, e in rows if old == state}

@@ -199,7 +199,7 @@ class Container:
                 await together(guest.connect(), self._neighbours.up(self))
                 if self.spec.unmodified:
                     self._follow_first()
-                if self.main is not None and self.main.late:
+                if self.main is not None and self.main.state in ("late", "exited", "ended"):
                     await self.main.done.wait()
                     guest.over = True
         except TimeoutError:

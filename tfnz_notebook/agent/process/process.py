@@ -27,8 +27,9 @@ from tfnz_notebook.agent.process.kept.ended import gone, said
 from tfnz_notebook.agent.process.output import RETRY, Output
 from tfnz_notebook.agent.process.reader import Reader
 from tfnz_notebook.agent.process.records import Records
+from tfnz_notebook.agent.process.states import NEXT, Event
 from tfnz_notebook.agent.process.stdin import Stdin
-from tfnz_notebook.agent.process.stop import destroy
+from tfnz_notebook.agent.process.stop import end
 from tfnz_notebook.agent.world import now
 from tfnz_notebook.errors import ContainerGone, ProcessGone, TfnzError, TooLarge, WaitTimeout
 
@@ -75,11 +76,11 @@ class Process:
         self.ran: float | None = None  # seconds from start to end; None if nobody was there then
         self.flags = 0
         self.seconds = 0.0
-        self.ended = False
+        self.state = "asked"
         self._kept = Kept.NOTHING
         self._forgotten = False  # by its guest
+        #: Its timeout has ended it.
         self.timed_out = False
-        self.late = False  # it had ended before this agent met it
         #: Final offsets of what was written before the end; None until END.
         self.final: tuple[int, int] | None = None
         #: Where in the pack its output is.
@@ -108,10 +109,20 @@ class Process:
         self._telling: asyncio.Handle | None = None
         self.turn = asyncio.Lock()  # one question after the other
         self._timer: asyncio.Handle | None = None
-        self.destroying = False
         self._ender: asyncio.Task[None] | None = None
         self.closing: asyncio.Task[None] | None = None
         self.input = Stdin(guest)
+
+    def happens(self, event: Event) -> bool:
+        """Be what that makes of it; False where it changes nothing."""
+        state = NEXT.get((self.state, event))
+        self.state = state or self.state
+        return state is not None
+
+    @property
+    def ended(self) -> bool:
+        """Its return code is known, and where its output ended."""
+        return self.state == "ended"
 
     # -- starting
 
@@ -174,17 +185,19 @@ class Process:
         self._began = now() - (age if age >= 0 else max(0.0, self._wall() - self.started))
         self.command.rows = inventory.integer(Tag.ROWS) or self.command.rows
         self.command.columns = inventory.integer(Tag.COLUMNS) or self.command.columns
-        self.late = any(tag is Tag.STATUS for tag, _ in inventory.fields)
-        if self.late and (told := self._records.end(self.ident)) is not None:
+        late = any(tag is Tag.STATUS for tag, _ in inventory.fields)
+        if late:
+            self.happens(Event.FIND)
+        if late and (told := self._records.end(self.ident)) is not None:
             self._recall(told)
         else:
             self.marks.recall(None)
         received, closed = inventory.integer(Tag.IN_OFFSET), inventory.integer(Tag.IN_EOF) == 1
         self.input.begin(received, closed=closed)
-        if self.writes.adopt(self.ident, received) and not closed and not self.late:
+        if self.writes.adopt(self.ident, received) and not closed and not late:
             close_stdin(self)
         self.resumed(inventory)
-        if not self.late:
+        if not late:
             self._set_timer()
 
     def _recall(self, told: dict[str, Any]) -> None:
@@ -196,7 +209,9 @@ class Process:
         place = told.get("place")
         self.place = (int(place[0]), int(place[1])) if place else None
         self.marks.recall(told.get("marks"))
-        self.ended, self._kept = True, Kept.END
+        self._kept = Kept.END
+        self.happens(Event.EXIT)
+        self.happens(Event.END)
         self.done.set()
         self.input.release()
 
@@ -250,6 +265,7 @@ class Process:
 
     def _is_spawned(self, pid: int) -> None:
         self.pid = pid
+        self.happens(Event.START)
         if self._abandoned:
             kill = wire.fixed(Type.SIGNAL, self.channel, 0, signal.SIGKILL, Target.TREE)
             self.guest.send(kill)
@@ -269,10 +285,11 @@ class Process:
             self._record_soon()
 
     def _exited(self, returncode: int) -> None:
-        if self.returncode is not None:
+        was = self.state
+        if not self.happens(Event.EXIT):
             return
         self.returncode = returncode
-        if self.started and not self.late:
+        if self.started and was != "late":
             self.ran = now() - self._began
         if self._timer is not None:
             self._timer.cancel()
@@ -298,9 +315,8 @@ class Process:
             self._changed(self)
 
     def _finish(self, final: tuple[int, int]) -> None:
-        if not self.ended:
+        if self.happens(Event.END):
             self.final = final
-            self.ended = True
             self.done.set()
             self._tell()  # before it is written down: somebody waits
         self._record_soon()
@@ -393,16 +409,15 @@ class Process:
             )
             self._abandoned = True
         self._exited(returncode)
-        told = self.ended
-        if not told:
+        news = self.happens(Event.END)
+        if news:
             self.final = (self.logs[0].head, self.logs[1].head)
-            self.ended = True
             self.done.set()
         for output in self.outputs:
             output.end()
         self._record()
         self._is_forgotten()
-        if not told:
+        if news:
             self._tell()  # now, not soon: what comes next is the end of the container
 
     # -- stdin
@@ -421,14 +436,14 @@ class Process:
         self._notify()
 
     def _timeout_reached(self) -> None:
-        if self.returncode is None and not self.destroying:
+        if self.happens(Event.TIME):
             self.timed_out = True
             self._timer = None
             self._ender = asyncio.create_task(self._end_on_timeout())
 
     async def _end_on_timeout(self) -> None:
         with contextlib.suppress(ProcessGone, WaitTimeout, ContainerGone):
-            await destroy(self, TIMEOUT_GRACE)
+            await end(self, TIMEOUT_GRACE)
 
     def discard(self) -> None:
         """Its output is of no use any more."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tfnz_notebook._wire.guest import Target, Type
 from tfnz_notebook.agent.process.kept.ended import Ended
+from tfnz_notebook.agent.process.states import Event
 from tfnz_notebook.errors import ContainerGone, ProcessGone, WaitTimeout
 
 if TYPE_CHECKING:
@@ -37,10 +38,18 @@ async def destroy(process: Process | Ended, grace: float) -> int:
     """TERM the tree, KILL it after ``grace`` seconds; the number of survivors."""
     process.alive("destroy")
     assert not isinstance(process, Ended)
-    if process.destroying:
-        raise ProcessGone("Cannot destroy: the process is already being destroyed.")
     await process.ready()
-    process.destroying = True
+    if not process.happens(Event.STOP):
+        process.alive("destroy")
+        raise ProcessGone("Cannot destroy: the process is already being destroyed.")
+    try:
+        return await end(process, grace)
+    finally:
+        process.happens(Event.SPARE)
+
+
+async def end(process: Process, grace: float) -> int:
+    """What :func:`destroy` does, of one of which it is decided."""
     try:
         if grace > 0:
             await _signal_tree(process, signals.SIGTERM)
@@ -55,8 +64,6 @@ async def destroy(process: Process | Ended, grace: float) -> int:
         raise WaitTimeout(
             "Cannot destroy: the process did not end within 10 s of KILL. Destroy its container."
         ) from None
-    finally:
-        process.destroying = False
 
 
 async def _tree_gone(process: Process) -> None:
