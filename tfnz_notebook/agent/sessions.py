@@ -141,6 +141,9 @@ class Sessions:
         self._earlier: dict[str, tuple[bool, float | None]] = {}
         engine.waits = self._waits
         self._cleaning: asyncio.Task[None] | None = None
+        #: Ids of what never ran; and whether it is gone.
+        self._half_made = set[str]()
+        self._removed = asyncio.Event()
         self._looking: set[asyncio.Future[None]] = set()
 
     # -- finding
@@ -318,14 +321,15 @@ class Sessions:
         """
         found = await self.engine.find({LABEL_OWNER: self.owner})
         durable = self._earlier = dict(self._kept.read())
-        left, containers = [], []
+        left: list[Found] = []
+        containers = []
         for each in found:
             if self.former is not None and not self.former.ours(each, self.spool):
                 continue
             known = labels.known(each)
             if known is None or each.state.status == "created":
                 # Ours by its owner, but it never ran: an agent died between creating and starting.
-                left.append(each.ref)
+                left.append(each)
                 continue
             session = self._sessions.get(known.session)
             if session is None:
@@ -352,6 +356,7 @@ class Sessions:
         for container, state in containers:  # each fence is told of all
             container.adopt(state, turn)
         self._keep()
+        self._half_made = {_ident(each) for each in left}
         self._cleaning = asyncio.create_task(self._clean(left))
         self._beside(self._clean_late())
         if containers:
@@ -383,10 +388,16 @@ class Sessions:
             if container.ref == ref or (ref is None and container.state in ("exited", "paused")):
                 container.look_soon()
 
-    async def _clean(self, refs: list[str]) -> None:
+    async def cleared(self, ident: str) -> None:
+        """What an earlier agent had begun to make under that id is gone: the name is free again."""
+        if ident in self._half_made:
+            await self._removed.wait()
+
+    async def _clean(self, left: list[Found]) -> None:
         """Remove what never ran, and spools and sockets of what went while no agent was there."""
-        for ref in refs:
-            await self._remove(ref)
+        for each in left:
+            await self._remove(each.ref)
+        self._removed.set()
         disk = self.world.disk
         names = list[str]()
         with contextlib.suppress(OSError):
@@ -410,8 +421,7 @@ class Sessions:
 
     def _ours(self, found: Found) -> bool:
         """Whether it is one that we know, or may be one that is being made."""
-        ident = found.labels.get(LABEL_CONTAINER)
-        ours = (each for each in self._containers(self) if each.ident == ident)
+        ours = (each for each in self._containers(self) if each.ident == _ident(found))
         return any(each.ref in ("", found.ref) for each in ours)
 
     def _keep(self) -> None:
@@ -433,6 +443,10 @@ class Sessions:
                 task.cancel()
         for container in self._containers(self):
             container.close()
+
+
+def _ident(found: Found) -> str:
+    return found.labels.get(LABEL_CONTAINER, "")
 
 
 def session_name(wanted: str | None) -> str | None:

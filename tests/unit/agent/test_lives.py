@@ -94,6 +94,31 @@ def test_what_a_dead_agent_had_made_goes_though_another_made_it_anew() -> None:
     simulated(twice)
 
 
+def test_a_spawn_that_is_said_again_has_the_name_of_what_a_dead_agent_had_made() -> None:
+    async def again() -> None:
+        world = await World().open()
+        box = await world.spawn(name="web")
+        spec = world.agent.sessions.container(world.session, box).spec
+        await world.link.request("container.destroy", {"container": box})
+        image = await world.engine.ensure_image("debian", "never", lambda _: None)
+        made = await world.engine.create(spec, image)  # and killed, before it could be started
+        remove = world.engine.remove
+
+        async def slowly(ref: str) -> None:
+            await asyncio.sleep(5)
+            await remove(ref)
+
+        world.engine.remove = slowly  # type: ignore[method-assign]
+        await world.another_agent()
+        link = await world.joined()
+        assert await world.spawn(link, box, name="web") == box
+        assert made not in world.engine.world.containers
+        assert world.state(box, link) == "running"
+        await link.close()
+
+    simulated(again)
+
+
 @pytest.mark.parametrize("operation", ["allow", "disallow"])
 def test_what_is_about_two_containers_ends_with_the_other(operation: str) -> None:
     async def two() -> None:

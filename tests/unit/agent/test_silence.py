@@ -45,11 +45,11 @@ class World:
         await link.caught_up()
         return link
 
-    async def spawn(self, link: Link | None = None) -> str:
+    async def spawn(self, link: Link | None = None, ident: str = "", **more: str) -> str:
         """A running container."""
-        ident = uuid.uuid4().hex
+        ident = ident or uuid.uuid4().hex
         link = link or self.link
-        spec = {"image": "debian", "sleep": True}
+        spec = {"image": "debian", "sleep": True, **more}
         await link.request("container.spawn", {"container": ident, "spec": spec})
         await link.request("container.stats", {"container": ident})
         return ident

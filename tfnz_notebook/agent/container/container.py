@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -155,14 +155,15 @@ class Container:
 
     # -- coming up
 
-    def bring_up(self) -> None:
-        """Pull, create and start in the background."""
+    def bring_up(self, cleared: Callable[[], Awaitable[None]]) -> None:
+        """Pull, create and start in the background, once its place is ``cleared``."""
         self.recalled.set()
-        self._making = asyncio.create_task(self._bring_up())
+        self._making = asyncio.create_task(self._bring_up(cleared))
 
-    async def _bring_up(self) -> None:
+    async def _bring_up(self, cleared: Callable[[], Awaitable[None]]) -> None:
         try:
             async with self._moving:
+                await cleared()
                 await self._create_and_start()
         except TfnzError as error:
             await self._failed(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from functools import partial
 from typing import Any
 
 import msgpack
@@ -62,7 +63,7 @@ async def spawn(client: Client, message: Message) -> Answer:
     session.containers[ident] = container
     container.node = str(told.get("node") or "")
     server.container_changed(container)  # now it is in every listing
-    container.bring_up()
+    container.bring_up(partial(client.sessions.cleared, ident))
     return NOTHING
 
 
