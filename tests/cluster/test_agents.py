@@ -11,6 +11,7 @@ from cluster.kubectl import Kubectl
 from faults.frozen import frozen
 from faults.killer import Killer, shift
 from faults.scene import Scene
+from integration.polling import until
 
 from tfnz_notebook.errors import TfnzError
 
@@ -60,6 +61,8 @@ def test_a_token_that_has_expired(
         box = scene.box()
         counting = box.spawn_process("while read line; do echo $line; done")
         kubectl("delete", f"secret/{SECRET}-1")
+        asks = Kubectl(kubectl.program, kubeconfig, kubectl.namespace)
+        until(lambda: not asks.tried("get", "pods"), 60, "the server knows it")
         # what is open goes on; what is asked anew says why not
         counting.stdin(b"one\n")
         with pytest.raises(TfnzError, match="401|nauthorized"):

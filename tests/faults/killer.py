@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import threading
 import time
@@ -58,11 +59,12 @@ class Killer:
 
     def _starting(self) -> int:
         """The process id of an agent that starts; 0 if there is none."""
-        words = [b"serve", b"--where", self._scene.where.encode(), b"--runtime"]
-        words.append(str(self._scene.world.runtime).encode())
+        where, runtime = self._scene.where, self._scene.world.runtime
+        # a cluster's also says which context and namespace
+        starting = re.compile(rf"\0serve\0--where\0{where}(:[^\0]*)?\0--runtime\0{runtime}\0")
         for path in Path("/proc").glob("[0-9]*"):
             try:
-                if b"\0".join(words) in (path / "cmdline").read_bytes():
+                if starting.search((path / "cmdline").read_text(errors="replace")):
                     return int(path.name)
             except OSError:
                 continue  # it ended

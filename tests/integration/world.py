@@ -122,7 +122,8 @@ class World:
             except (ValueError, FileNotFoundError):
                 continue  # one that starts, or has just ended
             if alive(told["pid"]):
-                found[told["where"]] = told
+                # the engine alone: a cluster's also says which context and namespace
+                found[told["where"].partition(":")[0]] = told
         return found
 
     def kill_agent(self, where: str) -> int:
