@@ -17,6 +17,8 @@ import traitlets
 from tfnz_notebook.errors import Misuse, TfnzError
 
 KINDS: Final = ("output", "shell", "plot", "explorer")
+#: What looks after them all; its code comes with the hub.
+PAGE: Final = "page"
 
 
 class Bundle(ipywidgets.Widget):  # type: ignore[misc]  # ipywidgets has no types
@@ -32,8 +34,8 @@ class Bundle(ipywidgets.Widget):  # type: ignore[misc]  # ipywidgets has no type
 
 @cache
 def code(kind: str) -> str:
-    """The code of one kind of view: an ES module that exports ``render``."""
-    if kind not in KINDS:
+    """The code of one kind of view: an ES module that exports ``render``; or of ``PAGE``."""
+    if kind not in (*KINDS, PAGE):
         raise Misuse(f"Cannot show a {kind!r}: there is no such view. There are {KINDS}.")
     file = resources.files("tfnz_notebook.widgets") / "static" / f"{kind}.js"
     try:

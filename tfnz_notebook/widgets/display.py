@@ -133,11 +133,13 @@ class Shown:
             return
         if publish.watched():
             self._hub = hub()
+            self._hub.keep = _keep
             self._hub.register(picture.subject, picture.source)
             options = {**picture.options, "key": self.key}
             self.live = Live(picture.kind, picture.subject, options, direct)
             spec = {"version_major": 2, "version_minor": 0, "model_id": self.live.model_id}
-            view: dict[str, Any] = {"text/plain": picture.text, _VIEW: spec}
+            # Its text is the twin's: where there are no views, both are shown.
+            view: dict[str, Any] = {"text/plain": "", _VIEW: spec}
             self._output = publish.Output(view)
         # Where there is no view, the twin has none to hide.
         self._mark = self.key if self.live is not None else ""
@@ -198,7 +200,7 @@ class Shown:
         self._still = still
         data = still.data(self._mark)
         self._twin.update(data)
-        self._tell({"twin": data})
+        self._tell(data)
         return True
 
     async def _take(self, *, final: bool) -> Still | None:
@@ -217,14 +219,13 @@ class Shown:
         else:  # the twin first, while it is hidden still
             self._twin.update(EMPTY)
             self._output.update(self._still.data())
-            self._tell({"twin": EMPTY, "data": self._still.data()})
+            self._tell(EMPTY, self._still.data())
         self._forget()
 
-    def _tell(self, still: dict[str, Any]) -> None:
-        """Tell pages that were loaded since: they know no display's id. See ``live.STUB``."""
+    def _tell(self, twin: dict[str, str], data: dict[str, str] | None = None) -> None:
+        """Tell pages that were loaded since: they know no display's id."""
         if self.live is not None:
-            told = {"key": self.key, "model": self.live.model_id, **still}
-            self._hub.tell(self.picture.subject, self.key, {"still": told})
+            self.live.tell({"model": self.live.model_id, "twin": twin, "data": data})
 
     def _forget(self) -> None:
         _all.pop(self.key, None)
@@ -249,7 +250,6 @@ class Shown:
             return
         live, self.live = self.live, None
         subject = self.picture.subject
-        self._hub.untell(self.key)
         others = [*_all.values(), *_kept]
         if not any(o.live is not None and o.picture.subject == subject for o in others):
             self._hub.forget(subject)
@@ -290,6 +290,12 @@ def show(picture: Picture) -> Shown:
         if here and other.place == here and other.cell != cell:
             other.stop()  # the cell ran again: its outputs are gone
     return Shown(picture)
+
+
+async def _keep(keys: list[str]) -> None:
+    """A page is about to be saved, which shows none of these itself."""
+    found = [_all[key] for key in keys if key in _all]
+    await asyncio.gather(*(each.refresh() for each in found), return_exceptions=True)
 
 
 # -- where nobody looks, and the end

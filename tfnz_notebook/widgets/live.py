@@ -12,43 +12,36 @@ from tfnz_notebook.widgets.bundle import bundle
 from tfnz_notebook.widgets.channel.hub import hub
 
 #: Every view's module. The code of its kind is imported once a page, and kept with the model that
-#: brought it; a page in which that fails says so instead of staying empty.
-#:
-#: The kernel replaces a picture's two outputs by their display ids, which a page that was loaded
-#: since does not know. JupyterLab and Notebook then let us do that in their model of the notebook;
-#: elsewhere, and where it is done already, there is nothing to do.
+#: brought it, as is the hub's, which looks after what a save of the page writes
+#: (``_frontend/src/page.ts``); a page in which that fails says so instead of staying empty.
 STUB: Final = """
 const find = (model, name) => model.widget_manager.get_model(model.get(name).slice(10));
 async function load(bundle) {
   const url = URL.createObjectURL(new Blob([bundle.get("code")], { type: "text/javascript" }));
   try { return await import(url); } finally { URL.revokeObjectURL(url); }
 }
-function replace(cells, { key, model, data, twin }) {
-  for (const { outputs } of cells ?? []) for (let i = 0; i < (outputs?.length ?? 0); i++) {
-    const had = outputs.get(i).toJSON().data ?? {};
-    const html = [had["text/html"]].flat().join("");
-    const view = had["application/vnd.jupyter.widget-view+json"]?.model_id === model && data;
-    const still = html.includes(`tfnz-static-${key}"`) && html !== twin["text/html"] && twin;
-    const now = view || still;
-    if (now) outputs.set(i, { output_type: "display_data", metadata: {}, data: now });
-  }
+async function found(model, name) {
+  const bundle = await find(model, name);
+  return [await (bundle.tfnz ??= load(bundle)), bundle];
+}
+async function initialize({ model, signal }) {
+  try {
+    const [page, hub] = await found(model, "hub");
+    page.keeper(hub).keep(model, signal);
+  } catch { /* its views say so */ }
 }
 async function render(props) {
   const { model, el, signal } = props;
   el.classList.add("tfnz-live");
   try {
-    const [hub, bundle] = await Promise.all([find(model, "hub"), find(model, "bundle")]);
-    const told = ({ still }) => still?.key === model.get("options").key && setTimeout(
-      () => replace(hub.widget_manager?.context?.model?.cells, still), 500);
-    hub.on("msg:custom", told);
-    signal?.addEventListener("abort", () => hub.off("msg:custom", told));
-    const view = await (bundle.tfnz ??= load(bundle));
-    return await view.render({ ...props, hub });
+    const [[page, hub], [view]] = await Promise.all([found(model, "hub"), found(model, "bundle")]);
+    const seen = (view) => page.keeper(hub).seen(model, view, signal);
+    return await view.render({ ...props, hub, seen });
   } catch (error) {
     el.textContent = `Cannot show this view: ${error?.message ?? error}. Run the cell again.`;
   }
 }
-export default { render };
+export default { initialize, render };
 """
 
 _layout: ipywidgets.Layout | None = None
@@ -73,6 +66,8 @@ class Live(anywidget.AnyWidget):
     options = traitlets.Dict().tag(sync=True)
     #: How to reach the process without this kernel: agent, process, ticket.
     direct = traitlets.Dict(allow_none=True, default_value=None).tag(sync=True)
+    #: What stays of it, for pages that know no display's id: see ``_frontend/src/page.ts``.
+    still = traitlets.Dict(allow_none=True, default_value=None).tag(sync=True)
 
     def __init__(
         self,
@@ -90,3 +85,10 @@ class Live(anywidget.AnyWidget):
             direct=direct,
             layout=_shared_layout(),
         )
+
+    def tell(self, still: dict[str, Any]) -> None:
+        """Have pages know what stays of it. Nothing happens once the kernel is shutting down."""
+        try:
+            self.still = still
+        except Exception:  # the socket is gone, whatever that raises
+            self.log.debug("A view was not told what stays of it.", exc_info=True)

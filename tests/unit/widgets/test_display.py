@@ -134,7 +134,8 @@ def test_two_outputs_a_view_and_its_twin(kernel: Kernel) -> None:
     shown = show(Subject())
     view, twin = outputs(kernel)
     assert shown.live is not None
-    assert view["text/plain"] == "a subject" and set(view) == {"text/plain", VIEW}
+    # Where nobody trusts it, or knows no views, both outputs are shown: the twin has the words.
+    assert view["text/plain"] == "" and set(view) == {"text/plain", VIEW}
     assert view[VIEW]["model_id"] == shown.live.model_id  # type: ignore[index]
     assert twin["text/plain"] == "one"
     assert f'tfnz-static-{shown.key}"' in twin["text/html"]
@@ -191,6 +192,43 @@ def test_a_page_that_heard_of_no_end_still_finds_the_view(kernel: Kernel) -> Non
     until(lambda: frozen(shown))
     assert shown.live is not None and shown.live.comm is not None
     assert "s" in hubs.hub().desk._sources
+
+
+def test_a_page_that_comes_later_knows_what_stays_of_it(kernel: Kernel) -> None:
+    """However its views reached their process: it is in the state of the widget."""
+    subject = Subject()
+    shown = show(subject)
+    assert shown.live is not None and shown.live.still is None
+    subject.said = "two"
+    until(lambda: shown.live is not None and shown.live.still)
+    assert shown.live.still["twin"]["text/plain"] == "two" and not shown.live.still["data"]
+    subject.end()
+    until(lambda: frozen(shown))
+    assert shown.live.still == {
+        "model": shown.live.model_id,
+        "twin": {"text/plain": "", "text/html": ""},
+        "data": outputs(kernel)[0],
+    }
+    assert not hubs.hub().heard
+
+
+def test_a_page_that_is_saved_has_the_twins_of_that_moment(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(display, "FIRST", 60.0)
+    one, two = Subject("one"), Subject("two")
+    shown = [show(one), show(two)]
+    one.said = two.said = "now"
+    two.fails = RuntimeError("the interpreter ends")
+    keep = hubs.hub().keep
+    assert keep is not None
+
+    async def save() -> None:
+        await keep([each.key for each in shown] + ["unknown"])
+
+    wait(save())
+    assert outputs(kernel)[1]["text/plain"] == "now"
+    assert outputs(kernel)[3]["text/plain"] == "one"
 
 
 def test_old_views_are_closed(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:

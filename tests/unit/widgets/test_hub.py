@@ -143,6 +143,26 @@ def test_what_is_not_the_protocol_changes_nothing(made: Hub, content: Any) -> No
     open_view(made)
 
 
+def test_a_page_that_is_about_to_be_saved_is_answered(made: Hub) -> None:
+    asked: list[list[str]] = []
+
+    async def keep(keys: list[str]) -> None:
+        asked.append(keys)
+        raise RuntimeError(keys)
+
+    made.keep = keep
+    for content in (
+        {"v": VERSION, "keep": "no list", "number": 1},
+        {"v": VERSION, "keep": [], "number": "none"},
+        {"v": VERSION, "keep": ["a", 3], "number": 7},
+    ):
+        message = {"content": {"data": {"method": "custom", "content": content}}, "buffers": []}
+        made.widget.comm.handle_msg(message)
+    until(lambda: made.widget.comm.sent)
+    assert asked == [["a"]]
+    assert [data["content"] for _, data, _ in made.widget.comm.sent] == [{"v": VERSION, "kept": 7}]
+
+
 def test_bad_messages_among_good_ones(made: Hub) -> None:
     source = open_view(made)
     bad = [None, 3, {}, {"t": "stdin", "view": ONE}, {"t": "nonsense", "view": ONE, "b": 99}]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import ipywidgets
@@ -21,8 +21,9 @@ import traitlets
 
 from tfnz_notebook._link.thread import io
 from tfnz_notebook._link.views.desk import Desk, Source
-from tfnz_notebook._wire.view import Head, gather, scatter
+from tfnz_notebook._wire.view import VERSION, Head, gather, scatter
 from tfnz_notebook.errors import ProtocolError
+from tfnz_notebook.widgets import bundle
 from tfnz_notebook.widgets.channel.control import listen, offered, unlisten
 from tfnz_notebook.widgets.channel.haste import Haste
 from tfnz_notebook.widgets.channel.outbox import Outbox
@@ -42,12 +43,14 @@ class Carrier(ipywidgets.Widget):  # type: ignore[misc]  # ipywidgets has no typ
 
     #: Whether pages had better use the control channel; see control.py.
     control = traitlets.Bool().tag(sync=True)
+    #: What looks after our pictures in a page; see ``live.STUB``.
+    code = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, received: Callable[[Any, list[Any]], None]) -> None:
         self._received = received
         self._kernel = offered()
         # In the state that opens the comm: a page's first view would not know what came later.
-        super().__init__(control=self._kernel is not None)
+        super().__init__(control=self._kernel is not None, code=bundle.code(bundle.PAGE))
         self._listens_to = self.comm.comm_id
         if self._kernel is not None:
             listen(self._kernel, self._listens_to, self._controlled)
@@ -103,10 +106,12 @@ class Hub:
         self.desk = Desk(self._put)
         #: Whether any page ever said anything.
         self.heard = False
+        #: Brings the stills of those keys up to date; for pages that are about to be saved.
+        self.keep: Callable[[list[str]], Awaitable[None]] | None = None
         #: Comm messages sent.
         self.sent = 0
         self._outbox = Outbox()
-        self._told: dict[str, tuple[str, dict[str, Any]]] = {}
+        self._keeping: set[asyncio.Future[None]] = set()
         self._haste = Haste()
         self._over = False
         self._sent_at = 0.0
@@ -144,6 +149,9 @@ class Hub:
     # -- from pages, on any thread
 
     def _received(self, content: Any, buffers: list[Any]) -> None:
+        if isinstance(content, dict) and "keep" in content:
+            io().soon(self._asked, content)
+            return
         try:
             messages = scatter(content, buffers)
         except ProtocolError:
@@ -159,23 +167,22 @@ class Hub:
         self._haste.touch()
         for head, payload in messages:
             self.desk.received(head, payload)
-            if isinstance(head, dict) and head.get("t") == "open":
-                for subject, content in list(self._told.values()):
-                    if subject == head.get("subject"):
-                        self._send(content, [])
 
-    def tell(self, subject: str, key: str, content: dict[str, Any]) -> None:
-        """Tell every page something that is not of the protocol, and those that open the subject.
+    def _asked(self, content: dict[str, Any]) -> None:
+        """A page is about to be saved."""
+        keys, number = content["keep"], content.get("number")
+        if not isinstance(number, int) or not isinstance(keys, list) or self.keep is None:
+            return
+        task = asyncio.ensure_future(self.keep([key for key in keys if isinstance(key, str)]))
+        self._keeping.add(task)
 
-        Until :meth:`untell` with its key. On the I/O loop.
-        """
-        self._told[key] = (subject, content)
-        if self.heard:
-            self._send(content, [])
+        def kept(done: asyncio.Future[None]) -> None:
+            self._keeping.discard(done)
+            if not done.cancelled():
+                done.exception()  # the page has what was last known
+                self._send({"v": VERSION, "kept": number}, [])
 
-    def untell(self, key: str) -> None:
-        """Pages that come need not hear it any more."""
-        self._told.pop(key, None)
+        task.add_done_callback(kept)
 
     def _put(self, head: Head, payload: bytes | None) -> None:
         if self._over:
@@ -226,7 +233,6 @@ class Hub:
             self._over = True
             self.widget.unlisten()
             self._outbox.clear()
-            self._told.clear()
             self.desk.close()
 
 

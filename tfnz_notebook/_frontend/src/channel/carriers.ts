@@ -108,7 +108,7 @@ function bytes(part: DataView | ArrayBuffer): Uint8Array {
 }
 
 /** Over the control channel where the kernel listens there, for it would not hear us in a cell (widgets/channel/control.py). */
-function transmit(model: HubModel, content: unknown, buffers: Uint8Array[]): void {
+export function transmit(model: HubModel, content: unknown, buffers: Uint8Array[]): void {
   const kernel = model.widget_manager?.kernel;
   // A comm that is disposed of throws in model.send: its kernel is gone, or is another one by now.
   if (!model.get?.("control") || !kernel?.sendControlMessage || model.comm?.jsServicesComm?.isDisposed !== false) {

@@ -1,0 +1,195 @@
+// What stays of our views when the page saves its notebook, written into the page's own model of it.
+//
+// A picture is two outputs of its cell, the view and its static twin (widgets/display.py). The kernel replaces them by
+// their display ids, which a page that was loaded since does not know, and knows only what it drew itself. So:
+//
+// - What the kernel made of a picture last is in its widget's state (`still`), which every page has that has the widget,
+//   however late it came and whichever way its views' bytes take. It is put where it belongs, in each page.
+// - Of a view that is up to date, a save has what it shows at that moment (`Seen`).
+// - Of the others (out of sight, never drawn, plots and cards) the kernel is asked first, and the save waits for it.
+//
+// JupyterLab and Notebook 7 let us do that; elsewhere there is no context, and nothing of this happens.
+import { type HubModel, transmit } from "./channel/carriers.js";
+import { VERSION } from "./protocol.js";
+
+/** An output's data, by MIME type. */
+type Data = Record<string, string>;
+
+/** A view's word on what it shows. */
+export interface Seen {
+  /** Whether that is all there is to show. */
+  current(): boolean;
+  /** As text, and as HTML that is safe wherever it is put. */
+  take(): { text: string; html: string };
+}
+
+interface Still {
+  /** The widget's id, which its view's output has. */
+  model: string;
+  twin: Data;
+  /** Once nothing changes any more: what stands in the view's place. */
+  data?: Data;
+}
+
+interface Model {
+  get(name: string): any;
+  on(event: string, callback: () => void): void;
+  off(event: string, callback: () => void): void;
+}
+
+interface Outputs {
+  readonly length: number;
+  get(index: number): { toJSON(): { data?: Record<string, unknown> } };
+  set(index: number, value: unknown): void;
+}
+
+interface Context {
+  model?: { cells?: Iterable<{ outputs?: Outputs }> };
+  save?(...given: unknown[]): Promise<unknown>;
+  saveState?: { connect(slot: (sender: unknown, state: string) => void): unknown };
+  [extra: symbol]: unknown;
+}
+
+type Hub = HubModel & { widget_manager?: { context?: Context } };
+
+const VIEW = "application/vnd.jupyter.widget-view+json";
+const BODY = 'style="margin:0">';
+/** The kernel's own update of a display comes first, where it comes. */
+const SETTLE_MS = 500;
+/** So long a save waits for the kernel. */
+const PATIENCE_MS = 2000;
+
+/** All pictures of one kernel in one page. */
+export class Keeper {
+  readonly #context: Context | undefined;
+  readonly #models = new Map<string, Model>();
+  readonly #seen = new Map<string, Set<Seen>>();
+  readonly #answers = new Map<number, () => void>();
+  #asked = 0;
+
+  constructor(private readonly hub: Hub) {
+    this.#context = hub.widget_manager?.context;
+    if (this.#context === undefined) return;
+    keepers(this.#context).add(this);
+    hub.on("msg:custom", (content: { v?: unknown; kept?: unknown } | undefined) => {
+      if (content?.v === VERSION && typeof content.kept === "number") this.#answers.get(content.kept)?.();
+    });
+  }
+
+  /** Look after a picture, until its widget is closed. */
+  keep(model: Model, signal?: AbortSignal): void {
+    const key = keyOf(model);
+    if (this.#context === undefined || !key) return;
+    this.#models.set(key, model);
+    const changed = (): void => void setTimeout(() => this.#put(model), SETTLE_MS);
+    model.on("change:still", changed);
+    if (model.get("still")) changed();
+    signal?.addEventListener("abort", () => {
+      model.off("change:still", changed);
+      if (this.#models.get(key) === model) this.#models.delete(key);
+    });
+  }
+
+  /** A view of it was drawn. */
+  seen(model: Model, view: Seen, signal?: AbortSignal): void {
+    const key = keyOf(model);
+    const views = this.#seen.get(key) ?? new Set();
+    this.#seen.set(key, views.add(view));
+    signal?.addEventListener("abort", () => views.delete(view));
+  }
+
+  /** Before a save: the kernel is asked for what no view here shows. */
+  async refresh(): Promise<void> {
+    const keys = [...this.#models].filter(([key, model]) => !model.get("still")?.data && !this.#current(key)).map(([key]) => key);
+    if (keys.length === 0 || this.hub.comm_live === false) return;
+    const number = (this.#asked += 1);
+    await new Promise<void>((resolve) => {
+      this.#answers.set(number, resolve);
+      setTimeout(resolve, PATIENCE_MS);
+      try {
+        transmit(this.hub, { v: VERSION, keep: keys, number }, []);
+      } catch {
+        resolve(); // the kernel is gone: what was last known stays
+      }
+    });
+    this.#answers.delete(number);
+  }
+
+  /** As the save begins: it writes what is in the model after this. */
+  write(): void {
+    for (const [key, model] of this.#models) {
+      const view = model.get("still")?.data ? undefined : this.#current(key);
+      if (view === undefined) this.#put(model);
+      else this.#twin(key, view.take());
+    }
+  }
+
+  #current(key: string): Seen | undefined {
+    return [...(this.#seen.get(key) ?? [])].find((each) => each.current());
+  }
+
+  *#outputs(): Iterable<[outputs: Outputs, index: number, data: Record<string, unknown>]> {
+    for (const { outputs } of this.#context?.model?.cells ?? []) {
+      for (let index = 0; index < (outputs?.length ?? 0); index += 1) {
+        yield [outputs!, index, outputs!.get(index).toJSON().data ?? {}];
+      }
+    }
+  }
+
+  #put(model: Model): void {
+    const still = model.get("still") as Still | null;
+    if (!still) return;
+    const mark = markOf(keyOf(model));
+    for (const [outputs, index, had] of this.#outputs()) {
+      const html = joined(had["text/html"]);
+      const view = (had[VIEW] as { model_id?: string } | undefined)?.model_id;
+      if (still.data && view === still.model) set(outputs, index, still.data);
+      else if (html.includes(mark) && html !== still.twin["text/html"]) set(outputs, index, still.twin);
+    }
+  }
+
+  #twin(key: string, { text, html }: { text: string; html: string }): void {
+    const mark = markOf(key);
+    for (const [outputs, index, had] of this.#outputs()) {
+      const before = joined(had["text/html"]);
+      const at = before.indexOf(mark);
+      if (at < 0) continue;
+      const head = before.slice(0, before.indexOf(BODY, at) + BODY.length);
+      const now = `${head}${html}</div>`;
+      if (now !== before) set(outputs, index, { "text/plain": text, "text/html": now });
+    }
+  }
+}
+
+/** The keepers of a notebook's kernels, from the first to the present one, whose views may all be in the page. */
+function keepers(context: Context): Set<Keeper> {
+  const name = Symbol.for("tfnz.keepers");
+  const there = context[name] as Set<Keeper> | undefined;
+  if (there) return there;
+  const made = (context[name] = new Set<Keeper>());
+  // The signal comes right before the model is written, and waits for nobody; nothing that waits is told of a save.
+  const save = context.save?.bind(context);
+  if (save !== undefined) {
+    context.save = async (...given) => {
+      await Promise.all([...made].map((each) => each.refresh()));
+      return save(...given);
+    };
+  }
+  context.saveState?.connect((_sender, state) => {
+    if (state === "started") for (const each of made) each.write();
+  });
+  return made;
+}
+
+const keyOf = (model: Model): string => String((model.get("options") ?? {}).key ?? "");
+const markOf = (key: string): string => `tfnz-static-${key}"`;
+const joined = (html: unknown): string => [html ?? ""].flat().join("");
+const set = (outputs: Outputs, index: number, data: Data): void =>
+  outputs.set(index, { output_type: "display_data", metadata: {}, data });
+
+const KEEPER = Symbol.for("tfnz.keeper");
+
+/** The keeper of a hub's pictures in this page. */
+export function keeper(hub: Hub): Keeper {
+  return ((hub as any)[KEEPER] ??= new Keeper(hub)) as Keeper;
+}
