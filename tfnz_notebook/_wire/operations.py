@@ -349,10 +349,11 @@ _ROWS: Final = (
             "window": _OPTIONAL_NUMBER,
             "keep": _OPTIONAL_NUMBER,
             "hold": _FLAG,
+            "order": _FLAG,
         },
         Again.NEVER,  # not by the link: the sink opens again, at the offset it has
         viewer=True,
-        reply=("offset", "head"),
+        reply=("offset", "head", "order"),
     ),
     Operation("reader.close", "stop reading", Scope.SESSION, {"reader": _NUMBER}, viewer=True),
     # -- files; put: one or more messages with the same transfer, the last one says so, or one that

@@ -38,8 +38,9 @@ class Page:
         assert isinstance(head, dict)
         self.heads.append(head)
         if head["t"] == "data":
-            assert head["offset"] == len(self.streams[head["stream"]])
-            self.streams[head["stream"]] += payload
+            had = self.streams[head["stream"]][: head["offset"]]
+            assert head["offset"] == len(had)
+            self.streams[head["stream"]] = had + payload
 
     def _ended(self) -> None:
         self.ends += 1
@@ -61,10 +62,10 @@ class Page:
         return found
 
 
-async def opened(ident: str, ticket: str) -> Page:
+async def opened(ident: str, ticket: str, mode: str = "all") -> Page:
     page = Page(ident, ticket)
     await page.bridge.open()
-    page.say("open", subject="as the kernel calls it", mode="all", window=1 << 20)
+    page.say("open", subject="as the kernel calls it", mode=mode, window=1 << 20)
     await page.hear("opened")
     return page
 
@@ -237,3 +238,18 @@ async def test_heads_that_are_not_in_the_protocol_hurt_nobody(agent: LiveAgent, 
     page.say("stdin", b"alive\n", offset=0)
     await until(lambda: b"alive\n" in page.streams[1])
     page.bridge.close()
+
+
+async def test_a_view_that_comes_late_is_told_which_stream_came_after_which(agent: LiveAgent):
+    """What a process wrote before comes stream by stream."""
+    kernel = await agent.kernel()
+    script = "; sleep 0.1; ".join(["echo out", "echo err >&2"] * 2) + "; cat"
+    shell = ("/bin/sh", "-c", script)
+    page = await opened(*await process(kernel, await container(kernel), *shell), mode="tail")
+    await until(lambda: page.streams == {1: b"out\n" * 2, 2: b"err\n" * 2})
+    page.say("open", subject="", **{"from": {"1": 0, "2": 0}}, mode="tail", window=1 << 20)
+    await until(lambda: [head["t"] for head in page.heads].count("opened") == 2)
+    assert (await page.hear("opened"))["order"] == [[2, 0], [1, 4], [2, 4]]
+    page.say("open", subject="", **{"from": {"1": 4, "2": 4}}, mode="tail", window=1 << 20)
+    await until(lambda: [head["t"] for head in page.heads].count("opened") == 3)
+    assert (await page.hear("opened"))["order"] == [[2, 4]]

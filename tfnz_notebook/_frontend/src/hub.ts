@@ -19,8 +19,9 @@ export interface StreamStart {
 }
 
 export interface Handlers {
-  /** The subject's state, and where its streams begin; `again`: not the first time, the view goes on where it is. */
-  opened?(info: any, streams: StreamStart[], again: boolean): void;
+  /** The subject's state, and where its streams begin; `again`: not the first time, the view goes on where it is.
+   * `order`: of what was written before, [stream, offset] of each change from one stream to the other. */
+  opened?(info: any, streams: StreamStart[], again: boolean, order: [stream: number, offset: number][]): void;
   /** The next bytes of a stream; `left` bytes between them and the ones before were left out (0: none). */
   data?(stream: number, offset: number, bytes: Uint8Array, left: number): void;
   /** Nothing follows on this stream. Told once. `left` as for data. */

@@ -9,6 +9,7 @@ import { type Painter, ask, forget } from "./output/paint.js";
 import { Follow } from "./output/scroll.js";
 import { StdinLine } from "./output/stdin.js";
 import { Transcript } from "./output/transcript.js";
+import { Weave } from "./output/weave.js";
 import { Status, button, element } from "./status.js";
 import { hideTwin, themed, useStyle } from "./theme.js";
 import { size } from "./numbers.js";
@@ -36,8 +37,6 @@ interface Props {
   signal?: AbortSignal;
 }
 
-type Piece = [stream: number, bytes: Uint8Array, left: number, upto: number];
-
 class Output implements Painter {
   private readonly status: Status;
   private readonly body = element("div", "tfnz-body");
@@ -52,11 +51,12 @@ class Output implements Painter {
   private readonly input: StdinLine;
   private readonly inputButton: HTMLButtonElement;
 
-  private queue: Piece[] = [];
+  private readonly queue = new Weave();
   private ends: number[] = [];
   private received = new Map<number, number>();
   private readonly done = new Map<number, number>(); // drawn, and not yet credited
   private flooded = false;
+  private waiting = false; // there may be more to draw
   private pause: ReturnType<typeof setTimeout> | undefined;
   private seen = true;
   private unseen: ReturnType<typeof setTimeout> | undefined;
@@ -95,7 +95,8 @@ class Output implements Painter {
       direct: model.get("direct"),
       openBody: () => ({ mode: "tail", window: WINDOW, keep: KEEP }),
       handlers: {
-        opened: (info: ProcessInfo, streams, again) => {
+        opened: (info: ProcessInfo, streams, again, order) => {
+          this.queue.begin(streams, order);
           if (!again) for (const { stream, from } of streams) this.transcript.begin(stream, from);
           for (const { stream, from } of streams) if (!this.received.has(stream)) this.received.set(stream, from);
           this.update(info);
@@ -107,12 +108,13 @@ class Output implements Painter {
           // A view into a larger message, which is not to be kept for it.
           for (let at = 0; at < bytes.length; at += PIECE) {
             const piece = bytes.subarray(at, at + PIECE);
-            this.queue.push([stream, piece, at === 0 ? left : 0, offset + at + piece.length]);
+            this.queue.put({ stream, bytes: piece, left: at === 0 ? left : 0, upto: offset + at + piece.length });
           }
           this.schedule();
         },
-        eof: (stream, _offset, left) => {
-          if (left > 0) this.queue.push([stream, new Uint8Array(), left, 0]);
+        eof: (stream, offset, left) => {
+          if (left > 0) this.queue.put({ stream, bytes: new Uint8Array(), left, upto: offset });
+          this.queue.end(stream);
           this.ends.push(stream);
           this.schedule();
         },
@@ -120,7 +122,9 @@ class Output implements Painter {
         error: (text) => this.status.say(text),
         closed: (_reason, text) => {
           this.status.closed(text);
+          this.queue.end();
           this.over();
+          this.schedule();
         },
         carrier: (kind) => {
           this.status.carried(kind);
@@ -210,13 +214,18 @@ class Output implements Painter {
   write(budget: number): void {
     const began = performance.now();
     this.flooded = false;
-    while (this.queue.length > 0 && !this.held && performance.now() - began < budget) {
-      const [stream, bytes, left, upto] = this.queue.shift() as Piece;
+    let more = true;
+    while (more && !this.held && performance.now() - began < budget) {
+      const piece = this.queue.take();
+      more = piece !== undefined;
+      if (!piece) break;
+      const { stream, bytes, left, upto } = piece;
       this.transcript.write(stream, bytes, left);
       this.flooded ||= left > FLOOD;
-      if (upto > 0) this.done.set(stream, upto);
+      this.done.set(stream, upto);
     }
-    if (this.queue.length === 0) for (const stream of this.ends.splice(0)) this.transcript.end(stream);
+    this.waiting = more;
+    if (this.queue.empty) for (const stream of this.ends.splice(0)) this.transcript.end(stream);
     this.transcript.flush(this.follow.following);
     const { above } = this.transcript;
     if (above > 0) {
@@ -234,7 +243,7 @@ class Output implements Painter {
     this.follow.stick();
     if (this.flooded) this.pause ??= setTimeout(() => this.credit(), FLOOD_MS);
     else if (this.pause === undefined) this.credit();
-    if (this.queue.length > 0 || this.ends.length > 0) this.schedule();
+    if (this.waiting || (this.queue.empty && this.ends.length > 0)) this.schedule();
   }
 
   private credit(): void {

@@ -91,7 +91,7 @@ class ProcessSource:
         except (TfnzError, ProtocolError) as error:
             view.drop("unknown", str(error))
             return
-        view.send("opened", streams=streams, info=self.info())
+        view.send("opened", streams=streams, info=self.info(), **_order(opened, streams))
         for stream in opened.streams.values():
             stream.live()
 
@@ -109,7 +109,9 @@ class ProcessSource:
                 self._link, opened.view, self._id, number, keep=keep, whole=mode == "all"
             )
             opened.streams[number] = stream
-            streams.append([number, *await stream.open(from_.get(number), window)])
+            start = from_.get(number)
+            # The last to open knows of all that came before it.
+            streams.append([number, *await stream.open(start, window, order=number == 2)])
         return streams
 
     # -- what they see
@@ -242,3 +244,12 @@ class ProcessSource:
         now = (self._info.get("rows"), self._info.get("columns"))
         if self._info.get("returncode") is None and now != (rows, columns):
             await self._ask("process.resize", rows=rows, columns=columns)
+
+
+def _order(opened: _Opened, streams: list[list[int]]) -> dict[str, Any]:
+    """Of what is replayed, which came after which; nothing where one stream has it all."""
+    found = [each for stream in opened.streams.values() for each in stream.order]
+    replayed = {number: range(start, head) for number, start, head in streams}
+    while len(found) > 1 and found[1][1] <= replayed[found[1][0]].start:
+        del found[0]  # before all that is replayed
+    return {"order": found} if len([each for each in replayed.values() if each]) > 1 else {}

@@ -35,15 +35,23 @@ class Stream:
         self._ended: int | None = None
         self._starved: asyncio.TimerHandle | None = None
         self._number = 0
+        #: (stream, offset) of each change from one stream to the other, as the log has them.
+        self.order: list[list[int]] = []
         self._asking = self._lost = False
 
     # -- the view's side
 
-    async def open(self, start: int | None, window: int) -> tuple[int, int]:
-        """Ask for it: where it starts, and where the log ends by now. Raises TfnzError."""
+    async def open(self, start: int | None, window: int, *, order: bool = False) -> tuple[int, int]:
+        """Ask for it: where it starts, and where the log ends by now. Raises TfnzError.
+
+        With ``order``, for :attr:`order`.
+        """
         tail = self._keep if start is None or not self._whole else None
         self._window = Receiver(start or 0, window)
-        answer = await self._ask(start or 0, window=window, tail=tail)
+        # An agent from before it was asked for says none.
+        wanted = {"order": True} if order else {}
+        answer = await self._ask(start or 0, window=window, tail=tail, **wanted)
+        self.order = answer.get("order") or []
         offset = int(answer["offset"])
         self._window.skip(offset)
         return offset, int(answer["head"])

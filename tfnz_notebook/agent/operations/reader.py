@@ -15,7 +15,8 @@ async def begin(client: Client, process: Process | Ended, message: Message) -> A
     """Stream a log from an offset on, or from ``tail`` bytes before its end if that is later.
 
     ``credit`` is an absolute offset, ``window`` instead counts from where it starts; ``keep`` and
-    ``hold`` as in :class:`~tfnz_notebook.agent.process.reader.Reader`.
+    ``hold`` as in :class:`~tfnz_notebook.agent.process.reader.Reader`; with ``order`` also which
+    stream came after which.
     """
     body = message.body
     stream = stream_of(message)
@@ -30,7 +31,8 @@ async def begin(client: Client, process: Process | Ended, message: Message) -> A
     credit = body["credit"] + dropped if body.get("window") is None else start + body["window"]
     hold = bool(body.get("hold"))
     client.open_log(body["reader"], process, stream, start, credit, keep=keep, hold=hold)
-    return {"offset": start, "head": log.head}, None
+    told = {"order": process.marks.order()} if body.get("order") else {}
+    return {"offset": start, "head": log.head, **told}, None
 
 
 @of_session("reader.close")

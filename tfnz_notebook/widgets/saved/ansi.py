@@ -12,9 +12,9 @@ the specification of both, and ``tests/vectors/text.json`` has its examples.
   column n, counted from 1. Where nothing was written before what is written then, there are blanks.
 - ``ESC [ n K`` erases: to the line's end, with 1 up to the cursor, with 2 all; the cursor stays.
 - ``ESC [ ... m`` (SGR) styles: 16 colours, 256 (``38;5;n``), true ones (``38;2;r;g;b``), also with
-  colons and a colour space between; bold, dim, italic, underline, inverse, strike and their ends.
-  What is unknown changes nothing, nor does one of more than 128 characters. A style goes on over
-  the line's end.
+  colons and a colour space between; bold, dim, italic, underline, inverse, hidden, strike and
+  their ends. What is unknown changes nothing, nor does one of more than 128 characters. A style
+  goes on over the line's end.
 - Every other sequence (``_base/escapes.py``) and control is taken out, unseen and inert: cursor
   movement, titles, links, the clipboard. One that is broken off hides its line's rest at most.
 - What could turn text around (Unicode's bidirectional controls) or hide in it is shown by its
@@ -45,6 +45,7 @@ class Style(NamedTuple):
     underline: bool = False
     strike: bool = False
     inverse: bool = False
+    hidden: bool = False
 
 
 class Span(NamedTuple):
@@ -76,12 +77,14 @@ _FLAGS: Final = {
     3: {"italic": True},
     4: {"underline": True},
     7: {"inverse": True},
+    8: {"hidden": True},
     9: {"strike": True},
     21: {"underline": True},
     22: {"bold": False, "dim": False},
     23: {"italic": False},
     24: {"underline": False},
     27: {"inverse": False},
+    28: {"hidden": False},
     29: {"strike": False},
 }
 
@@ -118,6 +121,8 @@ def sgr(style: Style, parameters: str) -> Style:
                 style = style._replace(fg=None)
             case [49, *_]:
                 style = style._replace(bg=None)
+            case [58, *own]:  # of the line under it, which has the colour of its text here
+                _extended(own, codes, None)
     return style
 
 

@@ -247,6 +247,7 @@ def css(style: Style) -> str:
         fg = "#000"
     if style.inverse:
         fg, bg = bg or "var(--jp-layout-color1,#fff)", fg or "var(--jp-content-font-color1,#555)"
+    fg = "transparent" if style.hidden else fg
     rules = [f"color:{fg}"] if fg else []
     rules += [f"background:{bg}"] if bg else []
     rules += ["font-weight:bold"] if style.bold else []

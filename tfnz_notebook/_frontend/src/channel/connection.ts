@@ -312,7 +312,8 @@ export class Connection implements Channel {
     this.#positions.opened(streams, this.#window);
     const again = this.#begun;
     this.#begun = true;
-    this.o.handlers.opened?.(head["info"], streams, again);
+    const order = Array.isArray(head["order"]) ? head["order"] : [];
+    this.o.handlers.opened?.(head["info"], streams, again, order);
     for (const [t, fields] of this.#waiting.splice(0)) this.#say(lane, t, fields);
     this.#grant();
     this.#input.rewind(); // acknowledgements from before this open were not heard

@@ -13,6 +13,7 @@ export interface Style {
   readonly underline?: boolean;
   readonly strike?: boolean;
   readonly inverse?: boolean;
+  readonly hidden?: boolean;
 }
 
 export const PLAIN: Style = Object.freeze({});
@@ -180,19 +181,19 @@ export function sgr(style: Style, parameters: string): Style {
     else if ((n >= 40 && n <= 47) || (n >= 100 && n <= 107)) now = { ...now, bg: n < 50 ? n - 40 : n - 92 };
     else if (n === 39) now = { ...now, fg: undefined };
     else if (n === 49) now = { ...now, bg: undefined };
-    else if (n === 38 || n === 48) {
+    else if (n === 38 || n === 48 || n === 58) {
       const [colour, used] = extended(codes, i);
       i += used;
-      if (colour !== undefined) now = n === 38 ? { ...now, fg: colour } : { ...now, bg: colour };
+      if (colour !== undefined && n !== 58) now = n === 38 ? { ...now, fg: colour } : { ...now, bg: colour };
     }
   }
   return now;
 }
 
 const FLAGS: Record<number, Style> = {
-  1: { bold: true }, 2: { dim: true }, 3: { italic: true }, 4: { underline: true }, 7: { inverse: true },
+  1: { bold: true }, 2: { dim: true }, 3: { italic: true }, 4: { underline: true }, 7: { inverse: true }, 8: { hidden: true },
   9: { strike: true }, 21: { underline: true }, 22: { bold: false, dim: false }, 23: { italic: false },
-  24: { underline: false }, 27: { inverse: false }, 29: { strike: false },
+  24: { underline: false }, 27: { inverse: false }, 28: { hidden: false }, 29: { strike: false },
 };
 
 /** 38;5;N and 38;2;R;G;B, and with colons, where a colour space may stand in between; how many codes that took. */

@@ -58,7 +58,8 @@ function span(text: string, style: Style): HTMLElement {
   const el = document.createElement("span");
   el.textContent = text;
   const [fg, bg] = colours(style);
-  if (fg) el.style.color = fg;
+  if (style.hidden) el.style.color = "transparent";
+  else if (fg) el.style.color = fg;
   if (bg) el.style.backgroundColor = bg;
   if (style.bold) el.style.fontWeight = "bold";
   if (style.dim) el.style.opacity = "0.7";

@@ -178,6 +178,7 @@ export function alike(a: Style, b: Style): boolean {
       !a.italic === !b.italic &&
       !a.underline === !b.underline &&
       !a.strike === !b.strike &&
-      !a.inverse === !b.inverse)
+      !a.inverse === !b.inverse &&
+      !a.hidden === !b.hidden)
   );
 }
