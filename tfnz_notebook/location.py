@@ -242,11 +242,12 @@ class Location(Block):
     # -- containers
 
     async def _spawn_container(
-        self, node: Node | None, image: str, options: dict[str, Any]
+        self, node: Node | None, image: str, options: dict[str, Any], origin: str = ""
     ) -> Container:
         doing = "spawn a container"
         spec, files = container_spec(image, options)
         spec["node"] = node.name if node is not None else None
+        spec["origin"] = origin
         data: Data | None = options.get("stdout_callback")
         ended: Callable[..., object] | None = options.get("termination_callback")
         callback(doing, "stdout_callback", data)
@@ -254,7 +255,8 @@ class Location(Block):
         payload = msgpack.packb(files, unicode_errors="surrogateescape") if files else None
         self._check(doing)
         ident = uuid.uuid4().hex
-        info = {"state": "creating", **{k: spec.get(k) for k in ("image", "name", "tag", "node")}}
+        keys = ("image", "name", "tag", "node", "origin")
+        info = {"state": "creating", **{key: spec.get(key) for key in keys}}
         container = Container._create(self, ident, info)
         if options.get("command") is not None:
             container.main._text = arguments.argv(doing, options["command"])[1]

@@ -100,19 +100,22 @@ class Notebook:
 
     # -- cells
 
-    def start(self, code: str) -> str:
-        """Begin to run a cell; its id."""
+    def start(self, code: str, cell: str = "", **metadata: Any) -> str:
+        """Begin to run a cell; the id of that run. ``cell``: its own, as pages tell it."""
         content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False}
-        sent = self._session.send(self._sockets["shell"], "execute_request", content)
+        metadata = {**metadata, "cellId": cell} if cell else metadata
+        sent = self._session.send(
+            self._sockets["shell"], "execute_request", content, metadata=metadata
+        )
         return str(sent["header"]["msg_id"])
 
-    def run(self, code: str, seconds: float = 30) -> str:
-        """Run a cell to its end; its id. An exception in it fails."""
-        cell = self.start(code)
-        self.wait(cell, seconds)
-        errors = [each.content for each in self.of(cell, "error")]
+    def run(self, code: str, seconds: float = 30, cell: str = "", **metadata: Any) -> str:
+        """Run a cell to its end; the id of that run. An exception in it fails."""
+        run = self.start(code, cell, **metadata)
+        self.wait(run, seconds)
+        errors = [each.content for each in self.of(run, "error")]
         assert not errors, "\n".join(errors[0]["traceback"])
-        return cell
+        return run
 
     def wait(self, cell: str, seconds: float = 30) -> Output:
         """Wait until a cell is done."""

@@ -240,3 +240,37 @@ def test_tab_completes(notebook: Notebook) -> None:
     offered = until(lambda: complete(notebook, "%tf_get box /tab-"), 10, "the agent answers")
     assert sorted(offered) == ["/tab-dir/", "/tab-file"]
     assert complete(notebook, "print(bo")  # IPython's own go on
+
+
+def test_ten_runs_of_a_cell_leave_one_container(
+    notebook: Notebook, world: World, where: str
+) -> None:
+    before = world.holds(where)
+    for _ in range(10):
+        cell = notebook.run("one = %tf_spawn -z debian", cell="ten")
+    assert "replaced one\n" in notebook.text(cell)
+    until(lambda: len(world.holds(where) - before) == 1, 20, "one is left")
+    notebook.run("None", cell="other", deletedCells=["ten"])
+    cell = notebook.run("%tf_ps", cell="other")
+    assert "(its cell was deleted)" in shown(notebook, cell)
+    notebook.run("%tf_stop one", cell="other")
+    until(lambda: world.holds(where) == before, 20, "it was stopped")
+
+
+def test_what_a_cell_made_in_a_durable_session_is_there_after_a_restart(
+    world: World, where: str
+) -> None:
+    cells = {
+        "where": "%tf_connect --session again",
+        "spawn": "box = %tf_spawn -z -e A=1 debian\nprint(box.id)",
+        "serve": "p = %tf_run -d box sleep 1000\nprint(p.id)",
+    }
+    said = []
+    for _ in range(2):
+        with Notebook(world, where) as opened:
+            texts = [opened.text(opened.run(code, cell=name)) for name, code in cells.items()]
+            said.append([text.splitlines()[-1] for text in texts[1:]])
+            if len(said) == 2:
+                assert "box is there" in texts[1] or "shown again" in texts[1]
+                opened.run("box.destroy()")
+    assert said[0] == said[1]

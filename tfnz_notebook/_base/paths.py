@@ -9,7 +9,8 @@
     state           $TFNZ_STATE, else $XDG_STATE_HOME/tfnz, else ~/.local/state/tfnz
       owner         this user's name on what engines hold
       agents/       records of agents, by what they own, see running.py
-      spool/KEY/    outputs; secrets/KEY: what an agent's tickets are made with
+      spool/KEY/    outputs; secrets/KEY: what an agent's tickets are made with; secrets/wishes:
+                    what hides in an origin what a cell asked for
     configuration   $TFNZ_CONFIG, else ~/.config/tfnz: keys, see agent/door/keys.py
 
 The names of agents, and the keys of what they own, are made in endpoints.py.

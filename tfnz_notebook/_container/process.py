@@ -114,6 +114,7 @@ class Processes(Base):
         text: str | None = None,
         ident: str | None = None,
         stdin: bytes | None = None,
+        origin: str = "",
     ) -> Process:
         """``stdin``: all that it gets there, at most MAX_CHUNK; None: it is written to later."""
         doing = "spawn a process"
@@ -136,6 +137,7 @@ class Processes(Base):
             "columns": columns if tty else None,
             "timeout": arguments.seconds(doing, "timeout", timeout),
             "retain": retain,
+            "origin": origin or None,
             "said": 0 if tty else MAX_SAID,
             "last": stdin is not None,
         }
@@ -299,20 +301,25 @@ class Processes(Base):
         unless given; ``timeout`` as of :meth:`spawn_process`. What is typed with ``stdin`` is
         echoed, as terminals do.
         """
-        shell: Command = SHELL if cwd is not None else HOME_SHELL
+        callbacks = (data_callback, termination_callback, None)
+        options: dict[str, Any] = {"size": size, "user": user, "env": env, "cwd": cwd}
         async with within("spawn a shell", timeout):
-            return await self._spawn(
-                shell if command is None else command,
-                (data_callback, termination_callback, None),
-                env=env,
-                cwd=cwd,
-                user=user,
-                tty=True,
-                login=True,
-                size=size,
-                timeout=timeout,
-                text="login shell" if command is None else None,
-            )
+            return await self._shell(command, callbacks, timeout=timeout, **options)
+
+    async def _shell(
+        self,
+        command: Command | None,
+        callbacks: tuple[Data | None, Callable[..., object] | None, None],
+        *,
+        cwd: str | None = None,
+        **options: Any,
+    ) -> Process:
+        shell: Command = SHELL if cwd is not None else HOME_SHELL
+        text = "login shell" if command is None else None
+        begun = shell if command is None else command
+        return await self._spawn(
+            begun, callbacks, cwd=cwd, tty=True, login=True, text=text, **options
+        )
 
     @face
     async def destroy_process(

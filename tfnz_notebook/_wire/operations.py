@@ -41,6 +41,8 @@ MAX_TAIL: Final = 64 << 10
 #: Characters of any text in an ``info``, and of a command's text for people.
 MAX_INFO: Final = 4 << 10
 MAX_TEXT: Final = 500
+#: Characters of an ``origin``: what made it, in words that only kernels read.
+MAX_ORIGIN: Final = 200
 
 
 class Scope(Enum):
@@ -241,6 +243,7 @@ _ROWS: Final = (
             "columns": _OPTIONAL_NUMBER,
             "timeout": _SECONDS,
             "retain": _OPTIONAL_TEXT,
+            "origin": Field(str, required=False, limit=MAX_ORIGIN),
             "readers": Field(list, required=False, limit=2, of=list),  # [stream, reader, credit]
             # Its stdin ends after the payload.
             "last": _FLAG,
@@ -481,6 +484,7 @@ BOUNDS: Final[Mapping[str, int]] = {
     "the same for who asks (`container.info`)": MAX_TAIL,
     "any text in an `info` (characters)": MAX_INFO,
     "a command's `text` (characters)": MAX_TEXT,
+    "an `origin` (characters)": MAX_ORIGIN,
 }
 
 

@@ -344,6 +344,7 @@ class Sessions:
                 process_changed,
                 self.neighbours,
                 tag=known.tag,
+                origin=known.origin,
                 ref=each.ref,
                 created=known.created,
                 world=self.world,

@@ -1,6 +1,7 @@
 """The ``%tf`` magics: parse a line, make one call of the object model, return the object.
 
 ``here``      the shell around a magic, its current location, and what words name there
+``again``     what a cell made when it ran last, and what becomes of it
 ``parse``     a line's words, options, and command as it was typed; ``table`` what a magic is
 ``spawn``, ``run``, ``places``, ``files``, ``ending``, ``views``    the magics
 ``waiting``   a cell that waits for a process, and its interrupts

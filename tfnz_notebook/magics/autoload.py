@@ -106,6 +106,9 @@ class Sleeping:
         # that an earlier cell called imported us.
         if _speaks_of_us(info.raw_cell or "") or "tfnz_notebook.location" in sys.modules:
             self.wake()
+            from tfnz_notebook.widgets import cells
+
+            cells.begun(info)  # nobody of ours had heard of it
 
     def _complete(self, context: Any) -> Any:
         if not any(f"{name} " in context.text_until_cursor for name in LINE):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from tfnz_notebook._base.text import one_line
 from tfnz_notebook._link.thread import wait
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import ContainerGone, Misuse, ProcessGone, TfnzError
@@ -17,6 +18,7 @@ from tfnz_notebook.location import Location
 from tfnz_notebook.process import Process
 
 if TYPE_CHECKING:
+    from tfnz_notebook.magics.again import Again
     from tfnz_notebook.magics.shown.screen import Screen
 
 T = TypeVar("T")
@@ -32,6 +34,7 @@ class Here:
         self.shell = shell
         self._location: Location | None = None
         self._screen: Screen | None = None
+        self._again: Again | None = None
 
     # -- the shell
 
@@ -59,6 +62,20 @@ class Here:
 
                 self._screen = Terminal()
         return self._screen
+
+    @property
+    def again(self) -> Again:
+        """What the present cell made when it ran before."""
+        if self._again is None:
+            from tfnz_notebook.magics.again import Again
+
+            self._again = Again(self)
+        return self._again
+
+    def cell_ended(self, result: Any) -> None:
+        """A cell has ended (``post_run_cell``)."""
+        if self._again is not None:
+            self._again.cell_ended(result)
 
     def holding(self, kind: type[T]) -> dict[str, T]:
         """The user's variables that hold one, by name."""
@@ -201,3 +218,8 @@ def _kind(value: object) -> str:
 def called(container: Container) -> str:
     """The word that names it best."""
     return container.name or container.tag or container.id[:8]
+
+
+def titled(process: Process) -> str:
+    """A process, for people."""
+    return f"{one_line(process.command, 60)} · pid {process.pid}"

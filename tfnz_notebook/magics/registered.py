@@ -16,6 +16,7 @@ from tfnz_notebook.magics.commands import (
 from tfnz_notebook.magics.completion.complete import Completer
 from tfnz_notebook.magics.here import Here
 from tfnz_notebook.magics.table import Magic
+from tfnz_notebook.widgets import cells
 
 MAGICS: Final[tuple[Magic, ...]] = (
     *spawn.MAGICS,
@@ -26,7 +27,7 @@ MAGICS: Final[tuple[Magic, ...]] = (
     *connect.MAGICS,
 )
 
-_shells: WeakKeyDictionary[Any, Completer] = WeakKeyDictionary()
+_shells: WeakKeyDictionary[Any, tuple[Completer, Here]] = WeakKeyDictionary()
 
 
 def register(ip: Any) -> None:
@@ -42,15 +43,19 @@ def register(ip: Any) -> None:
             ip.register_magic_function(cell, "cell", magic.name)
     completer = Completer(here, MAGICS)
     completer.install(ip)
-    _shells[ip] = completer
+    for event, function in (("pre_run_cell", cells.begun), ("post_run_cell", here.cell_ended)):
+        ip.events.register(event, function)
+    _shells[ip] = completer, here
 
 
 def unregister(ip: Any) -> None:
     """What :func:`register` did."""
-    completer = _shells.pop(ip, None)
-    if completer is None:
+    if ip not in _shells:
         return
+    completer, here = _shells.pop(ip)
     completer.remove(ip)
+    for event, function in (("pre_run_cell", cells.begun), ("post_run_cell", here.cell_ended)):
+        ip.events.unregister(event, function)
     for kind in ("line", "cell"):
         for magic in MAGICS:
             ip.magics_manager.magics[kind].pop(magic.name, None)

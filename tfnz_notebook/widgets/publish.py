@@ -25,7 +25,7 @@ def shell() -> Any | None:
     return found if getattr(found, "kernel", None) is not None else None
 
 
-def _parent() -> Mapping[str, Any]:
+def parent() -> Mapping[str, Any]:
     """The request that is being handled: a cell's, most often."""
     found = shell()
     parent = found.get_parent() if found is not None and hasattr(found, "get_parent") else None
@@ -34,12 +34,12 @@ def _parent() -> Mapping[str, Any]:
 
 def cell() -> str:
     """An id of the present run of a cell; empty where there is none."""
-    return str((_parent().get("header") or {}).get("msg_id", ""))
+    return str((parent().get("header") or {}).get("msg_id", ""))
 
 
 def place() -> str:
     """An id of the cell itself, the same when it runs again; empty where nobody tells."""
-    return str((_parent().get("metadata") or {}).get("cellId", ""))
+    return str((parent().get("metadata") or {}).get("cellId", ""))
 
 
 def watched() -> bool:
@@ -48,7 +48,7 @@ def watched() -> bool:
     They are the ones that take no input; what they show is static, and widgets would only swell
     what they save. (Voila takes none either, but has pages.)
     """
-    allowed = (_parent().get("content") or {}).get("allow_stdin", True)
+    allowed = (parent().get("content") or {}).get("allow_stdin", True)
     return bool(allowed) or any(name.startswith("VOILA_") for name in os.environ)
 
 

@@ -177,6 +177,7 @@ def open_shell(
     cwd: str | None = None,
     user: str | int | None = None,
     timeout: float | None = None,
+    origin: str = "",
     **options: Any,
 ) -> Process:
     """Show a terminal in the present cell, and start a login shell or ``command`` in it.
@@ -212,6 +213,7 @@ def open_shell(
                 timeout=timeout,
                 text=name,
                 ident=ident,
+                origin=origin,
             )
         )
     except BaseException as error:

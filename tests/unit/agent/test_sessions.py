@@ -72,11 +72,13 @@ def test_names_that_would_be_trouble(wrong):
 
 
 def test_labels_tell_what_adoption_needs_and_no_secret():
-    spec = labelled(SPEC, owner="me", session="s", durable=True, ttl=5.0, tag="t", created=1.0)
+    life: dict[str, Any] = {"durable": True, "ttl": 5.0, "created": 1.0}
+    spec = labelled(SPEC, owner="me", session="s", tag="t", origin="a cell", **life)
     assert "hunter2" not in str(spec.labels)
     told = known(Found("ref", spec.labels, State("running")))
     assert told is not None
-    assert (told.session, told.durable, told.ttl, told.tag) == ("s", True, 5.0, "t")
+    assert (told.session, told.durable, told.ttl) == ("s", True, 5.0)
+    assert (told.tag, told.origin) == ("t", "a cell")
     assert (told.spec.id, told.spec.image, told.spec.name) == (SPEC.id, "debian", "box")
 
 

@@ -54,6 +54,7 @@ class FakeProcess:
     streams: dict[int, Stream] = field(default_factory=lambda: {1: Stream(), 2: Stream()})
     stdin: bytearray = field(default_factory=bytearray)
     timed_out: bool = False
+    origin: str = ""
 
     def info(self) -> dict[str, Any]:
         return {
@@ -68,6 +69,7 @@ class FakeProcess:
             "ended": self.ended,
             "seconds": 0.0,
             "timed_out": self.timed_out,
+            "origin": self.origin,
         }
 
 
@@ -334,7 +336,7 @@ class ScriptedAgent:
         ident, spec = message.body["container"], message.body["spec"]
         if ident not in self.containers:
             info = {"container": ident, "state": "running", "created": 0.0}
-            info |= {key: spec.get(key) or "" for key in ("image", "name", "tag", "node")}
+            info |= {key: spec.get(key) or "" for key in ("image", "name", "tag", "node", "origin")}
             self.containers[ident] = info
             if not spec.get("sleep"):
                 self.processes[ident] = FakeProcess(ident, ident)
@@ -365,7 +367,8 @@ class ScriptedAgent:
         ident = body["process"]
         if ident not in self.processes:
             self.processes[ident] = FakeProcess(
-                ident, body["container"], body["text"], bool(body.get("tty"))
+                *(ident, body["container"], body["text"], bool(body.get("tty"))),
+                origin=body.get("origin") or "",
             )
         for stream, number, credit in body.get("readers") or ():
             self._open_reader(number, ident, stream, 0, credit)

@@ -17,6 +17,7 @@ from traitlets.config import Config
 import tfnz_notebook
 from tfnz_notebook.magics import autoload
 from tfnz_notebook.magics.registered import MAGICS
+from tfnz_notebook.widgets import cells
 
 STARTUP = Path(__file__).parents[3] / "jupyter-config" / "ipython_startup"
 (FILE,) = STARTUP.glob("*.py")
@@ -98,6 +99,20 @@ def test_a_cell_that_speaks_of_us_loads_the_extension(
     ip.run_cell(cell)
     assert awake(ip)
     assert "not found" not in capsys.readouterr().out
+
+
+def test_the_first_cell_is_known_when_it_runs_again(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cells, "_typed", cells._NONE)
+    ip = make()
+    assert autoload.install(ip)
+    said = []
+    for _ in range(2):
+        ip.run_cell("_ = 'tfnz'")
+        said.append(cells.present())
+    assert said[0].name == said[1].name != ""
+    assert said[0].run != said[1].run
 
 
 def test_help_tab_and_tool_tip(make: Make, capsys: pytest.CaptureFixture[str]) -> None:

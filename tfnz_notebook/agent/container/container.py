@@ -85,6 +85,7 @@ class Container:
         neighbours: Neighbours,
         *,
         tag: str = "",
+        origin: str = "",
         pull: PullPolicy = "missing",
         ref: str = "",
         created: float | None = None,
@@ -94,6 +95,8 @@ class Container:
         self.session = session
         self.spec = spec
         self.tag = tag
+        #: What made it, in words of the kernel's own.
+        self.origin = origin
         self.pull = pull
         self.created = world.wall() if created is None else created
         self.state = "creating"

@@ -28,6 +28,7 @@ def info_of(container: Container) -> dict[str, Any]:
         "ip": container.ip,
         "sleep": spec.sleep,
         "tag": container.tag,
+        "origin": container.origin,
         "text": progress.text,
         "done": progress.done,
         "total": progress.total,

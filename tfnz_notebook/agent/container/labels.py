@@ -27,6 +27,7 @@ def labelled(
     ttl: float | None,
     tag: str,
     created: float,
+    origin: str = "",
 ) -> ContainerSpec:
     """The spec with our labels; they win over the user's.
 
@@ -40,6 +41,7 @@ def labelled(
         "network": spec.network,
         "unmodified": spec.unmodified,
         "tag": tag,
+        "origin": origin,
         "created": created,
     }
     labels = {
@@ -64,6 +66,7 @@ class Known:
     durable: bool
     ttl: float | None
     tag: str
+    origin: str
     created: float
 
 
@@ -93,4 +96,5 @@ def known(found: Found) -> Known | None:
     if not session or not IDENT.fullmatch(ident):
         return None
     durable = LABEL_DURABLE in labels
-    return Known(spec, session, durable, ttl, str(told.get("tag", "")), created)
+    tag, origin = str(told.get("tag", "")), str(told.get("origin", ""))
+    return Known(spec, session, durable, ttl, tag, origin, created)

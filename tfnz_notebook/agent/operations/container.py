@@ -11,7 +11,7 @@ import msgpack
 
 from tfnz_notebook._wire.guest import CONNECTION, Tag, Type
 from tfnz_notebook._wire.link import Message
-from tfnz_notebook._wire.operations import MAX_TAIL
+from tfnz_notebook._wire.operations import MAX_ORIGIN, MAX_TAIL
 from tfnz_notebook.agent.clients import NOTHING, Answer, Client
 from tfnz_notebook.agent.container.container import Container
 from tfnz_notebook.agent.container.labels import labelled
@@ -35,7 +35,7 @@ async def spawn(client: Client, message: Message) -> Answer:
         )
     told = message.body["spec"]
     spec = _spec(ident, told, message.payload)
-    tag = str(told.get("tag") or "")
+    tag, origin = str(told.get("tag") or ""), str(told.get("origin") or "")[:MAX_ORIGIN]
     session, server, world = client.session, client.server, client.sessions.world
     created = world.wall()
     spec = labelled(
@@ -45,6 +45,7 @@ async def spawn(client: Client, message: Message) -> Answer:
         durable=session.durable,
         ttl=session.ttl,
         tag=tag,
+        origin=origin,
         created=created,
     )
     container = Container(
@@ -56,6 +57,7 @@ async def spawn(client: Client, message: Message) -> Answer:
         server.process_changed,
         client.sessions.neighbours,
         tag=tag,
+        origin=origin,
         pull=told.get("pull") or "missing",
         created=created,
         world=world,

@@ -39,6 +39,7 @@ async def spawn(client: Client, container: Container, message: Message) -> Answe
         columns=body.get("columns") or 80,
         timeout=body.get("timeout"),
         retain="tail" if body.get("retain") == "tail" else "all",
+        origin=body.get("origin") or "",
     )
     if not IDENT.fullmatch(body["process"]):
         raise ProtocolError("A process's id is 32 hexadecimal digits.")

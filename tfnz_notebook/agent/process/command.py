@@ -9,7 +9,7 @@ from typing import Final
 import msgpack
 
 from tfnz_notebook._wire.guest import Flag, Frame, Tag
-from tfnz_notebook._wire.operations import MAX_TEXT
+from tfnz_notebook._wire.operations import MAX_ORIGIN, MAX_TEXT
 from tfnz_notebook.agent.process.log import Retain
 
 #: Ids of containers and processes: they become labels and file names.
@@ -31,6 +31,8 @@ class Command:
     columns: int = 80
     timeout: float | None = None
     retain: Retain = "all"
+    #: What started it, in words of the kernel's own.
+    origin: str = ""
 
     def __post_init__(self) -> None:
         self.text = self.text[:MAX_TEXT]  # it is told in each event
@@ -51,6 +53,7 @@ class Command:
                 "text": self.text,
                 "retain": self.retain,
                 "timeout": self.timeout,
+                "origin": self.origin,
             },
             unicode_errors="surrogateescape",
         )
@@ -69,8 +72,9 @@ def remembered(inventory: Frame) -> tuple[str, Command] | None:
         ident, text = str(meta["id"]), str(meta["text"])
         retain: Retain = "tail" if meta.get("retain") == "tail" else "all"
         timeout = float(meta["timeout"]) if meta.get("timeout") is not None else None
+        origin = str(meta.get("origin") or "")[:MAX_ORIGIN]
     except Exception:  # noqa: BLE001 - whatever is in there, it is not ours
         return None
     if not IDENT.fullmatch(ident):
         return None
-    return ident, Command([], text=text, retain=retain, timeout=timeout)
+    return ident, Command([], text=text, retain=retain, timeout=timeout, origin=origin)

@@ -485,6 +485,7 @@ class Process:
             "timed_out": self.timed_out,
             "oom": self.oom,
             "retain": self.command.retain,
+            "origin": self.command.origin,
             "stalled": next((log.trouble for log in self.logs if log.trouble), ""),
             "dropped": "",
         }

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import Misuse, ProcessGone
+from tfnz_notebook.magics import again
 from tfnz_notebook.magics.commands import waiting
 from tfnz_notebook.magics.here import Here
 from tfnz_notebook.magics.parse import Parser, environment
@@ -49,6 +50,7 @@ def _parser() -> Parser:
     parser.add("--timeout", type=float, metavar="S", help="end it after so many seconds")
     parser.add("--check", default="yes", kind="yesno", metavar="yes|no", help="no: never raise")
     process_options(parser)
+    again.options(parser)
     return parser
 
 
@@ -90,15 +92,26 @@ def run(
         "timeout": asked.timeout,
     }
     container.wait_until_ready()
+    origin = here.again.origin(container.id, command, options, asked.tty, given)
+    last = here.again.process(container, origin, asked, first=not asked.tty)
     with waiting.Interrupts() as interrupts:
-        if asked.tty:
-            process = here.screen.shell(container, command, options)
+        if last.again is not None:
+            process = last.again
+            interrupts.watch(process)
+            here.screen.again(process)
+        elif asked.tty:
+            process = here.screen.shell(container, command, {**options, "origin": origin})
+            interrupts.watch(process)
         else:
-            process = container.spawn_process(command, **options)
-        interrupts.watch(process)
-        if not asked.tty:
+            if last.first:
+                _may_begin(container, options)
+                here.again.replace(last, first=True)
+            process = again.spawned(container, command, origin, **options)
+            interrupts.watch(process)
             here.screen.output(process, stdin=asked.stdin, waits=not asked.detach)
             _feed(process, given, more=asked.stdin or (asked.detach and given is None))
+        here.again.made(process)
+        here.again.replace(last)
         if asked.detach:
             return process
         left = (asked.tty or asked.stdin) and here.screen.attached(process, stdin=asked.stdin)
@@ -109,6 +122,15 @@ def run(
     if check:
         waiting.judge(process, timeout=asked.timeout, interrupted=interrupts.count > 0)
     return process
+
+
+def _may_begin(container: Container, options: dict[str, Any]) -> None:
+    """Before another process goes for it: raise what would keep it from being started.
+
+    What it needs at its engine is there; a user and a directory it alone names.
+    """
+    if options["user"] is not None or options["cwd"] is not None:
+        container.spawn_process(":", cwd=options["cwd"], user=options["user"])
 
 
 def _feed(process: Process, given: bytes | None, *, more: bool) -> None:

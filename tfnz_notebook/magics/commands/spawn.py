@@ -9,7 +9,8 @@ import shlex
 from pathlib import Path
 from typing import Any, Final
 
-from tfnz_notebook._calls.spec import UNMODIFIED
+from tfnz_notebook._calls.spec import UNMODIFIED, container_spec
+from tfnz_notebook._link.thread import wait
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import (
     ContainerFailed,
@@ -20,6 +21,7 @@ from tfnz_notebook.errors import (
     WaitTimeout,
 )
 from tfnz_notebook.location import Location
+from tfnz_notebook.magics import again
 from tfnz_notebook.magics.commands import waiting
 from tfnz_notebook.magics.commands.run import script
 from tfnz_notebook.magics.here import Here
@@ -102,6 +104,7 @@ def _parser() -> Parser:
     )
     parser.add("--rm", action="store_true", help="destroy it when its main process ends")
     parser.add("-d", "--detach", action="store_true", help="do not wait until it runs")
+    again.options(parser)
     # Of the cell's process; the line magic's command is the container's main process.
     parser.add("--timeout", type=float, metavar="S", help="%%%%tf_spawn: end it after S seconds")
     parser.add("--check", default="yes", kind="yesno", metavar="yes|no", help="%%%%tf_spawn")
@@ -110,19 +113,24 @@ def _parser() -> Parser:
 
 def spawn_line(here: Here, asked: argparse.Namespace) -> Container:
     """``%tf_spawn``."""
-    container = _spawn(here, asked, command=_command(asked.command), sleep=asked.sleep)
+    container, last = _spawn(here, asked, command=_command(asked.command), sleep=asked.sleep)
     here.screen.card(container)
     try:
-        _publish(container, asked.publish)
+        _publish(container, asked.publish, last.old)
         if not asked.detach:
             _until_started(container, asked.command)
     except KeyboardInterrupt:
-        waiting.background(container.aio.destroy())  # nobody would have a handle on it
+        if last.again is None:
+            waiting.background(container.aio.destroy())  # nobody would have a handle on it
         raise
     except TfnzError:
-        if container.state not in ("failed", "exited", "destroyed"):
+        if last.again is None and container.state not in ("failed", "exited", "destroyed"):
             waiting.background(container.aio.destroy())
         raise
+    if asked.detach:
+        here.again.replace_later(container, last)
+    else:
+        here.again.replace(last)
     if container.state == "failed":  # its command was quicker than anybody could look
         print(clean(container.logs()), end="")  # noqa: T201  # for the user
     elif asked.command and not asked.detach:  # later, there may be nothing to look at yet
@@ -140,9 +148,9 @@ def spawn_cell(here: Here, asked: argparse.Namespace, body: str) -> Process:
     if asked.entrypoint is not None and not unmodified:
         raise Misuse(f"Cannot {_DOING} for a cell with --entrypoint: the cell is what it runs.")
     keep = bool(asked.name or asked.tag)
-    container = _spawn(here, asked, command=None, sleep=not unmodified)
+    container, last = _spawn(here, asked, command=None, sleep=not unmodified)
     try:
-        _publish(container, asked.publish)
+        _publish(container, asked.publish, last.old)
         if keep:
             here.screen.card(container)
         try:
@@ -158,6 +166,9 @@ def spawn_cell(here: Here, asked: argparse.Namespace, body: str) -> Process:
             "stdin": False,
         }
         inner = argparse.Namespace(**{**vars(asked), **options})
+        if last.old is not None:
+            container.wait_until_ready()
+            here.again.replace(last)
         process = script(here, container, inner, body)
         if process.returncode is not None:
             here.screen.keep(container)
@@ -193,31 +204,41 @@ def _hold(process: Process) -> None:
 
 def _spawn(
     here: Here, asked: argparse.Namespace, *, command: str | list[str] | None, sleep: bool
-) -> Container:
+) -> tuple[Container, again.Last[Container]]:
+    """The container, made or there, and what the cell's last run left."""
     if sleep and command is not None:
         raise Misuse(f"Cannot {_DOING} that sleeps and has a command: give either of them.")
     location = here.location()
     for each in asked.publish:
         port_mapping(each)  # Misuse before anything is there
     node = location.node(asked.node) if asked.node else location.best_node()
-    return node.spawn_container(
-        asked.image,
-        command=command,
-        sleep=sleep,
-        name=asked.name,
-        tag=asked.tag,
-        env=environment(asked.env, dict(os.environ)),
-        volumes=[_mount(location, each) for each in asked.volume] or None,
-        pre_boot_files=_files(asked.file) or None,
-        cpu=asked.cpu,
-        memory=asked.memory,
-        user=asked.user,
-        workdir=asked.workdir,
-        network=asked.network,
-        entrypoint=asked.entrypoint,
-        capabilities=asked.cap_add or None,
-        pull=asked.pull,
-    )
+    wished: dict[str, Any] = {
+        "command": command,
+        "sleep": sleep,
+        "name": asked.name,
+        "tag": asked.tag,
+        "env": environment(asked.env, dict(os.environ)),
+        "volumes": [_mount(location, each) for each in asked.volume] or None,
+        "pre_boot_files": _files(asked.file) or None,
+        "cpu": asked.cpu,
+        "memory": asked.memory,
+        "user": asked.user,
+        "workdir": asked.workdir,
+        "network": asked.network,
+        "entrypoint": asked.entrypoint,
+        "capabilities": asked.cap_add or None,
+        "pull": asked.pull,
+    }
+    told = container_spec(asked.image, wished)  # Misuse before anything goes
+    origin = here.again.origin(told, asked.node, named=asked.name is not None)
+    last = here.again.container(location, asked.name, origin, asked)
+    if last.again is not None:
+        return last.again, last
+    if last.first:
+        here.again.replace(last, first=True)
+    made = wait(location._spawn_container(node, asked.image, wished, str(origin)))
+    here.again.made(made)
+    return made, last
 
 
 def _command(text: str) -> str | list[str] | None:
@@ -263,9 +284,17 @@ def _files(given: list[str]) -> list[tuple[str, bytes]]:
     return found
 
 
-def _publish(container: Container, given: list[str]) -> None:
+def _publish(container: Container, given: list[str], old: Container | None) -> None:
+    """Its tunnels, but for those that it has; a port that ``old`` has is handed on."""
     for each in given:
         bind, local, port = port_mapping(each)
+        there = container.all_tunnels()
+        if any(t.dest_port == port and local in (None, t.port) for t in there):
+            continue
+        for tunnel in old.all_tunnels() if old is not None and local is not None else ():
+            if tunnel.port == local:
+                container.wait_until_ready()
+                tunnel.destroy()
         container.attach_tunnel(port, localport=local, bind=bind)
 
 

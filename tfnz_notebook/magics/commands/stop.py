@@ -7,10 +7,9 @@ from typing import Final
 
 from tfnz_notebook._base.names import signal_number
 from tfnz_notebook._base.numbers import plural
-from tfnz_notebook._base.text import one_line
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import Misuse, ProcessGone
-from tfnz_notebook.magics.here import Here, called
+from tfnz_notebook.magics.here import Here, called, titled
 from tfnz_notebook.magics.parse import Parser
 from tfnz_notebook.magics.table import Magic
 from tfnz_notebook.process import Process
@@ -78,14 +77,10 @@ def _end(process: Process, grace: float) -> None:
     except ProcessGone:
         if process.returncode is None:
             raise
-        print(f"{_named(process)} had ended with {process.returncode}")  # noqa: T201  # for the user
+        print(f"{titled(process)} had ended with {process.returncode}")  # noqa: T201  # for the user
         return
     left = f"; {plural(survivors, 'process')} survived" if survivors else ""
-    print(f"ended {_named(process)}{left}")  # noqa: T201  # for the user
-
-
-def _named(process: Process) -> str:
-    return f"{one_line(process.command, 60)} (pid {process.pid})"
+    print(f"ended {titled(process)}{left}")  # noqa: T201  # for the user
 
 
 MAGICS: Final = (Magic(_signal_parser(), signal), Magic(_stop_parser(), stop))

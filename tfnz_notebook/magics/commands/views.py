@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import Misuse
+from tfnz_notebook.magics import again
 from tfnz_notebook.magics.commands.run import process_options
 from tfnz_notebook.magics.commands.waiting import background
 from tfnz_notebook.magics.here import Here
@@ -35,6 +36,7 @@ def _shell_parser() -> Parser:
     )
     parser.add("container", metavar="CONTAINER", kind="container", nargs="?", help="or its name")
     process_options(parser)
+    again.options(parser)
     return parser
 
 
@@ -46,7 +48,16 @@ def shell(here: Here, asked: argparse.Namespace) -> Process:
         container = here.container(asked.container)
     env = environment(asked.env, dict(os.environ))
     options = {"env": env, "cwd": asked.cwd, "user": asked.user}
-    process = here.screen.shell(container, asked.command or None, options)
+    origin = here.again.origin(container.id, asked.command, options, "shell")
+    last = here.again.process(container, origin, asked, first=False)
+    if last.again is not None:
+        process = last.again
+        here.screen.again(process)
+    else:
+        command = asked.command or None
+        process = here.screen.shell(container, command, {**options, "origin": origin})
+        here.again.made(process)
+        here.again.replace(last)
     here.screen.attached(process, stdin=False)
     return process
 
@@ -66,6 +77,7 @@ def _plot_parser() -> Parser:
     parser.add("--columns", metavar="A,B,...", help="which to show")
     parser.add("--parser", metavar="NAME", kind="parser", help="default: by the command")
     parser.add("--window", metavar="S", help="seconds to show, or all (default 60)")
+    again.options(parser)
     return parser
 
 
@@ -85,6 +97,7 @@ def plot(here: Here, asked: argparse.Namespace) -> Plot:
         raise Misuse(f"Cannot plot {asked.target!r}: a parser is given, but no command.")
     else:
         made = plots.stats_plot(target, asked.columns, window)
+    here.again.plotted(made, keep=asked.keep)
     here.screen.plot(made)
     return made
 
@@ -94,12 +107,18 @@ def _plot_command(
 ) -> Plot:
     from tfnz_notebook import plots
 
-    process = container.spawn_process(asked.command, retain="tail")
+    origin = here.again.origin(container.id, asked.command, "plot")
+    last = here.again.process(container, origin, asked, first=False)
+    process = last.again or again.spawned(container, asked.command, origin, retain="tail")
     try:
-        return plots.plot(process, _parser_of(here, asked.parser), asked.columns, window)
+        made = plots.plot(process, _parser_of(here, asked.parser), asked.columns, window)
     except BaseException:
-        background(process.aio.destroy(grace=0.0))
+        if last.again is None:
+            background(process.aio.destroy(grace=0.0))
         raise
+    here.again.made(process)
+    here.again.replace(last)
+    return made
 
 
 def _window(text: str | None) -> float | str | None:

@@ -58,6 +58,7 @@ class Pictures:
         from tfnz_notebook.widgets import publish
         from tfnz_notebook.widgets.shell import open_shell
 
+        options = {**options, "origin": str(options["origin"])}
         process = open_shell(container, command, **options)
         publish.mark_shown(process)
         return process

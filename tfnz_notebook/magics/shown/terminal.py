@@ -12,6 +12,7 @@ from tfnz_notebook._base.numbers import progress
 from tfnz_notebook._base.text import clip, one_line, width
 from tfnz_notebook.container import Container
 from tfnz_notebook.location import Location
+from tfnz_notebook.magics import again
 from tfnz_notebook.magics.commands.waiting import background, removed_after
 from tfnz_notebook.magics.here import called
 from tfnz_notebook.magics.shown.text import Printer, clean
@@ -53,9 +54,9 @@ class Terminal:
     def shell(self, container: Container, command: str | None, options: dict[str, Any]) -> Process:
         """Start it at the terminal's size."""
         columns, rows = _size()
-        if command is None:
-            return container.spawn_shell(size=(rows, columns), **options)
-        return container.spawn_process(command, tty=True, size=(rows, columns), **options)
+        if command is not None:
+            options = {**options, "tty": True}
+        return again.spawned(container, command, size=(rows, columns), **options)
 
     def again(self, process: Process) -> None:
         """Print it from its beginning; a terminal that can be attached is left to ``attached``."""

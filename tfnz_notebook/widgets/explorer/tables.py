@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from tfnz_notebook._base.text import one_line
+from tfnz_notebook.widgets import cells
 from tfnz_notebook.widgets.explorer import facts
 from tfnz_notebook.widgets.explorer.control import Control
 from tfnz_notebook.widgets.explorer.ledger import SECOND, Interest
@@ -58,7 +59,9 @@ class ProcessTable(_Table):
             ran = self.ledger.processes.get(ident, {}).values()
             tunnels = facts.tunnels_of(self.location, ident)
             drawn = facts.container(each, ran, None, tunnels, self.ledger.ended(ident))
-            shown.append({**drawn, "log": ""})
+            left = cells.left(ident, str(each.get("origin") or ""))
+            title = f"{drawn['title']} ({left})" if left else drawn["title"]
+            shown.append({**drawn, "title": title, "log": ""})
         return {
             "session": one_line(self.location.session, 80),
             "containers": facts.fitted(shown),
