@@ -261,9 +261,13 @@ class NotebookPage:
         self.wait_idle()
 
     def kill_kernel(self) -> None:
-        """SIGKILL its process: it says goodbye to nobody."""
-        self._tampered = True  # the front-end says so some seconds later
+        """SIGKILL its process: it says goodbye to nobody.
+
+        The front-end says so some seconds later, in a dialog that lies over the cells.
+        """
+        self._tampered = True
         os.kill(self.server.kernel_pid(self.name), signal.SIGKILL)
+        self.dismiss_dialog("restart")
 
     # -- what is seen
 

@@ -494,6 +494,27 @@ async def test_destroying_goes_on_after_a_break(tmp_path):
     assert process.returncode == -9
 
 
+async def test_a_main_process_that_takes_its_container_along_was_destroyed(tmp_path):
+    setting = Setting()
+    await setting.guest.connect()
+
+    def answer(frame: Frame) -> None:
+        if frame.type is Type.SPAWN:
+            setting.script.say(wire.fixed(Type.SPAWNED, 2, 41))
+        elif frame.type is Type.SIGNAL:
+            setting.script.say(wire.fixed(Type.RESULT, 2, frame.values[0], 0, 1))
+            setting.script.status = "exited"
+            setting.script.pipe.cut(None)
+
+    setting.script.answers = answer
+    process = setting.process(tmp_path)
+    await process.spawn()
+    ending = asyncio.create_task(destroy(process, 5))
+    await asyncio.wait_for(setting.ended.wait(), 5)
+    process.gone(-15)  # as its container does, which hears the same
+    assert await asyncio.wait_for(ending, 5) == 0
+
+
 async def test_what_was_sent_before_a_barrier_has_arrived_when_it_is_reached():
     setting = Setting()
     reached: list[str] = []

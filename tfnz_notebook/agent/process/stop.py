@@ -76,7 +76,12 @@ async def _tree_gone(process: Process) -> None:
 async def _signal_tree(process: Process, number: int) -> int:
     """How many it reached; said again when the connection breaks, for that ends nothing."""
     while True:
-        await process.guest.up()  # raises once the container has ended
+        try:
+            await process.guest.up()
+        except ContainerGone:
+            if process.guest.over:  # a main process takes its container along: nobody is left
+                return 0
+            raise
         try:
             return await signal(process, number, Target.TREE)
         except ProcessGone:
