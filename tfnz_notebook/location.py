@@ -11,18 +11,16 @@ r"""Where containers run: the entrance to everything else.
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextvars
 import os
 import uuid
-import weakref
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import msgpack
 
-from tfnz_notebook._calls import arguments, dispatch
+from tfnz_notebook._calls import arguments, dispatch, goodbye
 from tfnz_notebook._calls.arguments import Command
 from tfnz_notebook._calls.deadline import WORD, within
 from tfnz_notebook._calls.dispatch import Lane
@@ -33,17 +31,12 @@ from tfnz_notebook._link import thread
 from tfnz_notebook._link.agents.starter import place
 from tfnz_notebook._link.link import BYE_TIMEOUT, Link
 from tfnz_notebook.container import Container
-from tfnz_notebook.errors import ContainerGone, Misuse, TfnzError, VolumeError
+from tfnz_notebook.errors import ContainerGone, Misuse, VolumeError
 from tfnz_notebook.node import Node
 from tfnz_notebook.process import Completed
 from tfnz_notebook.volume import Volume
 
 __all__ = ["Location", "LocationAio"]
-
-#: Seconds that the end of the interpreter waits for the session to end.
-EXIT_TIMEOUT: Final = 10.0
-
-_open: weakref.WeakSet[Location] = weakref.WeakSet()
 
 
 class Location(Block):
@@ -96,7 +89,7 @@ class Location(Block):
         self._link = Link(place(where, server_key), session=session, ttl=ttl)
         self._caller = thread.Caller(None, 0)
         thread.wait(self._connect(limit))
-        _open.add(self)
+        goodbye.at_the_end(self)
 
     async def _connect(self, limit: within) -> None:
         self._caller = thread.caller()
@@ -432,14 +425,3 @@ class Location(Block):
 
 class LocationAio(Twin, Location):
     """A location whose methods are awaitable."""
-
-
-@atexit.register
-def _goodbye() -> None:
-    """Sessions end with their process; those that are durable only hear that it left."""
-    for location in list(_open):
-        if location.connected and not location._forked:
-            try:
-                thread.wait(asyncio.wait_for(location._disconnect(), EXIT_TIMEOUT))
-            except (TfnzError, TimeoutError):
-                pass

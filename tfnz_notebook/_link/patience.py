@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Final
+from typing import Any, Final
 
 from tfnz_notebook._base.text import one_line, width
 
@@ -19,11 +19,16 @@ LATE: Final = 1.5
 _EVERY: Final = 0.5
 
 
-def notebook() -> bool:
-    """Whether we are in a kernel."""
+def kernel() -> Any:
+    """The kernel that we are in; None at a prompt and in a script."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
-    return getattr(shell, "kernel", None) is not None
+    return getattr(shell, "kernel", None)
+
+
+def notebook() -> bool:
+    """Whether we are in a kernel."""
+    return kernel() is not None
 
 
 @contextmanager

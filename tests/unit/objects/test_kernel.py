@@ -2,10 +2,12 @@
 
 import os
 import queue
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +73,14 @@ class Kernel:
         """As the stop button does."""
         self._manager.interrupt_kernel()
 
+    def ask(self) -> None:
+        """As a server does first that ends."""
+        self.client.shutdown()
+
+    def terminate(self) -> None:
+        """As it does when that was not enough, and a Hub's own machine at once."""
+        self._manager.signal_kernel(signal.SIGTERM)
+
     def close(self) -> None:
         """End it."""
         self.client.stop_channels()
@@ -90,22 +100,25 @@ def agent(place: Path) -> Iterator[ScriptedAgent]:
     made.close()
 
 
-@pytest.fixture(scope="module")
-def kernel(agent: ScriptedAgent, place: Path) -> Iterator[Kernel]:
+@contextmanager
+def started(place: Path) -> Iterator[Kernel]:
+    """A kernel with a container."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TFNZ_RUNTIME", str(place))
         patch.setenv("IPYTHONDIR", str(place / "ipython"))
         patch.setenv("JUPYTER_RUNTIME_DIR", str(place / "jupyter"))
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
         made = Kernel()
+        cell = made.run(SETUP)
+        assert made.printed.get(cell, "") == ""
         yield made
         made.close()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _set_up(kernel: Kernel) -> None:
-    cell = kernel.run(SETUP)
-    assert kernel.printed.get(cell, "") == ""
+@pytest.fixture(scope="module")
+def kernel(agent: ScriptedAgent, place: Path) -> Iterator[Kernel]:
+    with started(place) as made:
+        yield made
 
 
 def spawned(agent: ScriptedAgent, kernel: Kernel, code: str) -> tuple[str, str]:
@@ -220,3 +233,34 @@ def test_the_end_of_the_kernel_is_the_end_of_its_sessions(
     before = len(agent.named("bye"))
     kernel.run("location.disconnect()")
     assert len(agent.named("bye")) == before + 1
+
+
+#: A cell that an interrupt does not end, and that forked: the child is not the kernel.
+STUBBORN = """
+import os, signal
+child = os.fork()
+if not child:
+    time.sleep(100)
+os.kill(child, signal.SIGTERM)
+print('child', -os.waitpid(child, 0)[1], flush=True)
+while True:
+    try:
+        time.sleep(100)
+    except KeyboardInterrupt:
+        print('interrupted', flush=True)
+"""
+
+
+@pytest.mark.parametrize("end", [Kernel.ask, Kernel.terminate], ids=["asked", "terminated"])
+def test_a_kernel_that_is_made_to_end_is_the_end_of_its_sessions(
+    agent: ScriptedAgent, place: Path, end: Callable[[Kernel], None]
+) -> None:
+    with started(place) as kernel:
+        before = len(agent.named("bye"))
+        cell = kernel.run(STUBBORN, wait=False)
+        kernel.until(lambda: "child -15" in kernel.printed.get(cell, ""))
+        kernel.interrupt()
+        kernel.until(lambda: "interrupted" in kernel.printed[cell])
+        assert len(agent.named("bye")) == before
+        end(kernel)
+        agent.until(lambda: agent.named("bye")[before:])
