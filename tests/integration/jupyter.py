@@ -232,6 +232,6 @@ class DirectPage:
         return view
 
 
-if not (Path(sys.prefix) / "etc/jupyter/jupyter_server_config.d/tfnz_notebook.json").exists():
+if not (Path(sys.prefix) / "etc/jupyter/jupyter_server_config.d/tfnz-notebook.json").exists():
     # The source tree is tested, not an installed wheel: its servers find the file here.
     os.environ.setdefault("JUPYTER_CONFIG_PATH", str(CONFIG))

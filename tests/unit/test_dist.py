@@ -32,7 +32,7 @@ def in_wheel() -> dict[str, bytes]:
         *("tfnz_notebook/py.typed", "tfnz/location.py", "tfnz_notebook/magics/run.py"),
         *(f"tfnz_notebook/_guest/bin/guest-{each}" for each in CHECK["MACHINES"]),
         *(f"tfnz_notebook/widgets/static/{k}.js" for k in ("output", "shell", "plot", "explorer")),
-        *(f"{data}/jupyter/jupyter_server_config.d/tfnz_notebook.json",),
+        *(f"{data}/jupyter/jupyter_server_config.d/tfnz-notebook.json",),
         *(f"{data}/ipython/startup/50-tfnz-notebook.py",),
         *(f"{info}/licenses/LICENSE", f"{info}/entry_points.txt"),
     ]

@@ -4,8 +4,9 @@ A script's end, and that of a kernel nothing runs in, comes to ``atexit``. A ker
 a cell that goes on, whatever asks it to end (a Hub's "Stop", a server's Ctrl-C, papermill) asks on
 the control channel first, sends SIGTERM 2.5 s later, and SIGKILL after as long again. So in a
 kernel that request counts too, once the kernel has had the time to end by itself, and SIGTERM is
-answered before it kills. Neither ■ nor a kernel that is killed is an ordinary end; and a durable
-session hears only that this kernel left.
+answered before it kills. ipykernel ends within a second of the process that started it, without a
+word: when that one is gone, so are we. Neither ■ nor a kernel that is killed is an ordinary end;
+and a durable session hears only that this kernel left.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ def at_the_end(location: Open) -> None:
     ordinary = getattr(kernel, "do_shutdown", None)
     if ordinary is not None and not isinstance(ordinary, _Asked):
         kernel.do_shutdown = _Asked(ordinary)
+        if getattr(getattr(kernel, "parent", None), "poller", None) is not None:
+            thread.io().soon(_outlive, os.getppid())
     if (
         threading.current_thread() is threading.main_thread()
         and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
@@ -70,6 +73,22 @@ class _Asked:
         loop = thread.io().loop
         loop.call_soon_threadsafe(loop.call_later, BY_ITSELF, _leave)
         return self._ordinary(*arguments, **named)
+
+
+def _outlive(parent: int) -> None:
+    """On the I/O loop: leave when that process ends."""
+    try:
+        descriptor = os.pidfd_open(parent)
+    except OSError:  # it is gone, and so will this kernel; or a sandbox without them
+        return
+
+    def gone() -> None:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+        _leave()
+
+    loop = asyncio.get_running_loop()
+    loop.add_reader(descriptor, gone)
 
 
 def _terminated(number: int, _frame: FrameType | None) -> None:

@@ -8,7 +8,7 @@ extension, or where the agent is not on the server's machine, the same messages 
 ``handler``  the websocket: who may open it, and its first message
 ``bridge``   what is behind it: a desk with one process, over a link to the agent
 
-Enabled by ``etc/jupyter/jupyter_server_config.d/tfnz_notebook.json``. Only a Jupyter server imports
+Enabled by ``etc/jupyter/jupyter_server_config.d/tfnz-notebook.json``. Only a Jupyter server imports
 what is in here; the package does not depend on one.
 """
 

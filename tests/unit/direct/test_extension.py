@@ -1,13 +1,17 @@
 """The extension as a Jupyter server meets it, and as everybody else does not."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from jupyter_server.extension.config import ExtensionConfigManager
+
 from tfnz_notebook import direct
 
 ROOT = Path(__file__).resolve().parents[3]
+CONFIG = ROOT / "jupyter-config" / "jupyter_server_config.d" / "tfnz-notebook.json"
 
 
 def python(code: str) -> str:
@@ -18,11 +22,23 @@ def python(code: str) -> str:
 
 
 def test_what_is_installed_enables_what_can_be_loaded() -> None:
-    path = ROOT / "jupyter-config" / "jupyter_server_config.d" / "tfnz_notebook.json"
-    enabled = json.loads(path.read_text())["ServerApp"]["jpserver_extensions"]
+    enabled = json.loads(CONFIG.read_text())["ServerApp"]["jpserver_extensions"]
     (point,) = direct._jupyter_server_extension_points()
     assert enabled == {point["module"]: True}
     assert callable(direct._load_jupyter_server_extension)
+
+
+def test_who_disables_it_has_it_disabled(tmp_path: Path) -> None:
+    """Of the files in one folder the last by name counts, and Jupyter writes one of its own."""
+    (folder := tmp_path / "jupyter_server_config.d").mkdir()
+    shutil.copy(CONFIG, folder)
+    (point,) = direct._jupyter_server_extension_points()
+    manager = ExtensionConfigManager(read_config_path=[str(tmp_path)], write_config_dir=str(folder))
+    assert manager.enabled(point["module"])
+    manager.disable(point["module"])
+    assert not manager.enabled(point["module"])
+    manager.enable(point["module"])
+    assert manager.enabled(point["module"])
 
 
 def test_the_package_needs_no_jupyter_server() -> None:

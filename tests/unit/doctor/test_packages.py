@@ -79,7 +79,7 @@ def test_the_direct_path_is_what_the_strongest_configuration_says(
         told = {"ServerApp": {"jpserver_extensions": {"tfnz_notebook.direct": enabled}}}
         path.write_text(json.dumps(told))
 
-    say(weak / "jupyter_server_config.d" / "tfnz_notebook.json", True)
+    say(weak / "jupyter_server_config.d" / "tfnz-notebook.json", True)
     (weak / "jupyter_server_config.d" / "other.json").write_text("not JSON")
     assert packages.direct_path()
     say(strong / "jupyter_server_config.json", False)

@@ -3,6 +3,7 @@
 import os
 import queue
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -101,13 +102,20 @@ def agent(place: Path) -> Iterator[ScriptedAgent]:
 
 
 @contextmanager
-def started(place: Path) -> Iterator[Kernel]:
-    """A kernel with a container."""
+def surroundings(place: Path) -> Iterator[None]:
+    """What kernels find in their environment."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TFNZ_RUNTIME", str(place))
         patch.setenv("IPYTHONDIR", str(place / "ipython"))
         patch.setenv("JUPYTER_RUNTIME_DIR", str(place / "jupyter"))
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
+        yield
+
+
+@contextmanager
+def started(place: Path) -> Iterator[Kernel]:
+    """A kernel with a container."""
+    with surroundings(place):
         made = Kernel()
         cell = made.run(SETUP)
         assert made.printed.get(cell, "") == ""
@@ -242,12 +250,10 @@ child = os.fork()
 if not child:
     time.sleep(100)
 os.kill(child, signal.SIGTERM)
+signal.signal(signal.SIGINT, lambda *_: print('interrupted', flush=True))
 print('child', -os.waitpid(child, 0)[1], flush=True)
 while True:
-    try:
-        time.sleep(100)
-    except KeyboardInterrupt:
-        print('interrupted', flush=True)
+    time.sleep(100)
 """
 
 
@@ -264,3 +270,18 @@ def test_a_kernel_that_is_made_to_end_is_the_end_of_its_sessions(
         assert len(agent.named("bye")) == before
         end(kernel)
         agent.until(lambda: agent.named("bye")[before:])
+
+
+def test_the_end_of_who_started_it_is_too(agent: ScriptedAgent, place: Path) -> None:
+    before = [len(agent.named(name)) for name in ("container.spawn", "bye")]
+    line = "from tfnz_notebook.location import Location as L; l = L('podman')"
+    spawn = "c = l.best_node().spawn_container('nginx')"
+    command = [sys.executable, "-m", "ipykernel_launcher", "--HistoryManager.hist_file=:memory:"]
+    command += [f"--IPKernelApp.exec_lines={each}" for each in (line, spawn)]
+    shell = 'JPY_PARENT_PID=$$ "$@" & wait'
+    with surroundings(place):
+        parent = subprocess.Popen(["sh", "-c", shell, "sh", *command], stdout=subprocess.DEVNULL)
+    agent.until(lambda: agent.named("container.spawn")[before[0] :], 60)
+    parent.kill()
+    parent.wait()
+    agent.until(lambda: agent.named("bye")[before[1] :])
