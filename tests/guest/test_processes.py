@@ -174,6 +174,14 @@ def test_users(plain: Agent) -> None:
 
 
 @pytest.mark.usefixtures("root")
+def test_groups_of_the_container_are_every_users(start: Callable[..., Guest]) -> None:
+    agent = start(options=("--groups", "daemon,44444", "--sleep")).agent()
+    for user in (str(OTHER_UID), f"{OTHER_UID}:7"):
+        groups = agent.run("id -G", user=user).split()
+        assert {b"1", b"44444"} <= set(groups), user
+
+
+@pytest.mark.usefixtures("root")
 def test_a_directory_the_user_may_not_enter(plain: Agent, tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     process = plain.spawn("true", cwd=str(tmp_path), user="nobody")

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 from guest.conftest import OTHER_UID
 
-from tfnz_notebook._wire.guest import Flag, Stream, Tag
+from tfnz_notebook._wire.guest import MAIN, Flag, Stream, Tag
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from guest.harness import Agent, Guest
 
 
@@ -119,3 +121,16 @@ def test_many_terminals(plain: Agent) -> None:
     for process in processes:
         process.close_stdin()
         process.wait_gone()
+
+
+def test_the_main_process_has_one_where_that_is_asked_for(start: Callable[..., Guest]) -> None:
+    script = "tty; stty size; echo err >&2; read line; exit 7"
+    agent = start("sh", "-c", script, options=("--tty",)).agent()
+    assert agent.inventory[MAIN].integer(Tag.FLAGS) == Flag.TTY
+    agent.adopt()
+    main = agent.channel(MAIN)
+    main.until_out(b"err")
+    assert main.out.splitlines()[0].startswith(b"/dev/pts/")
+    assert main.out.splitlines()[1:] == [b"24 80", b"err"]
+    main.write(b"yes\n")
+    assert main.wait() == 7

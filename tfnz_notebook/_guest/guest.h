@@ -408,6 +408,8 @@ bool stats_oom(void); /* has the kernel killed for memory since the last call th
 struct settings {
     char **argv; /* of the main process, NULL: none */
     const char *user, *cwd;
+    const char *groups; /* on top of any user's own, by name or number, with commas between */
+    bool tty;           /* the main process has a terminal */
     bool configured; /* by SETUP */
     int64_t orphan;  /* seconds, 0: it waits for ever */
     uint32_t features;

@@ -142,8 +142,8 @@ static void boot_id(void)
 
 static _Noreturn void usage(const char *problem)
 {
-    note("%s. Usage: guest init [--socket PATH] [--root DIR] [--files DIR] [--user USER] [--cwd DIR] [--sleep] "
-         "[--beside] [--orphan SECONDS] [--] [command ...] | guest connect [--socket PATH] | "
+    note("%s. Usage: guest init [--socket PATH] [--root DIR] [--files DIR] [--user USER] [--groups LIST] [--cwd DIR] "
+         "[--tty] [--sleep] [--beside] [--orphan SECONDS] [--] [command ...] | guest connect [--socket PATH] | "
          "guest reach HOST PORT | guest version",
          problem);
     leave(2);
@@ -197,6 +197,7 @@ int main(int argc, char **argv)
                               : !strcmp(argv[i], "--root")  ? &root
                               : !strcmp(argv[i], "--files") ? &files
                               : !strcmp(argv[i], "--user")  ? &guest.user
+                              : !strcmp(argv[i], "--groups") ? &guest.groups
                               : !strcmp(argv[i], "--cwd")   ? &guest.cwd
                               : !strcmp(argv[i], "--orphan") ? &orphan
                                                              : NULL;
@@ -206,6 +207,8 @@ int main(int argc, char **argv)
         }
         if (!strcmp(argv[i], "--sleep"))
             sleep = true;
+        else if (!strcmp(argv[i], "--tty"))
+            guest.tty = true;
         else if (!strcmp(argv[i], "--beside"))
             beside = true;
         else if (wanted && i + 1 < argc)

@@ -257,14 +257,16 @@ int process_start_main(void)
     p->err.source.fd = -1;
     p->err.channel = &p->channel;
     p->introduced = conn.ready; /* at boot nobody listens yet: the inventory tells of it */
+    p->tty = guest.tty;
     struct spec spec = {.argv = guest.argv, .cwd = guest.cwd, .user = guest.user};
-    int error = start(p, &spec, NULL, &stage);
+    int error = start(p, &spec, &(struct winsize){.ws_row = 24, .ws_col = 80}, &stage);
     if (error) {
         channel_drop(&p->channel);
         return error;
     }
     log_open(&p->channel.out, 1);
-    log_open(&p->err, 2);
+    if (!p->tty)
+        log_open(&p->err, 2);
     main_process = p;
     return 0;
 }

@@ -80,7 +80,14 @@ static bool listed(const char *members, const char *name)
     return false;
 }
 
-/* With a group asked for: that one alone. Without: all that list the user. Both as Docker does. */
+static void join_group(struct user *u, uint32_t id)
+{
+    if (u->groups < (int)(sizeof u->group / sizeof *u->group))
+        u->group[u->groups++] = id;
+}
+
+/* With a group asked for: that one alone. Without: all that list the user. Beside them, those of the container, whoever
+ * it is. All as Docker does. */
 static int find_groups(const char *group, struct user *u)
 {
     uint32_t id;
@@ -97,11 +104,19 @@ static int find_groups(const char *group, struct user *u)
         if (group && !found && !strcmp(fields[0], group)) {
             u->gid = id;
             found = true;
-        } else if (!group && *u->name && listed(fields[3], u->name) && u->groups < 255) {
-            u->group[u->groups++] = id;
+        } else if (!group && *u->name && listed(fields[3], u->name)) {
+            join_group(u, id);
         }
+        if (guest.groups && listed(guest.groups, fields[0]))
+            join_group(u, id);
     }
     free(text);
+    for (at = (char *)guest.groups; at && *at; at += strcspn(at, ",") + (at[strcspn(at, ",")] == ',')) {
+        char one[16];
+        snprintf(one, sizeof one, "%.*s", (int)strcspn(at, ","), at);
+        if (number(one, &id))
+            join_group(u, id);
+    }
     return group && !found ? ENOENT : 0;
 }
 
