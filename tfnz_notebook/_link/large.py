@@ -22,6 +22,8 @@ from tfnz_notebook.errors import AgentError
 
 #: Pieces that are on their way at once.
 TOGETHER: Final = 8
+#: Bytes of a field that stays in its request: the link has to look into some.
+SMALL: Final = 256
 #: Times that the connection may break in the middle before the call fails.
 BREAKS: Final = 5
 
@@ -42,8 +44,12 @@ class Large:
         ``undo`` as with any request.
         """
         row = OPERATIONS[message.name]
-        parts = {key: each for key, each in message.body.items() if isinstance(each, list | dict)}
-        whole: bytes = msgpack.packb([parts, message.payload], unicode_errors="surrogateescape")
+        parts = {
+            key: each
+            for key, each in message.body.items()
+            if isinstance(each, list | dict) and len(_packed(each)) > SMALL
+        }
+        whole = _packed([parts, message.payload])
         if len(whole) > row.ahead:
             raise too_large(row.name, len(whole), row.ahead)
         left = {key: type(each)() for key, each in parts.items()}
@@ -89,3 +95,7 @@ async def _until_whole(ask: Callable[[], Awaitable[Message]]) -> Message:
             if not error.details.get("lost") or attempt > BREAKS:
                 raise
     raise AssertionError  # for the type checker: count does not end
+
+
+def _packed(value: object) -> bytes:
+    return bytes(msgpack.packb(value, unicode_errors="surrogateescape"))

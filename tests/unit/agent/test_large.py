@@ -12,6 +12,7 @@ import pytest
 from unit.agent.live import LiveAgent, container, live_agent, process, until
 
 from tfnz_notebook._link.link import Link
+from tfnz_notebook._link.reader import Reader
 from tfnz_notebook._wire import link as wire
 from tfnz_notebook._wire import operations
 from tfnz_notebook._wire.operations import MAX_AHEAD, MAX_BODY, MAX_CHUNK
@@ -80,6 +81,26 @@ async def test_a_process_with_large_arguments(agent: LiveAgent) -> None:
     await until(lambda: (link.known.process(ident) or {}).get("ended"))
     assert (link.known.process(ident) or {})["out"] == 30 * 120_001
     assert [name for _, _, name, _ in said] == ["ahead"] * 9 + ["process.spawn"]
+
+
+async def test_a_large_process_is_read_on_after_a_break(agent: LiveAgent) -> None:
+    link = await agent.kernel()
+    body = {"container": await container(link), "command": ["count", "2000"], "text": "count"}
+    env = [f"NAME_{number}=" + "x" * 100_000 for number in range(12)]
+    got = bytearray()
+    over = asyncio.Event()
+    reader = Reader(link, "a" * 32, 1, 0, got.extend, lambda error: over.set(), window=3000)
+    readers = [[1, reader.number, reader.credit]]
+    wanted = {**body, "process": reader.process, "env": env, "readers": readers}
+    await link.request("process.spawn", wanted)
+    await until(lambda: got)
+    link._broke("as a test wants it")
+    reader.taken(len(got))
+    while not over.is_set():
+        size = len(got)
+        await asyncio.sleep(0.002)
+        reader.taken(len(got) - size)
+    assert bytes(got) == b"".join(b"line %d\n" % number for number in range(2000))
 
 
 async def test_a_question_of_megabytes(agent: LiveAgent) -> None:
