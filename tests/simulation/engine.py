@@ -311,6 +311,13 @@ class Machine:
                 return held.guest  # type: ignore[return-value]
         return None
 
+    def pause(self, guest: Guest, *, paused: bool) -> None:
+        """Past every agent: it says so to those who watch, as engines do."""
+        guest.pause(paused=paused)
+        for ref, held in self.core.world.containers.items():
+            if held.guest is guest:
+                self.core._happened(ref)
+
     def _named(self) -> None:
         for held in self.core.world.containers.values():
             if held.guest is not None:

@@ -309,7 +309,7 @@ class Play:
                     about = {"box": box.key}
                     self.launch(kernels[0], "unpause", self._unpauses(kernels, about), about)
                 else:
-                    guest.pause(paused=False)
+                    machine.pause(guest, paused=False)
         for box in self.boxes.values():
             box.asked.settle(False)
         for proc in self.procs.values():
@@ -322,7 +322,7 @@ class Play:
         except TfnzError:
             guest = self._guest(about)
             if guest is not None and guest.paused:
-                guest.pause(paused=False)
+                self.scene.machine.pause(guest, paused=False)
 
     @staticmethod
     def _speaks(guest: Guest) -> None:
@@ -404,12 +404,11 @@ class Play:
     def _pause_guest(self, about: dict[str, Any]) -> None:
         """Past us."""
         if (guest := self._guest(about)) is not None:
-            guest.pause(paused=True)
+            self.scene.machine.pause(guest, paused=True)
             self.scene.director.call_later(about["seconds"], self._unpause, guest)
 
-    @staticmethod
-    def _unpause(guest: Guest) -> None:
-        guest.pause(paused=False)
+    def _unpause(self, guest: Guest) -> None:
+        self.scene.machine.pause(guest, paused=False)
 
     def _mute_guest(self, about: dict[str, Any]) -> None:
         if (guest := self._guest(about)) is not None:
