@@ -339,7 +339,8 @@ async def process(play: Play, kernel: Kernel, link: Link, about: dict[str, Any])
                 reader.close()
             for each in heard:
                 each.left = True
-            proc.undone = isinstance(error, asyncio.CancelledError) and not link.over
+            stays = kernel.link is link and not link.over  # who leaves, leaves what is durable
+            proc.undone = stays and isinstance(error, asyncio.CancelledError)
             raise
         info = proc.told = await told
         if info is not None and info.get("said") is not None:

@@ -70,3 +70,10 @@ class Sink(Protocol):
 
     def mended(self) -> None:
         """The link is back and knows nothing of this sink's number any more."""
+
+
+class LogSink(Sink, Protocol):
+    """Takes one stream of a process's log, and opens itself again after a break."""
+
+    def begins(self) -> None:
+        """The agent has just said that it sends: a break from here on is one of this sink's."""

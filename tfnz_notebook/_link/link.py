@@ -22,10 +22,10 @@ import math
 import os
 import uuid
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 from tfnz_notebook._link import hello
-from tfnz_notebook._link.ends import Connect, Line, Place, Sink
+from tfnz_notebook._link.ends import Connect, Line, LogSink, Place, Sink
 from tfnz_notebook._link.faults import DISCONNECTED, FORKED, again
 from tfnz_notebook._link.known import Known, Listener
 from tfnz_notebook._link.large import Large
@@ -46,9 +46,6 @@ from tfnz_notebook.errors import (
     TooLarge,
     from_wire,
 )
-
-if TYPE_CHECKING:
-    from tfnz_notebook._link.reader import Reader
 
 #: Seconds for an agent's answer to ``hello``: it may be adopting what an earlier one left.
 HELLO_TIMEOUT: Final = 30.0
@@ -442,10 +439,10 @@ class Link:
                 self._greeted(message.body)
             elif message.name == "process.spawn":  # others hear of it by an event
                 self.known.process_is(message.body["info"])
-                # Now, not when who asked goes on: the link may break before that.
-                for _, number, _ in waiting[0].body.get("readers", ()):
-                    if (reader := self._sinks.get(number)) is not None:
-                        cast("Reader", reader).opened = True
+            # Now, not when who asked goes on: the link may break before that.
+            for number in _read_by(waiting[0]):
+                if (sink := self._sinks.get(number)) is not None:
+                    cast("LogSink", sink).begins()
             reply.set_result(message)
             return
         error = from_wire(message.body)
@@ -637,3 +634,10 @@ class Link:
         for task in list(self._tasks):
             if task is not current:
                 task.cancel()
+
+
+def _read_by(request: Message) -> list[int]:
+    """The readers of logs that it has its agent open."""
+    if request.name == "reader.open":
+        return [request.body["reader"]]
+    return [number for _, number, _ in request.body.get("readers", ())]

@@ -118,6 +118,10 @@ class Reader:
 
     # -- called by the link
 
+    def begins(self) -> None:
+        """The agent has it."""
+        self.opened = True
+
     def data(self, offset: int, payload: bytes) -> None:
         """Bytes of the stream. ProtocolError for those that nobody asked for."""
         if self.finished:

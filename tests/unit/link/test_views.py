@@ -11,11 +11,12 @@ from unit.agent.test_silence import World
 
 from tfnz_notebook._link.views.desk import Desk
 from tfnz_notebook._link.views.process import ProcessSource
+from tfnz_notebook._wire.link import Message
 
 VIEW = "1" * 16
 
 
-@pytest.mark.parametrize("breaks", ["before", "afterwards"])
+@pytest.mark.parametrize("breaks", ["before", "with the reply", "afterwards"])
 @pytest.mark.parametrize("mode", ["all", "tail"])
 def test_a_view_that_is_opened_while_the_link_is_away(mode: str, breaks: str) -> None:
     async def looks() -> None:
@@ -31,6 +32,15 @@ def test_a_view_that_is_opened_while_the_link_is_away(mode: str, breaks: str) ->
 
         desk = Desk(said)
         desk.register("it", ProcessSource(link, ident))
+        answers = link._answer
+
+        def answer(message: Message) -> None:
+            answers(message)
+            if message.name == "reader.open" and breaks == "with the reply":
+                link._answer = answers  # type: ignore[method-assign]
+                link._broke("test")
+
+        link._answer = answer  # type: ignore[method-assign]
         if breaks == "before":
             link._broke("test")
         desk.received({"t": "open", "view": VIEW, "subject": "it", "mode": mode, "keep": 5000})

@@ -69,11 +69,9 @@ class Stream:
             **fields,
         }
         try:
-            answer = await self._link.request("reader.open", body)
+            return (await self._link.request("reader.open", body)).body
         finally:
             self._asking = False
-        self._lost = False  # if the link broke, then before this was said
-        return answer.body
 
     def live(self) -> None:
         """The view knows that it is open: what came in the meantime may be sent."""
@@ -107,6 +105,10 @@ class Stream:
         self._view.drop("slow", "The view did not keep up.")
 
     # -- the link's side
+
+    def begins(self) -> None:
+        """The agent has it. If the link broke, then before this was said."""
+        self._lost = False
 
     def data(self, offset: int, payload: bytes) -> None:
         """Bytes of the stream. ProtocolError for those that nobody asked for."""
