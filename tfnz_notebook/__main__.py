@@ -22,9 +22,18 @@ def main(arguments: list[str] | None = None) -> int:
     doctor.add_argument("--json", action="store_true", help="the same for programs")
 
     clean = commands.add_parser("clean", help="remove containers, agents, outputs: all of ours")
+    clean.add_argument(
+        "cluster",
+        nargs="*",
+        help="as Location names it, kubernetes://CONTEXT/NAMESPACE: there, too; those that an "
+        "agent runs for are known",
+    )
     clean.add_argument("--volumes", action="store_true", help="volumes, too, with their data")
     clean.add_argument("--yes", action="store_true", help="without asking")
     clean.add_argument("--dry-run", action="store_true", help="only say what there is")
+
+    namespaces = commands.add_parser("namespaces", help="of the cluster of a context, for Tab")
+    namespaces.add_argument("where", help="as Location names it, kubernetes://CONTEXT")
 
     args = parser.parse_args(arguments)
     if args.command == "doctor":
@@ -36,7 +45,12 @@ def main(arguments: list[str] | None = None) -> int:
     if args.command == "clean":
         from tfnz_notebook._doctor import clean as cleaning
 
-        return cleaning.main(volumes=args.volumes, yes=args.yes, dry_run=args.dry_run)
+        return cleaning.main(args.cluster, volumes=args.volumes, yes=args.yes, dry_run=args.dry_run)
+    if args.command == "namespaces":
+        from tfnz_notebook._doctor import cluster
+
+        print("\n".join(cluster.namespaces(args.where)))
+        return 0
     parser.print_help()
     return 0
 

@@ -12,19 +12,21 @@ import fcntl
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from tfnz_notebook._base import paths, proc
+from tfnz_notebook._base import endpoints, paths, proc
+from tfnz_notebook._base.contexts import SCHEME
 from tfnz_notebook._base.numbers import size
 from tfnz_notebook._base.running import Agent
 from tfnz_notebook._base.text import one_line
-from tfnz_notebook._doctor import agents, holdings
+from tfnz_notebook._doctor import agents, cluster, holdings
 from tfnz_notebook._doctor.holdings import Held
 from tfnz_notebook.engines.docker.podman import PodmanService
 from tfnz_notebook.engines.host import state as host_state
+from tfnz_notebook.errors import TfnzError
 
 ENGINES: Final = ("podman", "docker")
 _AGENTS_FILE: Final = re.compile(
@@ -42,6 +44,8 @@ class Found:
     runtime: Path
     state: Path
     owner: str
+    #: Engines and clusters that are looked into.
+    places: list[str] = field(default_factory=lambda: [*ENGINES])
     agents: list[Agent] = field(default_factory=list)
     held: list[Held] = field(default_factory=list)
     #: Guests of the host engine that run.
@@ -69,16 +73,18 @@ class Found:
         return [f"{each.engine}: {one_line(each.problem)}" for each in self.held if each.problem]
 
 
-def find() -> Found:
-    """Everything of this user's."""
+def find(clusters: Sequence[str] = ()) -> Found:
+    """Everything of this user's; in these clusters, too, and in those that an agent runs for."""
     runtime, state = paths.runtime(), paths.state()
     try:
         owner = paths.owner(state).read_text().strip()
     except OSError:
         owner = ""  # no agent ever ran: nothing carries our label
-    found = Found(runtime, state, owner, agents.there())
+    found = Found(runtime, state, owner, agents=agents.there())
+    known = [each.where for each in found.agents if endpoints.kind(each.where) == SCHEME]
+    found.places += dict.fromkeys([*(endpoints.resolve(each).where for each in clusters), *known])
     if owner:
-        found.held = asyncio.run(_ask(runtime, owner))
+        found.held = asyncio.run(_ask(found))
     found.guests = [
         record
         for record in host_state.records(runtime / "host")
@@ -88,9 +94,14 @@ def find() -> Found:
     return found
 
 
-async def _ask(runtime: Path, owner: str) -> list[Held]:
-    asking = (holdings.look(name, runtime, owner) for name in ENGINES)
+async def _ask(found: Found) -> list[Held]:
+    asking = (_holder(place).look(place, found.runtime, found.owner) for place in found.places)
     return list(await asyncio.gather(*asking))
+
+
+def _holder(place: str) -> Any:
+    """Who knows what is held there."""
+    return cluster if endpoints.kind(place) == SCHEME else holdings
 
 
 def _sockets(runtime: Path) -> list[Path]:
@@ -140,8 +151,8 @@ async def _remove(found: Found, *, volumes: bool) -> list[str]:
         f"agent {each.name}, pid {each.pid}" for each in found.agents if not await agents.end(each)
     ]
     kinds = {"container", "network"} | ({"volume"} if volumes else set())
-    for name in ENGINES if found.owner else ():
-        held = await holdings.remove(name, found.runtime, found.owner, kinds)
+    for name in found.places if found.owner else ():
+        held = await _holder(name).remove(name, found.runtime, found.owner, kinds)
         left += [f"{name}: {each.kind} {one_line(each.name)}" for each in held.things]
         left += [f"{name}: {one_line(held.problem)}"] if held.problem else []
     for record in found.guests:
@@ -168,9 +179,13 @@ def _delete(path: Path) -> None:
             path.unlink()
 
 
-def main(*, volumes: bool, yes: bool, dry_run: bool) -> int:
+def main(clusters: Sequence[str] = (), *, volumes: bool, yes: bool, dry_run: bool) -> int:
     """List, ask, remove. 0: all is gone; 1: something is left; 2: nothing was done."""
-    found = find()
+    try:
+        found = find(clusters)
+    except TfnzError as error:
+        print(error)
+        return 2
     lines = list(found.lines(volumes=volumes))
     print("\n".join(lines) if lines else "Nothing of ours is here.")
     for problem in found.problems:

@@ -9,6 +9,8 @@ import pytest
 from unit.link.scripted_agent import ScriptedAgent
 from unit.magics.conftest import Shell
 
+from tfnz_notebook.magics.completion import sources
+
 
 @pytest.fixture
 def answers(agent: ScriptedAgent) -> ScriptedAgent:
@@ -60,9 +62,16 @@ def test_what_belongs_there_is_offered(
         ("%tf_connect kubernetes://c", ["kubernetes://c", "kubernetes://c/default"]),
         (
             "%tf_connect kubernetes://a%2Fb/",
-            ["kubernetes://a%2Fb/default", "kubernetes://a%2Fb/team"],
+            [
+                "kubernetes://a%2Fb/default",
+                "kubernetes://a%2Fb/of-a%2Fb",
+                "kubernetes://a%2Fb/team",
+            ],
         ),
-        ('x = Location(where="kubernetes://c/', ["kubernetes://c/default"]),
+        (
+            'x = Location(where="kubernetes://c/',
+            ["kubernetes://c/default", "kubernetes://c/of-c"],
+        ),
         ("Location('pod", ["podman"]),
     ],
 )
@@ -75,9 +84,14 @@ def test_contexts_and_their_namespaces_are_offered(
     ]
     (tmp_path / "config").write_text(json.dumps({"contexts": contexts}))
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+
+    async def asked(where: str) -> list[str]:
+        return [f"of-{where.removeprefix('kubernetes://')}"]
+
+    monkeypatch.setattr(sources, "_namespaces", asked)
     assert sorted(shell.complete(line)) == offered
     (tmp_path / "config").write_text("a: [")  # there is nobody to tell
-    assert not [each for each in shell.complete(line) if "kubernetes" in each]
+    assert not [each for each in shell.complete(line) if "kubernetes" in each and "of-" not in each]
 
 
 def test_processes_are_offered_by_variable_and_pid(

@@ -2,8 +2,8 @@
 
 And in ``Location('…``: what a location may be called.
 
-A matcher of IPython's second kind. It never raises, starts nothing (no location: nothing to
-offer but variables), and waits for the agent a quarter of a second at most; an answer that comes
+A matcher of IPython's second kind. It never raises, starts nothing that stays (no location: nothing
+to offer but variables), and waits for an answer a quarter of a second at most; an answer that comes
 later is there for the next Tab.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from tfnz_notebook._base.text import quoted
-from tfnz_notebook.magics.completion.sources import Sources, places
+from tfnz_notebook.magics.completion.sources import Sources
 from tfnz_notebook.magics.here import Here
 from tfnz_notebook.magics.parse import Parser, Word, uncommented, words
 from tfnz_notebook.magics.table import Magic
@@ -114,7 +114,8 @@ class Completer:
     def _complete(self, text: str) -> tuple[str, list[str]]:
         if call := _CALL.fullmatch(text):
             typed = call[1]
-            return typed, [each for each in places() if each.startswith(typed) and _fit(each)]
+            named = dict.fromkeys(self._sources.places(typed))
+            return typed, [each for each in named if each.startswith(typed) and _fit(each)]
         found = _LINE.fullmatch(text)
         parser = self._parsers.get(found[1]) if found else None
         if found is None or parser is None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import posixpath
 import signal
+import sys
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
@@ -22,9 +23,12 @@ from tfnz_notebook.process import Process
 if TYPE_CHECKING:
     from tfnz_notebook.magics.completion.complete import Place
 
-#: Seconds that Tab waits for the agent, and for which an answer is good.
+#: Seconds that Tab waits for an answer, and for which one is good; a cluster's, for longer.
 PATIENCE: Final = 0.25
 FRESH: Final = 2.0
+FRESH_NAMESPACES: Final = 300.0
+#: Seconds for a cluster to say which namespaces it has, a plugin that logs in included.
+_ASKING: Final = 20.0
 #: Most entries of a directory that are offered.
 MOST: Final = 500
 
@@ -59,7 +63,7 @@ class Sources:
             case "signal":
                 return [each.name.removeprefix("SIG") for each in signal.Signals]
             case "where":
-                return [*places(), *self._here.holding(Location)]
+                return [*self.places(at.word.text), *self._here.holding(Location)]
             case "parser":
                 return _parsers()
             case "pull":
@@ -70,10 +74,10 @@ class Sources:
 
     # -- the agent's answers
 
-    def _asking(self, key: tuple[str, ...], ask: Ask) -> list[str]:
+    def _asking(self, key: tuple[str, ...], ask: Ask, fresh: float = FRESH) -> list[str]:
         """An answer that is fresh, or comes in time; else the one before."""
         when, before = self._answers.get(key, (0.0, []))
-        if time.monotonic() < when + FRESH and when:
+        if time.monotonic() < when + fresh and when:
             return before
         future = self._asked.get(key)
         if future is None or future.done():
@@ -114,6 +118,16 @@ class Sources:
         for name in self._of_location("image", lambda at: at.aio.images()):
             short = name.removeprefix("docker.io/").removeprefix("library/")
             found += [short.removesuffix(":latest"), name]
+        return found
+
+    def places(self, typed: str) -> list[str]:
+        """What a location may be called here; a context's namespaces, once that is typed."""
+        found = ["podman", "docker", "host", *contexts.places()[:MOST]]
+        context, slash, _ = typed.removeprefix(f"{contexts.SCHEME}://").partition("/")
+        if typed.startswith(f"{contexts.SCHEME}://") and slash:
+            where = f"{contexts.SCHEME}://{context}"
+            asked = self._asking((where,), lambda: _namespaces(where), FRESH_NAMESPACES)
+            found += [f"{where}/{name}" for name in asked]
         return found
 
     # -- paths
@@ -163,9 +177,21 @@ async def _names(asked: Coroutine[Any, Any, list[Any]], end: str = "") -> list[s
     return [str(getattr(each, "name", each)) + end for each in await asked]
 
 
-def places() -> list[str]:
-    """What a location may be called here."""
-    return ["podman", "docker", "host", *contexts.places()[:MOST]]
+async def _namespaces(where: str) -> list[str]:
+    """Those of that context's cluster, if this user may know; asked by a process of its own.
+
+    What a kernel loads has no client of a cluster's, and a plugin that logs in may take its time.
+    """
+    command = [sys.executable, "-P", "-m", "tfnz_notebook", "namespaces", where]
+    null, pipe = asyncio.subprocess.DEVNULL, asyncio.subprocess.PIPE
+    asking = await asyncio.create_subprocess_exec(*command, stdin=null, stdout=pipe, stderr=null)
+    try:
+        async with asyncio.timeout(_ASKING):
+            said, _ = await asking.communicate()
+    finally:
+        if asking.returncode is None:
+            asking.kill()
+    return said.decode().splitlines()[:MOST]
 
 
 def _local(typed: str) -> list[str]:
