@@ -95,6 +95,11 @@ class Node(Owned, metaclass=Closed):
         entrypoint: Command | None = None,
         capabilities: Iterable[str] | None = None,
         new_privileges: bool = False,
+        gpus: int | Mapping[str, int] | None = None,
+        node_selector: Mapping[str, str] | None = None,
+        tolerations: Iterable[str | Mapping[str, str | int]] | None = None,
+        runtime_class: str | None = None,
+        pull_secrets: str | Iterable[str] | None = None,
         timeout: float | None = None,
     ) -> Container:
         r"""Spawn a container on this node (20ft); returns at once, see ``wait_until_ready``.
@@ -137,6 +142,13 @@ class Node(Owned, metaclass=Closed):
         :param capabilities: Linux capabilities on top of the engine's few, as ``['SYS_PTRACE']``.
             With ``'NET_ADMIN'`` it can take down the fence that keeps it from others.
         :param new_privileges: let its processes gain some by setuid programs, as sudo and ping.
+        :param gpus: how many, on a cluster: of NVIDIA's, or of which of its resources,
+            ``{'amd.com/gpu': 1}``. This and the next four are a cluster's alone.
+        :param node_selector: labels that its machine must have.
+        :param tolerations: taints that its machine may have, as ``kubectl taint`` writes them,
+            ``'dedicated=jupyter:NoSchedule'`` or ``'dedicated'``, or as the API has them.
+        :param runtime_class: the name of a RuntimeClass, as ``'gvisor'``.
+        :param pull_secrets: names of the secrets with which its machine gets the image.
         :param timeout: seconds for the agent to take it on; becoming ready may take longer.
 
         Raises Misuse, TooLarge, ImageNameInvalid, FileError for bad arguments; ImageMissing and

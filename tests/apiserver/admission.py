@@ -49,6 +49,9 @@ class Admission:
                 raise refusal
         if resource is resources.PODS:
             self._account(it)
+            if kind := it["spec"].get("runtimeClassName"):  # there is none
+                why = f'pod rejected: RuntimeClass "{kind}" not found'
+                raise forbidden("pods", "", it["metadata"]["name"], why)
             level = (home["metadata"].get("labels") or {}).get(LEVEL, "privileged")
             found = [*violations(it["spec"], level)]
             if found:

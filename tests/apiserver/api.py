@@ -526,7 +526,7 @@ class Api:
         kubelet.reached()
         return ExecAsked(kubelet, it, container, request)
 
-    def _log(self, request: Request, it: Object) -> bytes:
+    def _log(self, request: Request, it: Object) -> bytes | AsyncIterator[bytes]:
         container, name = self._container(request, it), it["metadata"]["name"]
         node = it["spec"].get("nodeName")
         if not node:
@@ -541,6 +541,8 @@ class Api:
             raise refusals.bad_request(
                 f'container "{container}" in pod "{name}" is waiting to start: {why}'
             )
+        if request.true("follow"):
+            return kubelet.follow(it, container)
         if request.get("tailLines"):
             lines = raw.splitlines(keepends=True)
             raw = b"".join(lines[max(0, len(lines) - int(request.get("tailLines"))) :])

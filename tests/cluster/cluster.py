@@ -163,10 +163,7 @@ class Cluster:
                     "capacity": {"storage": "10Gi"},
                     "accessModes": ["ReadWriteOnce"],
                     "persistentVolumeReclaimPolicy": "Retain",
-                    "hostPath": {
-                        "path": f"{node.home}/volumes/{number}",
-                        "type": "DirectoryOrCreate",
-                    },
+                    "local": {"path": str(_made(node.home / "volumes" / str(number)))},
                     "nodeAffinity": {"required": on(node.name)},
                 },
             }
@@ -174,6 +171,11 @@ class Cluster:
             for number in range(VOLUMES)
         ]
         self.kubectl.create(kind, *volumes)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    return folder
 
 
 def on(node: str) -> dict[str, object]:

@@ -14,11 +14,11 @@ from contract import cluster
 from contract.conftest import CLUSTER, Place
 from contract.talk import Talk, dial, talking
 
+from tfnz_notebook._calls.arguments import GPU
 from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire.guest import Stream as Which
-from tfnz_notebook.engines.base import Claim, Mount
+from tfnz_notebook.engines.base import Claim, Mount, Scheduling
 from tfnz_notebook.engines.kubernetes.engine import KubernetesEngine
-from tfnz_notebook.engines.launch import binary as guest_binary
 from tfnz_notebook.errors import (
     ContainerFailed,
     ContainerGone,
@@ -195,10 +195,43 @@ async def test_the_pod_asks_a_registry_that_only_it_can_reach(
 
 
 async def test_it_is_placed_where_it_is_wanted(place: Place) -> None:
-    nodes = await place.engine.nodes()
-    refs = [await place.run(node=node.name) for node in nodes]
-    found = [(await pod(place, ref))["spec"]["nodeName"] for ref in refs]
-    assert found == [node.name for node in nodes]
+    nodes = await node_names(place)
+    refs = [await place.run(node=name) for name in nodes]
+    assert [(await pod(place, ref))["spec"]["nodeName"] for ref in refs] == nodes
+
+
+async def test_it_is_scheduled_as_it_is_asked_for(place: Place) -> None:
+    nodes = await node_names(place)
+    selector = {"kubernetes.io/hostname": nodes[-1]}
+    ref = await place.run(scheduling=Scheduling(node_selector=selector))
+    assert (await pod(place, ref))["spec"]["nodeName"] == nodes[-1]
+    taint = {"key": "tfnz-test", "value": place.owner, "effect": "NoSchedule"}
+    async with cluster.administrator(place) as engine:
+        path, kind = f"/api/v1/nodes/{nodes[-1]}", "application/strategic-merge-patch+json"
+        body: dict[str, Any] = {"spec": {"taints": [taint]}}
+        await engine.api.call("PATCH", path, body=body, kind=kind)
+        try:
+            allowed = Scheduling(node_selector=selector, tolerations=(taint,))
+            ref = await place.run(scheduling=allowed)
+            assert (await pod(place, ref))["spec"]["nodeName"] == nodes[-1]
+            await waits(place, "untolerated taint", scheduling=Scheduling(node_selector=selector))
+        finally:
+            body["spec"]["taints"] = [{**taint, "$patch": "delete"}]
+            await engine.api.call("PATCH", path, body=body, kind=kind)
+    await waits(place, "Insufficient nvidia.com/gpu", scheduling=Scheduling(gpus={GPU: 1}))
+    ref = await place.create(scheduling=Scheduling(pull_secrets=("ours",)))
+    assert (await pod(place, ref))["spec"]["imagePullSecrets"] == [{"name": "ours"}]
+    with pytest.raises(TfnzError, match='"no-such-class" not found'):
+        await place.create(scheduling=Scheduling(runtime_class="no-such-class"))
+
+
+async def waits(place: Place, words: str, **options: object) -> None:
+    """A start of such a container waits, and says that of it."""
+    told: list[tuple[str, str]] = []
+    place.engine.waits = lambda ref, said: told.append((ref, said))
+    starting = asyncio.create_task(place.engine.start(await place.create(**options)))
+    await until(lambda: _one(told, words))
+    starting.cancel()
 
 
 async def test_what_it_waits_for_is_said(place: Place) -> None:
@@ -214,10 +247,7 @@ async def test_what_it_waits_for_is_said(place: Place) -> None:
     assert told[0][0] == ref
     assert "Unschedulable" in told[0][1]
     starting.cancel()
-    ref = await place.create(memory=1 << 50)
-    starting = asyncio.create_task(place.engine.start(ref))
-    await until(lambda: _one(told, "Insufficient memory"))
-    starting.cancel()
+    await waits(place, "Insufficient memory", memory=1 << 50)
 
 
 async def _one(told: list[tuple[str, str]], words: str) -> bool:
@@ -230,8 +260,7 @@ async def _one(told: list[tuple[str, str]], words: str) -> bool:
 async def test_what_a_pod_cannot_be_is_refused(place: Place, subtests: pytest.Subtests) -> None:
     wishes: dict[str, object] = {
         "pids": 100,
-        "unmodified": True,
-        "network": "none",
+        "network": "mine",
         "hostname": "No_Host",
         "name": "Not A Name",
     }
@@ -247,22 +276,21 @@ async def namespace(
     place: Place, name: str, labels: dict[str, str]
 ) -> AsyncIterator[KubernetesEngine]:
     """Another namespace, and an engine in it."""
-    api = engine_of(place).api
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
-    await api.call("POST", "/api/v1/namespaces", body=body)
-    guest = guest_binary.locate()
-    there = place.there
-    engine = cluster.engine(
-        runtime=place.runtime, guest=guest, owner=place.owner, namespace=name, there=there
-    )
-    await engine.open()
-    try:
-        yield engine
-    finally:
-        for found in await engine.find({}):
-            await engine.remove(found.ref)
-        await engine.close()
-        await api.call("DELETE", f"/api/v1/namespaces/{name}")
+    async with cluster.administrator(place, name) as engine:
+        await engine.api.call("POST", "/api/v1/namespaces", body=body)
+        try:
+            yield engine
+        finally:
+            for found in await engine.find({}):
+                await engine.remove(found.ref)
+            await engine.api.call("DELETE", f"/api/v1/namespaces/{name}")
+
+
+async def node_names(place: Place) -> list[str]:
+    """Which there are, whoever may know."""
+    async with cluster.administrator(place) as engine:
+        return [node.name for node in await engine.nodes()]
 
 
 async def test_a_restricted_namespace(place: Place) -> None:
@@ -283,6 +311,21 @@ async def test_a_restricted_namespace(place: Place) -> None:
         ref = await engine.create(place.spec(files={"/etc/a": b"x"}), image)
         with pytest.raises(ContainerFailed, match="before boot"):
             await engine.start(ref)
+
+
+@pytest.mark.only(("kubernetes",))  # in memory nobody enforces policies
+async def test_what_has_no_network_reaches_nobody_and_is_not_reached(place: Place) -> None:
+    refs = [await place.run("nginx", sleep=False, network=each) for each in ("none", "bridge")]
+    shut, open_ = [(await place.engine.inspect(ref)).ip for ref in refs]
+    async with talking(place.engine, refs[0]) as one, talking(place.engine, refs[1]) as two:
+        assert (await one.page(80)).startswith(b"HTTP/1.1 200"), "a tunnel needs no network"
+        dial = ("timeout", "3", "bash", "-c", "echo >/dev/tcp/$0/80")
+
+        async def closed() -> bool:
+            return (await one.run(*dial, open_))[0] == (await two.run(*dial, shut))[0] == 124
+
+        await until(closed)
+        assert (await two.run(*dial, open_))[0] == 0
 
 
 async def test_a_quota_is_said_with_its_numbers(place: Place) -> None:
@@ -311,14 +354,14 @@ async def test_a_quota_is_said_with_its_numbers(place: Place) -> None:
 
 
 async def test_a_claim_is_where_it_is_used(place: Place) -> None:
-    nodes = await place.engine.nodes()
+    nodes = await node_names(place)
     name = f"{place.owner}-v"
     await place.engine.create_volume(name, {})
     first = await place.run(mounts=(Mount(name, "/data"),))
     where = (await pod(place, first))["spec"]["nodeName"]
     second = await place.run(mounts=(Mount(name, "/data"),))
     assert (await pod(place, second))["spec"]["nodeName"] == where
-    other = next((node.name for node in nodes if node.name != where), None)
+    other = next((node for node in nodes if node != where), None)
     if other is not None:
         with pytest.raises(VolumeError, match="one node has it at a time"):
             await place.create(mounts=(Mount(name, "/data"),), node=other)
@@ -337,21 +380,19 @@ async def test_a_claim_is_as_it_was_asked_for(place: Place) -> None:
 
 
 async def test_what_a_namespace_has_is_mounted(place: Place) -> None:
-    api, name = engine_of(place).api, f"{place.owner}-conf"
-    about = {"metadata": {"name": name}, "apiVersion": "v1"}
-    await api.call(
-        "POST", api.path("configmaps"), body={**about, "kind": "ConfigMap", "data": {"a": "told\n"}}
-    )
-    await api.call(
-        "POST",
-        api.path("secrets"),
-        body={**about, "kind": "Secret", "stringData": {"b": "quiet\n"}},
-    )
-    try:
-        mounts = (Mount(f"configmap:{name}", "/conf"), Mount(f"secret:{name}", "/secret"))
-        ref = await place.run(mounts=mounts)
-        async with talking(place.engine, ref) as talk:
-            assert (await talk.run("cat", "/conf/a", "/secret/b"))[1] == b"told\nquiet\n"
-    finally:
-        for kind in ("configmaps", "secrets"):
-            await api.call("DELETE", api.path(kind, name))
+    async with cluster.administrator(place) as engine:
+        api, name = engine.api, f"{place.owner}-conf"
+        about = {"metadata": {"name": name}, "apiVersion": "v1"}
+        for kind, resource, more in (
+            ("ConfigMap", "configmaps", {"data": {"a": "told\n"}}),
+            ("Secret", "secrets", {"stringData": {"b": "quiet\n"}}),
+        ):
+            await api.call("POST", api.path(resource), body={**about, "kind": kind, **more})
+        try:
+            mounts = (Mount(f"configmap:{name}", "/conf"), Mount(f"secret:{name}", "/secret"))
+            ref = await place.run(mounts=mounts)
+            async with talking(place.engine, ref) as talk:
+                assert (await talk.run("cat", "/conf/a", "/secret/b"))[1] == b"told\nquiet\n"
+        finally:
+            for resource in ("configmaps", "secrets"):
+                await api.call("DELETE", api.path(resource, name))

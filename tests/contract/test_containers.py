@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -15,7 +15,13 @@ from contract.talk import talking
 from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire.guest import Stream as Which
 from tfnz_notebook._wire.guest import Type
-from tfnz_notebook.engines.base import LABEL_CONTAINER, LABEL_OWNER, LABEL_SESSION, State
+from tfnz_notebook.engines.base import (
+    LABEL_CONTAINER,
+    LABEL_OWNER,
+    LABEL_SESSION,
+    Scheduling,
+    State,
+)
 from tfnz_notebook.errors import ContainerFailed, ContainerGone, EngineError, ImageMissing, Misuse
 
 #: Only where a kernel contains something.
@@ -315,6 +321,22 @@ async def test_host_refuses_what_it_cannot(place: Place, subtests: pytest.Subtes
     for name, value in wishes.items():
         with subtests.test(name), pytest.raises(Misuse, match="on the host"):
             await place.create(**{name: value})
+
+
+@pytest.mark.only(("fake", "host", *MACHINE))
+@pytest.mark.either_way
+async def test_what_only_a_cluster_has_is_refused(place: Place, subtests: pytest.Subtests) -> None:
+    wishes: dict[str, object] = {
+        "runtime_class": "gvisor",
+        "node_selector": {"a": "b"},
+        "tolerations": ({"key": "a"},),
+        "pull_secrets": ("ours",),
+        "gpus": {"nvidia.com/gpu": 1},
+    }
+    assert [*wishes] == [each.name for each in fields(Scheduling)]
+    for name, value in wishes.items():
+        with subtests.test(name), pytest.raises(Misuse, match=f"with {name}= on"):
+            await place.create(scheduling=Scheduling(**{name: value}))  # type: ignore[arg-type]
 
 
 # --- labels --------------------------------------------------------------------------------------

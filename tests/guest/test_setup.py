@@ -352,3 +352,38 @@ def test_one_guest_beside_another_process_is_enough(
     assert again.hello is not None
     assert again.hello.integer(Tag.PID) == second.pid
     until(lambda: not alive(process.pid))
+
+
+def test_one_that_is_detached_lets_go_of_its_exec(
+    start: Callable[..., Guest], tmp_path: Path
+) -> None:
+    """As some engines' execs last until nobody holds their ends: it listens, and they are over."""
+    options = ["--beside", "--detach", "--sleep"]
+    first = start(options=options, directory=tmp_path)
+    assert (first.process.communicate(timeout=20), first.process.returncode) == ((b"", b""), 0)
+    agent = first.agent()
+    assert agent.hello is not None
+    pid = agent.hello.integer(Tag.PID)
+    try:
+        assert pid != first.pid
+        assert agent.run("echo fine") == b"fine\n"
+        assert start(options=options, directory=tmp_path).process.wait(20) == 0
+    finally:
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: not alive(pid))
+
+
+def test_one_that_cannot_listen_says_so_before_it_is_detached(binary: Path) -> None:
+    command = [str(binary), "init", "--beside", "--detach", "--socket", "/proc/no/such"]
+    done = subprocess.run(command, capture_output=True, timeout=20, check=False)
+    assert done.returncode == 1
+    assert b"cannot listen" in done.stderr
+
+
+@pytest.mark.usefixtures("root")
+def test_an_orphan_has_the_first_process_end_too(binary: Path, tmp_path: Path) -> None:
+    guest = f"{binary} init --beside --sleep --orphan 1 --socket {tmp_path}/guest.sock"
+    script = f"trap 'exit 9' TERM; {guest} & while :; do sleep 0.05; done"
+    spaces = ["unshare", "--pid", "--fork", "--kill-child"]
+    done = subprocess.run([*spaces, "sh", "-c", script], timeout=20, check=False)
+    assert done.returncode == 9

@@ -59,6 +59,8 @@ class Context:
     cluster: Entry
     user: Entry
     user_name: str
+    #: The pod that this process is in, if that is in the namespace, and its account the user.
+    pod: str = ""
 
     @property
     def server(self) -> str:
@@ -290,10 +292,13 @@ def _own(namespace: str, environ: Mapping[str, str]) -> Context:
     except OSError:
         own = ""
     cluster = {"server": f"https://{host}:{port}", "certificate-authority": "ca.crt"}
+    here = environ.get("POD_NAMESPACE") or own or "default"
+    pod = environ.get("POD_NAME") or environ.get("HOSTNAME", "")
     return Context(
         IN_CLUSTER,
-        namespace or environ.get("POD_NAMESPACE") or own or "default",
+        namespace or here,
         Entry(cluster, ACCOUNT / "ca.crt"),
         Entry({"tokenFile": "token"}, ACCOUNT / "token"),
         "the pod's service account",
+        pod if namespace in ("", here) else "",
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, Final, Literal
 
@@ -33,6 +33,8 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 #: What is mounted that is no volume: a path, or what a cluster's namespace has under a name.
 _SOURCE: Final = re.compile(r"/|(configmap|secret):.")
 _MEMORY: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
+#: What most clusters call a graphics processor that programs may compute on.
+GPU: Final = "nvidia.com/gpu"
 #: capabilities(7), and Docker's word for all of them.
 _CAPABILITY: Final = re.compile(
     "ALL|AUDIT_(CONTROL|READ|WRITE)|BLOCK_SUSPEND|BPF|CHECKPOINT_RESTORE|CHOWN|FOWNER|FSETID|KILL"
@@ -253,6 +255,58 @@ def labels(value: object) -> dict[str, str]:
         text(doing, "a label's name", key): text(doing, f"label {key!r}", given, empty=True)
         for key, given in _pairs(doing, "labels", value)
     }
+
+
+def scheduling(given: Callable[[str], Any]) -> dict[str, Any]:
+    """What a cluster alone can be asked for, of what was."""
+    doing = "spawn a container"
+    told: dict[str, Any] = {}
+    if (wanted := given("runtime_class")) is not None:
+        told["runtime_class"] = text(doing, "runtime_class", wanted)
+    if (wanted := given("node_selector")) is not None:
+        told["node_selector"] = {
+            text(doing, "a selector's name", key): text(doing, f"{key!r}", value, empty=True)
+            for key, value in _pairs(doing, "node_selector", wanted)
+        }
+    if (wanted := given("tolerations")) is not None:
+        told["tolerations"] = [_toleration(each) for each in _several(doing, "tolerations", wanted)]
+    if (wanted := given("pull_secrets")) is not None:
+        names = _several(doing, "pull_secrets", wanted)
+        told["pull_secrets"] = [text(doing, "a pull secret", each) for each in names]
+    if (wanted := given("gpus")) is not None:
+        wanted = dict(wanted) if isinstance(wanted, Mapping) else {GPU: wanted}
+        told["gpus"] = {
+            text(doing, "a resource", key): int(number(doing, "gpus", count, 1))
+            for key, count in wanted.items()
+        }
+    return told
+
+
+def _several(doing: str, name: str, value: object) -> list[Any]:
+    """One text is a list of one."""
+    if isinstance(value, str | Mapping):
+        return [value]
+    if not isinstance(value, Iterable):
+        raise Misuse(f"Cannot {doing}: {name} is {_kind(value)}. Give a list.")
+    return list(value)
+
+
+def _toleration(value: object) -> dict[str, str | int]:
+    """Of a taint as ``kubectl`` writes it, or as the cluster's API has it."""
+    doing = "spawn a container"
+    if isinstance(value, Mapping):
+        return {
+            text(doing, "a toleration's key", key): (
+                int(number(doing, key, said, 0))
+                if isinstance(said, int)
+                else text(doing, key, said, empty=True)
+            )
+            for key, said in value.items()
+        }
+    taint, _, effect = text(doing, "a toleration", value).partition(":")
+    key, same, wanted = taint.partition("=")
+    told: dict[str, str | int] = {"key": key, "operator": "Equal" if same else "Exists"}
+    return told | ({"value": wanted} if same else {}) | ({"effect": effect} if effect else {})
 
 
 def path(doing: str, value: object) -> str:

@@ -41,6 +41,7 @@ def container_spec(image: str, options: dict[str, Any]) -> tuple[dict[str, Any],
     if given("capabilities") is not None:
         spec["capabilities"] = arguments.capabilities(given("capabilities"))
     spec["new_privileges"] = bool(given("new_privileges"))
+    spec |= arguments.scheduling(given)
     entrypoint = given("entrypoint")
     if entrypoint == UNMODIFIED:
         if spec["sleep"]:
@@ -61,5 +62,6 @@ RUN_OPTIONS: Final = frozenset(
     {
         *("env", "volumes", "pre_boot_files", "tag", "name", "cpu", "memory", "pids", "user"),
         *("workdir", "hostname", "network", "labels", "pull", "read_only"),
+        *("runtime_class", "node_selector", "tolerations", "pull_secrets", "gpus"),
     }
 )

@@ -411,6 +411,7 @@ struct settings {
     const char *groups; /* on top of any user's own, by name or number, with commas between */
     bool tty;           /* the main process has a terminal */
     bool configured; /* by SETUP */
+    bool beside;     /* another process is the container's first */
     int64_t orphan;  /* seconds, 0: it waits for ever */
     uint32_t features;
     pid_t pid;

@@ -132,6 +132,43 @@ static void be_the_only_one(const char *socket_path)
         leave(0);
 }
 
+/* An exec of some engines cannot be left behind, and ends when nobody holds its ends. So what it started is this process,
+ * which waits until the guest, a child of nobody, listens: then all is well. Till then stderr is still the exec's. */
+static void detach(void)
+{
+    int ready[2], status = 1 << 8;
+    char listens;
+    if (pipe2(ready, O_CLOEXEC) < 0)
+        leave(1);
+    pid_t child = fork();
+    if (child < 0) {
+        note("cannot start: %s", strerror(errno));
+        leave(1);
+    }
+    if (!child) {
+        setsid();
+        dup2(ready[1], 1);
+        return;
+    }
+    close(ready[1]);
+    if (read(ready[0], &listens, 1) != 1)
+        waitpid(child, &status, 0);
+    else
+        status = 0;
+    leave(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+}
+
+static void detached(void)
+{
+    int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (write(1, "", 1) < 0)
+        note("nobody waited: %s", strerror(errno));
+    for (int n = 0; fd > 2 && n < 3; n++)
+        dup2(fd, n);
+    if (fd > 2)
+        close(fd);
+}
+
 static void boot_id(void)
 {
     if (syscall(SYS_getrandom, guest.boot, sizeof guest.boot, 0) == (long)sizeof guest.boot)
@@ -143,16 +180,18 @@ static void boot_id(void)
 static _Noreturn void usage(const char *problem)
 {
     note("%s. Usage: guest init [--socket PATH] [--root DIR] [--files DIR] [--user USER] [--groups LIST] [--cwd DIR] "
-         "[--tty] [--sleep] [--beside] [--orphan SECONDS] [--] [command ...] | guest connect [--socket PATH] | "
+         "[--tty] [--sleep] [--beside [--detach]] [--orphan SECONDS] [--] [command ...] | guest connect [--socket PATH] | "
          "guest reach HOST PORT | guest version",
          problem);
     leave(2);
 }
 
-static _Noreturn void init_main(const char *socket_path, const char *root, const char *files, bool sleep, bool beside)
+static _Noreturn void init_main(const char *socket_path, const char *root, const char *files, bool sleep, bool apart)
 {
+    if (apart)
+        detach();
     descriptors_init();
-    if (beside)
+    if (guest.beside)
         be_the_only_one(socket_path);
     guest.pid = getpid();
     rank_init();
@@ -175,6 +214,8 @@ static _Noreturn void init_main(const char *socket_path, const char *root, const
         leave(1);
     }
     conn_listen(socket_path);
+    if (apart)
+        detached();
     orphan_init();
     if (guest.argv && !sleep && (error = process_start_main())) {
         note("cannot start %s: %s", guest.argv[0], strerror(error));
@@ -187,7 +228,7 @@ static _Noreturn void init_main(const char *socket_path, const char *root, const
 int main(int argc, char **argv)
 {
     const char *socket_path = DEFAULT_SOCKET, *root = "/", *files = NULL, *orphan = NULL;
-    bool sleep = false, beside = false;
+    bool sleep = false, apart = false;
     int i = 2;
     if (argc < 2)
         usage("no command");
@@ -210,7 +251,9 @@ int main(int argc, char **argv)
         else if (!strcmp(argv[i], "--tty"))
             guest.tty = true;
         else if (!strcmp(argv[i], "--beside"))
-            beside = true;
+            guest.beside = true;
+        else if (!strcmp(argv[i], "--detach"))
+            apart = true;
         else if (wanted && i + 1 < argc)
             *wanted = argv[++i];
         else
@@ -230,5 +273,5 @@ int main(int argc, char **argv)
         usage("unknown command");
     if (i < argc)
         guest.argv = argv + i;
-    init_main(socket_path, root, files, sleep, beside);
+    init_main(socket_path, root, files, sleep, apart);
 }

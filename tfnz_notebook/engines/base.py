@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from dataclasses import dataclass, field
-from typing import Final, Literal
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, Literal
 
-from tfnz_notebook.errors import EngineError, VolumeError
+from tfnz_notebook.errors import EngineError, Misuse, VolumeError
 
 #: Labels on everything we make. Only things whose OWNER is ours are ever listed or touched.
 LABEL_OWNER: Final = "io.tfnz.owner"
@@ -108,6 +108,41 @@ ANY_CLAIM: Final = Claim()
 
 
 @dataclass(frozen=True, slots=True)
+class Scheduling:
+    """What a cluster is asked for besides: by its scheduler, its nodes, its registries.
+
+    ``tolerations`` are mappings with the keys that the cluster's API has; ``gpus``: of which of its
+    resources how many.
+    """
+
+    runtime_class: str = ""
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: tuple[Mapping[str, str | int], ...] = ()
+    pull_secrets: tuple[str, ...] = ()
+    gpus: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Scheduling:
+        """Out of what was told of it, maybe among other things."""
+        given: dict[str, Any] = {e.name: told[e.name] for e in fields(cls) if told.get(e.name)}
+        given |= {key: tuple(each) for key, each in given.items() if isinstance(each, list)}
+        return cls(**given)
+
+    def refuse(self, engine: str) -> None:
+        """Misuse if anything is asked for: by engines that are no cluster."""
+        for each in fields(self):
+            if getattr(self, each.name):
+                raise Misuse(
+                    f"Cannot spawn with {each.name}= on {engine}: only a cluster has that. Leave "
+                    "it out, or use Location('kubernetes://').",
+                )
+
+
+#: Nothing in particular.
+ANYHOW: Final = Scheduling()
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerSpec:
     """A container to be made; checked before it comes here. ``None`` means the image's own.
 
@@ -139,6 +174,7 @@ class ContainerSpec:
     capabilities: tuple[str, ...] = ()
     new_privileges: bool = False
     unmodified: bool = False
+    scheduling: Scheduling = ANYHOW
     labels: Mapping[str, str] = field(default_factory=dict)
     node: str | None = None
 
@@ -221,6 +257,8 @@ class Engine(ABC):
 
     #: 'docker', 'podman', 'host', ...
     name: str = ""
+    #: Of a container whose first process is the image's own: what is weaker on this engine alone.
+    unmodified_costs: str = ""
 
     def __init__(self) -> None:
         self.waits: Callable[[str, str], None] = lambda *_: None

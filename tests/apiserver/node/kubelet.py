@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import shutil
 import signal
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,15 @@ if TYPE_CHECKING:
 
 #: Each container's state, by its name.
 Statuses = dict[str, Object]
+
+
+def expanded(text: str, env: Mapping[str, str]) -> str:
+    """``$(NAME)`` is that variable's value if there is one, and ``$$`` a dollar."""
+    return re.sub(
+        r"\$(?:\$|\(([^)]*)\))",
+        lambda found: "$" if found[1] is None else env.get(found[1], found[0]),
+        text,
+    )
 
 
 @dataclass
@@ -95,6 +106,20 @@ class Kubelet:
         """All of it; None before it started."""
         path = self._home / pod["metadata"]["uid"] / container / "log"
         return path.read_bytes() if path.exists() else None
+
+    async def follow(self, pod: Object, container: str) -> AsyncIterator[bytes]:
+        """The same as it is written, until the container's end."""
+        at, uid = 0, pod["metadata"]["uid"]
+        while True:
+            held = self.pods.get(uid)
+            runs = held is not None and container in held.containers
+            said = self.log(pod, container) or b""
+            if said[at:]:
+                yield said[at:]
+            at = max(at, len(said))
+            if not runs:
+                return
+            await asyncio.sleep(0.02)
 
     # --- what it hears -----------------------------------------------------------------------
 
@@ -391,8 +416,10 @@ class Kubelet:
         uid = context.get("runAsUser", int(user) if user.isdecimal() else 0)
         if context.get("runAsNonRoot") and uid == 0:
             raise _Unconfigured("container has runAsNonRoot and image will run as root")
+        env = self._environment(pod, it, container, image)
         argv = [*(container.get("command") or image.entrypoint)]
         argv += container.get("args") or ([] if container.get("command") else image.command)
+        argv = [expanded(word, env) for word in argv]
         limits = (container.get("resources") or {}).get("limits") or {}
         binds = []
         for mount in container.get("volumeMounts") or ():
@@ -425,7 +452,7 @@ class Kubelet:
             own,
             image.kind,
             argv,
-            self._environment(pod, it, container, image),
+            env,
             cwd=container.get("workingDir") or image.workdir,
             binds=binds,
             uid=uid,
@@ -453,7 +480,7 @@ class Kubelet:
             elif source:
                 env[each["name"]] = self._referred(pod, source)
             else:
-                env[each["name"]] = each.get("value", "")
+                env[each["name"]] = expanded(each.get("value", ""), env)
         return env
 
     def _referred(self, pod: Pod, source: Object) -> str:

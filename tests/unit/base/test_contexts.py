@@ -207,6 +207,10 @@ def test_in_a_pod_it_is_the_pods_account(pod: dict[str, str]) -> None:
         assert found.user.home / found.user.said["tokenFile"] == contexts.ACCOUNT / "token"
     assert contexts.names(pod) == ["in-cluster"]
     assert contexts.find("kubernetes:///x", pod).namespace == "x"
+    named = {**pod, "HOSTNAME": "jupyter-1"}
+    assert contexts.find("kubernetes", named).pod == "jupyter-1"
+    assert contexts.find("kubernetes", {**named, "POD_NAME": "agent-1"}).pod == "agent-1"
+    assert contexts.find("kubernetes:///x", named).pod == "", "it is in another namespace"
     (contexts.ACCOUNT / "namespace").unlink()
     assert contexts.find("kubernetes", pod).namespace == "default"
     assert contexts.find("kubernetes", {**pod, "POD_NAMESPACE": "p"}).namespace == "p"

@@ -318,6 +318,40 @@ def test_an_entrypoint_that_is_none() -> None:
     assert spec["entrypoint"] == ["unmodified"]
 
 
+def test_what_a_cluster_alone_can_be_asked_for() -> None:
+    spec, _ = container_spec(
+        "nginx",
+        {
+            "runtime_class": "gvisor",
+            "node_selector": {"disk": "fast"},
+            "tolerations": ["a=b:NoSchedule", "c", {"key": "d", "tolerationSeconds": 3}],
+            "pull_secrets": "ours",
+            "gpus": 2,
+        },
+    )
+    assert spec["runtime_class"] == "gvisor"
+    assert spec["node_selector"] == {"disk": "fast"}
+    assert spec["tolerations"] == [
+        {"key": "a", "operator": "Equal", "value": "b", "effect": "NoSchedule"},
+        {"key": "c", "operator": "Exists"},
+        {"key": "d", "tolerationSeconds": 3},
+    ]
+    assert spec["pull_secrets"] == ["ours"]
+    assert spec["gpus"] == {"nvidia.com/gpu": 2}
+    assert container_spec("nginx", {"gpus": {"amd.com/gpu": 1}})[0]["gpus"] == {"amd.com/gpu": 1}
+    assert not {"gpus", "tolerations"} & set(container_spec("nginx", {})[0])
+    for wrong in (
+        {"gpus": 0},
+        {"gpus": "all"},
+        {"tolerations": 1},
+        {"node_selector": "x"},
+        {"pull_secrets": [""]},
+        {"runtime_class": 1},
+    ):
+        with pytest.raises(Misuse, match=r"^Cannot spawn a container: .*\. .*\."):
+            container_spec("nginx", wrong)
+
+
 def test_a_whole_spec() -> None:
     spec, files = container_spec(
         "nginx",

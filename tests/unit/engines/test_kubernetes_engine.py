@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 from apiserver.cluster import Cluster
-from apiserver.faults import answers
+from apiserver.faults import answers, hangs
 from apiserver.objects.refusals import Refusal
 from apiserver.objects.resources import CONFIGMAPS, PODS, POLICIES
 from contract.talk import Talk, talking
@@ -18,9 +19,10 @@ from contract.talk import Talk, talking
 from tfnz_notebook import engines
 from tfnz_notebook._wire.guest import Stream as Which
 from tfnz_notebook._wire.guest import Tag, Type
-from tfnz_notebook.engines.base import ContainerSpec, Engine
+from tfnz_notebook.engines.base import LABEL_DURABLE, LABEL_SESSION, ContainerSpec, Engine
 from tfnz_notebook.engines.kubernetes.engine import KubernetesEngine
-from tfnz_notebook.errors import ContainerGone, ImageMissing, TfnzError
+from tfnz_notebook.engines.kubernetes.pod import manifest
+from tfnz_notebook.errors import ContainerGone, EngineGone, ImageMissing, Misuse, TfnzError
 
 
 @pytest.fixture
@@ -85,6 +87,35 @@ async def test_a_start_waits_moods_out(cluster: Cluster, engine: Engine, code: i
     for on in ("create pods", "create configmaps", "get pods", "patch pods"):
         cluster.api.faults.add(answers(code, retry_after=0), on=on, times=1)
     await echoes(engine, await run(engine))
+
+
+async def test_what_was_made_is_made_once_though_its_answer_is_lost(
+    cluster: Cluster, engine: Engine, make: Make
+) -> None:
+    other = make()
+    await other.open()
+    image = await engine.ensure_image("busybox", "missing", lambda progress: None)
+    spec = ContainerSpec(id="one", image="busybox", sleep=True)
+    assert await other.create(spec, image) == await engine.create(spec, image)
+    await engine.start("tfnz-one")
+    await echoes(engine, "tfnz-one")
+    spec = ContainerSpec(id="two", image="busybox", sleep=True, name="tfnz-one")
+    with pytest.raises(Misuse, match="the name is taken"):
+        await other.create(spec, image)
+
+
+async def test_a_connect_has_an_end(
+    cluster: Cluster, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that takes calls and answers none is waited for as long as is said."""
+    ref = await run(engine)
+    await echoes(engine, ref)  # on the stream that its start had left
+    monkeypatch.setattr("tfnz_notebook.engines.kubernetes.engine.PATIENCE", 0.3)
+    for on in ("get pods/exec", "create pods/exec", "get pods"):
+        cluster.api.faults.add(hangs(), on=on)
+    async with asyncio.timeout(20):
+        with pytest.raises(EngineGone):
+            await engine.connect(ref, lambda data: None, lambda cause: None)
 
 
 async def test_a_watch_that_skips(cluster: Cluster, engine: Engine) -> None:
@@ -215,6 +246,35 @@ async def test_a_place_in_the_queue_is_told(cluster: Cluster, engine: Engine) ->
     starting.cancel()
     await asyncio.gather(starting, return_exceptions=True)
     assert "Insufficient cpu" in told[0][1]
+
+
+async def test_what_an_agent_in_the_cluster_made_goes_with_its_pod(
+    cluster: Cluster, engine: KubernetesEngine
+) -> None:
+    about = {"name": "agent-1", "namespace": "default"}
+    containers = [{"name": "main", "image": "busybox", "command": ["/.tfnz/bin/guest", "init"]}]
+    body = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": about,
+        "spec": {"containers": containers},
+    }
+    agent = await engine.api.call("POST", engine.api.path("pods"), body=body)
+    for pod, session, durable in (
+        ("agent-1", "a", False),
+        ("a-host", "b", False),
+        ("agent-1", "c", True),
+    ):
+        engine.api.cluster = dataclasses.replace(engine.api.cluster, pod=pod)
+        labels = {LABEL_SESSION: session} | ({LABEL_DURABLE: ""} if durable else {})
+        await run(engine, session, labels=labels)
+        (anchor,) = (
+            each
+            for each in cluster.store.all(CONFIGMAPS, "default")
+            if manifest.labels_of(each).get(LABEL_SESSION) == session
+        )
+        owners = [each["uid"] for each in anchor["metadata"].get("ownerReferences", ())]
+        assert owners == ([agent["metadata"]["uid"]] if session == "a" else [])
 
 
 async def test_nothing_is_left_of_what_was_given_up(cluster: Cluster, engine: Engine) -> None:

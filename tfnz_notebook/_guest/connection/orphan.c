@@ -2,6 +2,8 @@
  * left (a cluster), it would run for ever. What counts is a word, not a connection: one that a proxy keeps open leads to
  * nobody. An agent says something in time (HELLO tells it ORPHAN).
  *
+ * A guest beside a container's own first process asks that one to end, too.
+ *
  * Counted in ticks in which the guest itself ran: after the freezer, or a stopped machine, it is no orphan yet. */
 #include "guest.h"
 
@@ -24,6 +26,8 @@ static void ticked(struct timer *t)
         return;
     }
     note("ending: no agent has come for %lld s", (long long)guest.orphan);
+    if (guest.beside)
+        kill(1, SIGTERM); /* the container is to end, as its engine would have it */
     process_end_all();
 }
 

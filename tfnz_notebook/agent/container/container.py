@@ -136,6 +136,11 @@ class Container:
         self._moving = asyncio.Lock()
         self._told = 0.0
 
+    @property
+    def unmodified_costs(self) -> str:
+        """What its engine adds to what is weaker where the first process is the image's own."""
+        return self._engine.unmodified_costs
+
     def _happens(self, event: Event) -> bool:
         """Be what that makes of it, and tell; False where it changes nothing."""
         state = NEXT.get((self.state, event))

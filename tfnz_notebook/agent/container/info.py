@@ -48,8 +48,9 @@ def _about(container: Container) -> dict[str, str]:
             "unmodified: the image's own first process is PID 1, the guest runs beside it. Of the "
             "first there is the output, from the engine's log, but no stdin, signals or tree. Who "
             "is root in the container can end the guest, and what was spawned with it; it has no "
-            "rank above busy processes; orphans of execs are PID 1's to reap."
-        )
+            "rank above busy processes; orphans of execs are PID 1's to reap. "
+            f"{container.unmodified_costs}"
+        ).strip()
     if guest is None or guest.features is None:
         return about
     if Feature.USERS not in guest.features:

@@ -17,7 +17,7 @@ from tfnz_notebook.agent.container.container import Container
 from tfnz_notebook.agent.container.labels import labelled
 from tfnz_notebook.agent.operations.answers import of_container, of_session
 from tfnz_notebook.agent.process.command import IDENT
-from tfnz_notebook.engines.base import ContainerSpec, Mount
+from tfnz_notebook.engines.base import ContainerSpec, Mount, Scheduling
 from tfnz_notebook.errors import ContainerGone, ProtocolError
 
 
@@ -74,6 +74,7 @@ def _spec(ident: str, told: dict[str, Any], payload: bytes | None) -> ContainerS
     values = {key: value for key, value in told.items() if key in known and value is not None}
     values.pop("id", None)
     try:
+        values["scheduling"] = Scheduling.of(told)
         values["mounts"] = tuple(Mount(*volume) for volume in told.get("volumes") or ())
         for key in ("command", "entrypoint", "capabilities"):
             if key in values:

@@ -205,6 +205,7 @@ class DockerEngine(Engine):
         return await self._making.whole(self._make(spec, image))
 
     async def _make(self, spec: ContainerSpec, image: Image) -> str:
+        spec.scheduling.refuse(self.name)
         files, early = shape.before_boot(spec, image)
         labels = {**spec.labels, LABEL_OWNER: self.owner, LABEL_CONTAINER: spec.id}
         if spec.unmodified:

@@ -176,6 +176,7 @@ class FakeEngine(Engine):
 
     async def create(self, spec: ContainerSpec, image: Image) -> str:
         await self._call()
+        spec.scheduling.refuse("the engine in memory")
         if spec.unmodified:
             raise Misuse(
                 "Cannot leave the image's first process as it is: the engine in memory has only "

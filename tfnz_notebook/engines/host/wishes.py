@@ -16,6 +16,7 @@ ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
 
 def refuse(spec: ContainerSpec) -> None:
     """Misuse for what needs a container."""
+    spec.scheduling.refuse("the host")
     if not ID.fullmatch(spec.id):
         raise Misuse(f"Cannot name a container {spec.id!r}: letters, digits, '-'. Choose another.")
     wanted = {

@@ -1,5 +1,8 @@
 """A session's anchor: one ConfigMap that owns all that the session has in the cluster.
 
+Where the agent is a pod of the namespace itself, that owns it in turn: when it goes for good, so
+does all that its sessions had, but for durable ones, which wait for the next agent.
+
 It carries the guest's binary, which every pod of the session mounts; the policy that keeps its pods
 apart is made with it, before the first of them. Whatever is left when nobody cleans up goes with
 it. It is there while the session has pods: made for the first, dropped with the last.
@@ -49,7 +52,7 @@ class Anchors:
         self._made = made
         self._sessions: dict[str, _Held] = {}
 
-    async def hold(self, session: str, pod: str) -> Anchor:
+    async def hold(self, session: str, pod: str, *, durable: bool = False) -> Anchor:
         """The session's, for that pod, until :meth:`release`."""
         held = self._sessions.setdefault(session, _Held())
         held.pods.add(pod)
@@ -57,7 +60,7 @@ class Anchors:
             async with held.turn:
                 name = await self._name(session)
                 if name not in held.anchors:
-                    held.anchors[name] = await self._make(session, name)
+                    held.anchors[name] = await self._make(session, name, durable=durable)
                 return held.anchors[name]
         except BaseException:
             held.pods.discard(pod)
@@ -123,9 +126,23 @@ class Anchors:
         told = b"\0".join((self._owner.encode(), session.encode(), self._binary))
         return f"tfnz-{hashlib.sha256(told).hexdigest()[:20]}"
 
-    async def _make(self, session: str, name: str) -> Anchor:
+    async def _own(self) -> list[manifest.Said]:
+        """A reference to the pod that we are in, if any."""
+        name = self._api.cluster.pod
+        try:
+            said = await self._api.call("GET", self._api.path("pods", name)) if name else {}
+        except ApiError as error:
+            if error.status not in (403, 404):  # its host's network, and so its host's name
+                raise
+            said = {}
+        uid = (said.get("metadata") or {}).get("uid")
+        return [{"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid}] if uid else []
+
+    async def _make(self, session: str, name: str, *, durable: bool) -> Anchor:
         labels = {LABEL_OWNER: self._owner, LABEL_SESSION: session}
         body = manifest.anchor(name, labels, self._binary)
+        if not durable:
+            body["metadata"]["ownerReferences"] = await self._own()
         try:
             said = await self._api.call("POST", self._api.path("configmaps"), body=body)
         except ApiError as error:

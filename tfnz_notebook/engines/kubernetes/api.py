@@ -41,6 +41,8 @@ _PAGE: Final = 500
 #: Seconds of one watch, and of silence in it: a server sends a bookmark a minute.
 _WATCH: Final = 290
 _SILENCE: Final = 90.0
+#: Seconds of silence in what is followed: then it is asked again, lest nobody be there.
+_QUIET: Final = 300.0
 #: Bytes of one object in a watch. etcd takes 1.5 MiB, as protobuf.
 _OBJECT: Final = 16 << 20
 
@@ -107,6 +109,15 @@ class Api:
     async def text(self, path: str, *, query: Query | None = None, timeout: float = 30.0) -> bytes:
         """A GET whose answer is no JSON: a pod's log."""
         return (await self._persist("GET", path, query=query, timeout=timeout)).body
+
+    async def follow(self, path: str, query: Query | None = None) -> AsyncGenerator[bytes]:
+        """A GET whose answer goes on as long as there is something to tell. As :meth:`watch`."""
+        async with self._client.stream("GET", path, query=query, idle=_QUIET) as answer:
+            if answer.status != 200:
+                whole = await answer.whole()
+                raise refusal("GET", path, whole.status, whole.headers, whole.body)
+            async for chunk in answer:
+                yield chunk
 
     async def pages(
         self, path: str, query: Mapping[str, str] | None = None

@@ -13,7 +13,8 @@ import asyncio
 import contextlib
 import math
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -22,8 +23,10 @@ from tfnz_notebook._base import names
 from tfnz_notebook.engines.base import (
     ANY_CLAIM,
     LABEL_CONTAINER,
+    LABEL_DURABLE,
     LABEL_OWNER,
     LABEL_SESSION,
+    LABEL_UNMODIFIED,
     Claim,
     Closed,
     ContainerSpec,
@@ -42,7 +45,7 @@ from tfnz_notebook.engines.kubernetes.anchors import Anchors
 from tfnz_notebook.engines.kubernetes.api import Api
 from tfnz_notebook.engines.kubernetes.images import Images
 from tfnz_notebook.engines.kubernetes.isolation import Isolation
-from tfnz_notebook.engines.kubernetes.pod import manifest, status
+from tfnz_notebook.engines.kubernetes.pod import beside, manifest, status
 from tfnz_notebook.engines.kubernetes.pod.boot import Line
 from tfnz_notebook.engines.kubernetes.pod.kept import Kept, Made
 from tfnz_notebook.engines.kubernetes.pod.manifest import Anchor, Remote
@@ -83,6 +86,7 @@ class KubernetesEngine(Engine):
     """One namespace of one cluster. ``owner`` is the value of the owner label."""
 
     name = "kubernetes"
+    unmodified_costs = beside.COSTS
 
     def __init__(
         self,
@@ -142,12 +146,15 @@ class KubernetesEngine(Engine):
             if self._restricted
             else "not restricted"
         )
+        cluster = self._api.cluster
+        trust = {"trust": f"anybody at {cluster.server}: the context says insecure-skip-tls-verify"}
         return {
             "engine": "kubernetes",
             "version": str(self._version.get("gitVersion", "")),
-            "context": self._api.cluster.name,
+            "context": cluster.name,
             "namespace": self._api.namespace,
-            "address": self._api.cluster.server,
+            "address": cluster.server,
+            **(trust if cluster.insecure else {}),
             "transport": "exec",
             "security": profile,
             "limits": "of processes: each node's own",
@@ -185,13 +192,15 @@ class KubernetesEngine(Engine):
 
     async def _make(self, spec: ContainerSpec, image: Image) -> str:
         labels = {**spec.labels, LABEL_OWNER: self.owner, LABEL_CONTAINER: spec.id}
+        if spec.unmodified:
+            labels[LABEL_UNMODIFIED] = ""
         spec = replace(spec, labels=labels)
         manifest.refuse(spec)
         manifest.boot(replace(spec, sleep=True), (*(spec.entrypoint or ()), *(spec.command or ())))
         name = manifest.pod_name(spec)
         if name in self._kept:
             raise _taken(name)
-        if spec.entrypoint is None:
+        if spec.entrypoint is None and not spec.unmodified:
             self._images.prepare(spec.image, await self._anchors.machine())
         made = Made(spec, image if isinstance(image, Remote) else Remote(image.id))
         await self._post(name, made)
@@ -207,10 +216,15 @@ class KubernetesEngine(Engine):
             spec = replace(spec, node=node)
         elif spec.node == self._api.namespace:  # the node of who may not list any
             spec = replace(spec, node=None)
-        anchor = await self._anchors.hold(session, name)
+        durable = LABEL_DURABLE in spec.labels
+        anchor = await self._anchors.hold(session, name, durable=durable)
         try:
+            if spec.network == "none":
+                await self._isolation.shut(anchor)
+            await self._leave_files(spec, anchor)
             said = await self._admitted(spec, made.image, anchor, mounts)
         except BaseException as error:
+            await self._take_files(spec)
             await self._anchors.release(session, name)
             if isinstance(error, ApiError):
                 raise _not_made(made.spec, error) from error
@@ -221,19 +235,46 @@ class KubernetesEngine(Engine):
         self, spec: ContainerSpec, image: Image, anchor: Anchor, mounts: manifest.Volumes
     ) -> Said:
         """Have the pod made: as a machine's own engine would, or as the namespace will have it."""
-        path = self._api.path("pods")
         soft = manifest.softened(spec)
         if not (self._restricted and soft):
             try:
                 body = manifest.pod(spec, image, anchor, mounts)
-                return await self.api.call("POST", path, body=body)
+                return await self._made(spec, body)
             except ApiError as error:
                 if error.status != 403 or "PodSecurity" not in error.message or soft is None:
                     raise
         body = manifest.pod(soft, image, anchor, mounts, manifest.hardened(spec))
-        said = await self.api.call("POST", path, body=body)
+        said = await self._made(spec, body)
         self._restricted = True
         return said
+
+    async def _made(self, spec: ContainerSpec, body: Said) -> Said:
+        """The pod, though the answer that it was made is lost: asked again, it is there already."""
+        try:
+            return await self.api.call("POST", self._api.path("pods"), body=body, repeatable=True)
+        except ApiError as error:
+            said = None
+            if error.reason == "AlreadyExists":
+                said = await self._look(manifest.pod_name(spec))
+            if said is None or manifest.labels_of(said).get(LABEL_CONTAINER) != spec.id:
+                raise
+            return said
+
+    async def _leave_files(self, spec: ContainerSpec, anchor: Anchor) -> None:
+        """What no guest writes before the first process, the pod has mounted."""
+        if spec.unmodified and spec.files:
+            body = manifest.files(spec, anchor)
+            try:
+                await self.api.call("POST", self._api.path("configmaps"), body=body)
+            except ApiError as error:
+                if error.reason != "AlreadyExists":  # for its life before
+                    raise
+
+    async def _take_files(self, spec: ContainerSpec) -> None:
+        if spec.unmodified and spec.files:
+            path = self._api.path("configmaps", beside.holder(spec.id))
+            with contextlib.suppress(TfnzError):  # else they go with the session
+                await self.api.call("DELETE", path, repeatable=True)
 
     async def start(self, ref: str) -> None:
         said = await self._look(ref)
@@ -261,11 +302,16 @@ class KubernetesEngine(Engine):
         try:
             line = await self._dial(ref)
             try:
-                await self._tell(made, said, line)
+                if not made.spec.unmodified:
+                    await self._tell(made, said, line)
                 await marking
             except BaseException:
                 line.close()
                 raise
+        except ContainerGone:
+            if not made.spec.unmodified:
+                raise
+            return  # it has ended already, which is its own to say
         finally:
             marking.cancel()
         asyncio.get_running_loop().call_later(_KEPT, line.close_unless_taken)
@@ -329,12 +375,12 @@ class KubernetesEngine(Engine):
         failure = status.failure(said)
         if failure is not None:
             raise failure
-        if status.over(said):
+        if status.over(said) and not _is_unmodified(said):
             raise ContainerFailed(
                 f"Cannot start the container: its guest ended at once ({status.state(said).error}"
                 f"). Look at its log: kubectl logs {ref}."
             )
-        return said if status.running(said) else None
+        return said if status.running(said) or status.over(said) else None
 
     async def _mark(self, ref: str) -> None:
         """From now on it runs."""
@@ -380,6 +426,8 @@ class KubernetesEngine(Engine):
             await self._delete(ref, 0.0)
         made = self._kept.get(ref)
         labels = manifest.labels_of(said) if said is not None else made.spec.labels if made else {}
+        if made is not None:
+            await self._take_files(made.spec)
         self._kept.drop(ref, labels.get(LABEL_CONTAINER, ""))
         self._isolation.forget(ref)
         self._pods.taken.pop(ref, None)
@@ -439,10 +487,10 @@ class KubernetesEngine(Engine):
             return State("exited", taken=words) if words else State("gone")
         return status.state(said)
 
-    async def _look(self, ref: str) -> Said | None:
+    async def _look(self, ref: str, patience: float = 30.0) -> Said | None:
         """The pod as it is now; None if there is none of ours."""
         try:
-            said = await self.api.call("GET", self._api.path("pods", ref))
+            said = await self.api.call("GET", self._api.path("pods", ref), timeout=patience)
         except ApiError as error:
             if error.status != 404 or not error.structured:
                 raise
@@ -483,9 +531,13 @@ class KubernetesEngine(Engine):
 
     async def _reach(self, ref: str, host: str, port: int) -> str:
         """What one pod finds at another's address."""
+        said = await self._run(ref, manifest.GUEST, "reach", host, str(port))
+        return said.decode("utf-8", "replace").strip()[:100] or "nothing was said"
+
+    async def _run(self, ref: str, *argv: str) -> bytes:
+        """What a command in a pod says on its stdout, until its end."""
         found = bytearray()
         over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        argv = [manifest.GUEST, "reach", host, str(port)]
 
         def ended(_: Exception | None) -> None:
             if not over.done():
@@ -498,7 +550,7 @@ class KubernetesEngine(Engine):
                 await over
         finally:
             stream.close()
-        return found.decode("utf-8", "replace").strip()[:100] or "nothing was said"
+        return bytes(found)
 
     async def _anchored(self, anchor: Anchor) -> None:
         """A new session: its pods are kept apart before there is one."""
@@ -514,6 +566,30 @@ class KubernetesEngine(Engine):
             if error.status in (400, 404):  # it has not begun to run
                 return b""
             raise
+
+    async def output(self, ref: str) -> AsyncIterator[tuple[int, bytes]]:
+        """Both streams as one, for that is how nodes keep them; begun anew after a cut."""
+        told, pause = 0, _FIRST_PAUSE
+        path, query = self._api.path("pods", ref, "log"), {"container": manifest.MAIN}
+        while True:
+            at = 0
+            over = (said := await self._look(ref)) is None or status.over(said)
+            try:
+                async with aclosing(self._api.follow(path, {**query, "follow": "true"})) as pieces:
+                    async for piece in pieces:
+                        fresh = piece[max(0, told - at) :]
+                        at += len(piece)
+                        if fresh:
+                            told, pause = told + len(fresh), _FIRST_PAUSE
+                            yield 1, fresh
+            except TfnzError as error:
+                if isinstance(error, ApiError) and error.status == 404 and error.structured:
+                    return
+            else:
+                if over:
+                    return
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LAST_PAUSE)
 
     async def find(self, labels: Mapping[str, str]) -> list[Found]:
         wanted = {**labels, LABEL_OWNER: self.owner}
@@ -572,7 +648,8 @@ class KubernetesEngine(Engine):
                 except BaseException:
                     line.close()
                     raise
-                said = await self._look(ref)
+                # as long as that may take, but no longer than all of it
+                said = await self._look(ref, max(deadline - loop.time(), _LAST_PAUSE))
                 if said is None or not status.running(said):
                     raise gone(ref)
                 if loop.time() > deadline:
@@ -585,10 +662,12 @@ class KubernetesEngine(Engine):
 
     async def _open(self, ref: str, line: Line) -> None:
         argv = [manifest.GUEST, "connect"]
-        stream = await self.api.exec(ref, manifest.MAIN, argv, line.received, line.ended)
-        line.attach(stream)
-        stream.deliver()
         async with asyncio.timeout(PATIENCE):
+            if _is_unmodified(self._pods[ref] or await self._look(ref) or {}):
+                await self._run(ref, *manifest.BESIDE)
+            stream = await self.api.exec(ref, manifest.MAIN, argv, line.received, line.ended)
+            line.attach(stream)
+            stream.deliver()
             await line.hello()
 
     # -- volumes ------------------------------------------------------------------------------
@@ -607,6 +686,11 @@ class KubernetesEngine(Engine):
 
 def _is_apart(said: Said) -> bool:
     return manifest.APART in ((said.get("metadata") or {}).get("labels") or {})
+
+
+def _is_unmodified(said: Said) -> bool:
+    """Its first process is the image's own."""
+    return LABEL_UNMODIFIED in manifest.labels_of(said)
 
 
 def _is_hardened(said: Said) -> bool:

@@ -1,7 +1,8 @@
 """Keeping pods apart by network policies: none may come to any, but for who was allowed.
 
 A policy for each session, made with its anchor and before its first pod, lets nobody in; one for
-each pod that allows somebody adds those, and goes with the pod. Policies are wishes, though: where
+each pod that allows somebody adds those, and goes with the pod; another for each session has pods
+that are to have no network send nothing either. Policies are wishes, though: where
 nobody enforces them they are taken all the same, and change nothing. So it is tried, once two pods
 that are kept apart run: whether one reaches the other, and does when it may.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Final
 
 from tfnz_notebook.engines.base import LABEL_CONTAINER, LABEL_OWNER
@@ -28,6 +29,8 @@ Said = dict[str, Any]
 Reach = Callable[[str, str, int], Awaitable[str]]
 
 _GROUP: Final = "networking.k8s.io"
+#: How the verdict begins where policies are without effect.
+_NOBODY: Final = "nobody enforces network policies here:"
 #: Where nothing listens: an answer comes from the pod's own system, or none does.
 _PORT: Final = 9
 #: Seconds in which a policy takes effect, where somebody enforces it.
@@ -46,6 +49,8 @@ class Isolation:
         self.why_not = ""
         self.verdict = "not tried yet"
         self._tried = False
+        #: Uids of anchors whose pods may have no network.
+        self._shut: set[str] = set()
 
     def __str__(self) -> str:
         if self.why_not:
@@ -54,16 +59,34 @@ class Isolation:
 
     async def before(self, anchor: Anchor) -> None:
         """Nobody comes to a pod of this anchor that is kept apart."""
-        chosen = {manifest.ANCHOR: anchor.name, manifest.APART: "true"}
-        about = manifest.metadata(anchor.name, {LABEL_OWNER: self._owner})
-        owner = {"ownerReferences": anchor.reference()}
         try:
-            await self._put(anchor.name, {**about, **owner}, chosen, [])
+            await self._of_all(anchor, anchor.name, {manifest.APART: "true"})
         except ApiError as error:
             if error.status != 403:
                 raise
             self.why_not = f"network policies cannot be made here ({error.message})"
             log.warning("containers are not kept apart: %s", self.why_not)
+
+    async def shut(self, anchor: Anchor) -> None:
+        """Nothing goes to or from a pod of this anchor that is to have no network."""
+        if anchor.uid in self._shut:
+            return
+        reaches = self.verdict if self.verdict.startswith(_NOBODY) else self.why_not
+        if reaches:
+            raise EngineError(
+                f"Cannot spawn with network='none': only network policies could do that here, and "
+                f"{reaches}. Leave network= out, or use another cluster."
+            )
+        chosen = {manifest.SHUT: "true"}
+        await self._of_all(anchor, f"{anchor.name}-shut", chosen, "Ingress", "Egress")
+        self._shut.add(anchor.uid)
+
+    async def _of_all(self, anchor: Anchor, name: str, chosen: dict[str, str], *ways: str) -> None:
+        """A policy that allows nothing, and goes with the anchor."""
+        about = manifest.metadata(name, {LABEL_OWNER: self._owner})
+        about["ownerReferences"] = anchor.reference()
+        chosen = {manifest.ANCHOR: anchor.name, **chosen}
+        await self._put(name, about, chosen, [], ways or ("Ingress",))
 
     async def allow(self, pod: Said, sources: Collection[Said], *, fresh: bool) -> None:
         """Let these pods come to that one, and no others. ``fresh``: none could before."""
@@ -97,7 +120,12 @@ class Isolation:
         self._told.pop(name, None)
 
     async def _put(
-        self, name: str, about: Said, chosen: dict[str, str], ingress: list[Said]
+        self,
+        name: str,
+        about: Said,
+        chosen: dict[str, str],
+        ingress: list[Said],
+        ways: Sequence[str] = ("Ingress",),
     ) -> None:
         body = {
             "apiVersion": f"{_GROUP}/v1",
@@ -105,7 +133,7 @@ class Isolation:
             "metadata": about,
             "spec": {
                 "podSelector": {"matchLabels": chosen},
-                "policyTypes": ["Ingress"],
+                "policyTypes": list(ways),
                 "ingress": ingress,
             },
         }
@@ -142,7 +170,7 @@ class Isolation:
             found = await self._until(lambda: reach(name, address, _PORT), "silent")
             if found != "silent":
                 self.verdict = (
-                    "a container reaches another: nobody enforces network policies here"
+                    f"{_NOBODY} a container reaches another"
                     if found == "refused"
                     else f"it could not be tried ({found})"
                 )

@@ -20,6 +20,7 @@ from tfnz_notebook.engines.base import (
     LABEL_SESSION,
     ContainerSpec,
     Mount,
+    Scheduling,
     State,
     Stream,
 )
@@ -94,6 +95,47 @@ def test_wishes_are_in_the_pod() -> None:
     assert manifest.APART in pod()["metadata"]["labels"]
 
 
+def test_what_a_cluster_alone_can_have_is_in_the_pod() -> None:
+    said = pod(
+        scheduling=Scheduling(
+            runtime_class="gvisor",
+            node_selector={"disk": "fast"},
+            tolerations=({"key": "jupyter", "operator": "Exists"},),
+            pull_secrets=("ours",),
+            gpus={"nvidia.com/gpu": 2},
+        )
+    )["spec"]
+    assert said["runtimeClassName"] == "gvisor"
+    assert said["nodeSelector"] == pod()["spec"]["nodeSelector"] | {"disk": "fast"}
+    assert said["tolerations"][-1] == {"key": "jupyter", "operator": "Exists"}
+    assert said["imagePullSecrets"] == [{"name": "ours"}]
+    assert main({"spec": said})["resources"]["limits"] == {"nvidia.com/gpu": "2"}
+    assert "resources" not in main(pod())
+
+
+def test_an_image_s_own_process_is_told_by_the_pod() -> None:
+    said = pod(
+        unmodified=True, sleep=False, command=("echo", "$$ $(A)"), env={"A": "$1"}, workdir="/srv",
+        user="7:8", files={"/etc//a": b"1", "/b": b"2"},
+    )  # fmt: skip
+    container = main(said)
+    assert "command" not in container
+    assert container["args"] == ["echo", "$$$$ $$(A)"], "nothing is expanded"
+    assert container["env"] == [{"name": "A", "value": "$$1"}]
+    assert container["workingDir"] == "/srv"
+    context = container["securityContext"]
+    assert (context["runAsUser"], context["runAsGroup"]) == (7, 8)
+    mounts = [each for each in container["volumeMounts"] if "subPath" in each]
+    assert [(each["mountPath"], each["subPath"]) for each in mounts] == [
+        ("/etc/a", "0"),
+        ("/b", "1"),
+    ]
+    spec = ContainerSpec(id="c", image="i", files={"/etc//a": b"1", "/b": b"2"})
+    held = manifest.files(spec, ANCHOR)
+    assert held["binaryData"] == {"0": "MQ==", "1": "Mg=="}
+    assert held["metadata"]["ownerReferences"] == ANCHOR.reference()
+
+
 def test_a_restricted_namespace_gets_what_it_wants() -> None:
     for user, wanted in (
         (None, (1000, 1000)),
@@ -120,10 +162,11 @@ def test_a_restricted_namespace_gets_what_it_wants() -> None:
     "options",
     [
         {"pids": 7},
-        {"network": "none"},
         {"network": "mine"},
         {"hostname": "A_b"},
-        {"unmodified": True},
+        {"unmodified": True, "sleep": True},
+        {"unmodified": True, "user": "nobody"},
+        {"unmodified": True, "files": {"/a": bytes(2 << 20)}},
     ],
 )
 def test_what_no_pod_can_be_is_refused(options: dict[str, Any]) -> None:
@@ -397,6 +440,7 @@ def test_a_later_agent_knows_what_it_is_made_of(tmp_path: Path) -> None:
     spec = ContainerSpec(
         id="c", image="i", env={"A": "\udcff"}, files={"/a": b"\0"}, command=("x",),
         labels={"l": "m"}, mounts=(Mount("v", "/v", True),),
+        scheduling=Scheduling(tolerations=({"key": "a"},), gpus={"g": 1}),
     )  # fmt: skip
     Kept(tmp_path, "owner").put("p", Made(spec, Remote("", pull="never")))
     later = Kept(tmp_path, "owner")

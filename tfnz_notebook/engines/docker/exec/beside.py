@@ -27,8 +27,8 @@ def body(spec: ContainerSpec, made: dict[str, Any], early: Mapping[str, bytes]) 
     """The create call's JSON without the guest's command. Misuse for what only a guest can."""
     if spec.sleep or spec.entrypoint is not None:
         raise Misuse(
-            "Cannot keep the image's first process as it is and have it sleep, or be another: "
-            "leave sleep= out, or entrypoint='unmodified'."
+            "Cannot have the image's own first process sleep, or be another: "
+            "entrypoint='unmodified' keeps it as it is. Leave one of the two out."
         )
     if early:
         raise Misuse(

@@ -112,6 +112,8 @@ class Cluster:
     credentials: Credentials = field(default_factory=Credentials, repr=False)
     #: Headers that ask to act as somebody else.
     impersonation: tuple[tuple[str, str], ...] = ()
+    #: The pod that this process is in, if that is in the namespace.
+    pod: str = ""
 
 
 class Access:

@@ -72,6 +72,7 @@ def cluster(context: Context, environ: Mapping[str, str] = os.environ) -> Cluste
         proxy=text(said.get("proxy-url")),
         credentials=_credentials(context, environ),
         impersonation=_impersonation(context),
+        pod=context.pod,
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgpack
 
-from tfnz_notebook.engines.base import ContainerSpec, Mount, State
+from tfnz_notebook.engines.base import ContainerSpec, Mount, Scheduling, State
 from tfnz_notebook.engines.kubernetes.pod.manifest import Remote
 
 log = logging.getLogger(__name__)
@@ -74,6 +74,7 @@ class Kept:
                     self._path(container).read_bytes(), unicode_errors="surrogateescape"
                 )
                 mounts = tuple(Mount(*mount) for mount in spec.pop("mounts"))
+                spec["scheduling"] = Scheduling.of(spec["scheduling"])
                 for key in ("command", "entrypoint", "capabilities"):
                     spec[key] = None if spec[key] is None else tuple(spec[key])
                 self._known[name] = Made(ContainerSpec(**spec, mounts=mounts), Remote(**image))
@@ -106,4 +107,5 @@ def _plain(spec: ContainerSpec) -> dict[str, Any]:
     told["mounts"] = [[each.source, each.target, each.read_only] for each in spec.mounts]
     for key in ("env", "files", "labels"):
         told[key] = dict(told[key])
+    told["scheduling"] = dataclasses.asdict(spec.scheduling)
     return told

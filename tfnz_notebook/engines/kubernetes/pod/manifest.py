@@ -35,6 +35,7 @@ from tfnz_notebook.engines.base import (
     PullPolicy,
 )
 from tfnz_notebook.engines.docker import create as shape
+from tfnz_notebook.engines.kubernetes.pod import beside
 from tfnz_notebook.engines.kubernetes.pod.boot import Boot
 from tfnz_notebook.errors import Misuse
 
@@ -48,6 +49,9 @@ GUEST: Final = f"{BIN}/guest"
 RUN: Final = f"{HOME}/run"
 #: Seconds without an agent after which a guest ends its pod.
 ORPHAN: Final = 600
+_INIT: Final = (GUEST, "init", "--sleep", "--orphan", str(ORPHAN))
+#: What starts the guest where the pod's own process is another.
+BESIDE: Final = (*_INIT, "--beside", "--detach")
 #: Who a guest is that may not be root, where nobody said who.
 NOBODY: Final = 1000
 #: All labels of a thing of ours, exactly: JSON.
@@ -56,6 +60,8 @@ LABELS: Final = "io.tfnz.labels"
 STARTED: Final = "io.tfnz.started"
 #: The label of those that are kept apart from others.
 APART: Final = "io.tfnz.apart"
+#: The label of those that have no network.
+SHUT: Final = "io.tfnz.shut"
 #: The label that says which session's anchor it hangs on.
 ANCHOR: Final = "io.tfnz.anchor"
 
@@ -182,6 +188,19 @@ def anchor(name: str, labels: Mapping[str, str], guest: bytes) -> Said:
     }
 
 
+def files(spec: ContainerSpec, anchor: Anchor) -> Said:
+    """The ConfigMap with the files of a container whose first process is the image's own."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            **metadata(beside.holder(spec.id), spec.labels),
+            "ownerReferences": anchor.reference(),
+        },
+        "binaryData": beside.contents(spec),
+    }
+
+
 def machine(guest: bytes) -> str:
     """The architecture of nodes on which that program runs, '' if it does not tell."""
     return (
@@ -196,17 +215,14 @@ def refuse(spec: ContainerSpec) -> None:
             f"Cannot limit a container to {spec.pids} processes on Kubernetes: that is the node's "
             "to say (podPidsLimit of its kubelet). Leave pids= out."
         )
-    if spec.network not in (None, "host", "bridge"):
+    if spec.network not in (None, "host", "bridge", "none"):
         raise Misuse(
             f"Cannot spawn with network={spec.network!r} on Kubernetes: pods have the cluster's "
             "network. Leave network= out (apart from other containers), or say 'bridge' (not "
-            "apart) or 'host'."
+            "apart), 'none' or 'host'."
         )
     if spec.unmodified:
-        raise Misuse(
-            "Cannot leave the image's own first process alone on Kubernetes: its pods start with "
-            "the guest. Leave entrypoint='unmodified' out, or use Location('podman')."
-        )
+        beside.refuse(spec)
     if spec.hostname is not None and not _HOST.fullmatch(spec.hostname):
         raise Misuse(
             f"Cannot call a container {spec.hostname!r}: a host's name has up to 63 lower-case "
@@ -250,22 +266,26 @@ def pod(
         limits["cpu"] = f"{math.ceil(spec.cpu * 1000)}m"
     if spec.memory is not None:
         limits["memory"] = str(spec.memory)
+    limits |= {resource: str(count) for resource, count in spec.scheduling.gpus.items()}
+    files, file_mounts = beside.mounted(spec) if spec.unmodified else ([], [])
     container: Said = {
         "name": MAIN,
         "image": spec.image,
         "imagePullPolicy": _PULL[image.pull if isinstance(image, Remote) else "missing"],
-        "command": [GUEST, "init", "--sleep", "--orphan", str(ORPHAN)],
+        **(beside.first(spec) if spec.unmodified else {"command": [*_INIT]}),
         "securityContext": _security(spec, hardened),
         "terminationMessagePolicy": "File",
         "volumeMounts": [
             {"name": "tfnz-bin", "mountPath": BIN, "readOnly": True},
             {"name": "tfnz-run", "mountPath": RUN},
             *volumes.mounts,
+            *file_mounts,
         ],
     }
     if limits:
         container["resources"] = {"limits": limits}
-    apart = {APART: "true"} if spec.network is None else {}
+    fenced = {None: APART, "none": SHUT}.get(spec.network)
+    apart = {fenced: "true"} if fenced else {}
     made: Said = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -280,19 +300,27 @@ def pod(
             "tolerations": [
                 {"key": f"node.kubernetes.io/{why}", "operator": "Exists", "effect": "NoExecute"}
                 for why in ("not-ready", "unreachable")  # it goes on when its node is back
-            ],
+            ]
+            + [dict(each) for each in spec.scheduling.tolerations],
             "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
             "containers": [container],
             "volumes": [
                 {"name": "tfnz-bin", "configMap": {"name": anchor.name, "defaultMode": 0o555}},
                 {"name": "tfnz-run", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
                 *volumes.volumes,
+                *files,
             ],
         },
     }
-    told = made["spec"]
+    told, wanted = made["spec"], spec.scheduling
     if anchor.machine:
         told["nodeSelector"] = {"kubernetes.io/arch": anchor.machine, "kubernetes.io/os": "linux"}
+    if wanted.node_selector:
+        told["nodeSelector"] = {**told.get("nodeSelector", {}), **wanted.node_selector}
+    if wanted.runtime_class:
+        told["runtimeClassName"] = wanted.runtime_class
+    if wanted.pull_secrets:
+        told["imagePullSecrets"] = [{"name": name} for name in wanted.pull_secrets]
     if spec.node is not None:
         told["affinity"] = _on(spec.node)
     if spec.hostname is not None:
@@ -314,6 +342,8 @@ def _security(spec: ContainerSpec, hardened: Hardened | None) -> Said:
         capabilities["drop"] = ["ALL"]
         told["runAsNonRoot"] = True
         told["runAsUser"], told["runAsGroup"] = hardened.user, hardened.group
+    elif spec.unmodified:
+        told |= beside.identity(spec.user) if spec.user else {}
     elif spec.user is not None:
         told["runAsUser"] = 0  # the guest, who then starts processes as whom they are to be
     if capabilities:
