@@ -10,16 +10,19 @@ python -m cluster with COMMAND  run that with what tests need to know in its env
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from cluster.access import admitted
 from cluster.build import binary, say
 from cluster.cluster import Cluster
 from cluster.control import ROOT
 from cluster.kubectl import Kubectl
+from cluster.turn import turn
 
 HERE = ROOT / "build" / "cluster"
 
@@ -51,14 +54,16 @@ def down() -> None:
     say("down")
 
 
-def run(command: Sequence[str]) -> int:
-    """That command's exit code."""
-    HERE.mkdir(parents=True, exist_ok=True)
-    if os.environ.get("KUBECONFIG"):
-        if shutil.which("kubectl") is None:
-            sys.exit("Cannot use the cluster of $KUBECONFIG: there is no kubectl. Install it.")
-        say("the cluster is the one that $KUBECONFIG names")
-        return _inside(Kubectl(["kubectl"], None), command, {})
+def elsewhere(command: Sequence[str]) -> int:
+    """That command's exit code, on the cluster that $KUBECONFIG names."""
+    if shutil.which("kubectl") is None:
+        sys.exit("Cannot use the cluster of $KUBECONFIG: there is no kubectl. Install it.")
+    say("the cluster is the one that $KUBECONFIG names")
+    return _inside(Kubectl(["kubectl"], None), command, {})
+
+
+def here(command: Sequence[str]) -> int:
+    """That command's exit code, on ours."""
     cluster = Cluster()
     stays = cluster.alive
     try:
@@ -71,6 +76,7 @@ def run(command: Sequence[str]) -> int:
 
 
 def _inside(kubectl: Kubectl, command: Sequence[str], more: dict[str, str]) -> int:
+    HERE.mkdir(parents=True, exist_ok=True)
     with admitted(kubectl, HERE) as (namespace, kubeconfig):
         settings = {
             "TFNZ_TEST_KUBERNETES": str(kubeconfig),
@@ -85,27 +91,29 @@ def _inside(kubectl: Kubectl, command: Sequence[str], more: dict[str, str]) -> i
 
 def main(arguments: Sequence[str]) -> int:
     """The exit code."""
+    work: Callable[[], int | None]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was begun is ended
     match arguments:
         case ["build"]:
             binary()
             return 0
-        case ["up" | "down"] | ["with", _, *_] if os.geteuid() != 0 and not os.environ.get(
-            "KUBECONFIG"
-        ):
+        case ["with", _, *_] if os.environ.get("KUBECONFIG"):
+            return elsewhere(arguments[1:])
+        case ["up" | "down"] | ["with", _, *_] if os.geteuid() != 0:
             binary()  # what is built is the user's own; namespaces are root's to make
             kept = "--preserve-env=PYTHONPATH,PATH,HOME,XDG_CACHE_HOME,TFNZ_CACHE,TFNZ_CLUSTER,CI"
             return subprocess.call(["sudo", kept, sys.executable, "-m", "cluster", *arguments])
         case ["up"]:
-            up()
-            return 0
+            work = up
         case ["down"]:
-            down()
-            return 0
+            work = down
         case ["with", _, *_]:
-            return run(arguments[1:])
+            work = partial(here, arguments[1:])
         case _:
             print(__doc__, file=sys.stderr)
             return 2
+    with turn(Cluster().home.name):
+        return work() or 0
 
 
 if __name__ == "__main__":
