@@ -8,3 +8,8 @@ from typing import Any, Final
 TEXT: Final[dict[str, Any]] = json.loads(
     (Path(__file__).parent / "text.json").read_text(encoding="utf-8")
 )
+
+#: What programs wrote into a terminal, and what is on its screen then.
+SCREENS: Final[list[dict[str, Any]]] = json.loads(
+    (Path(__file__).parent / "screens.json").read_text(encoding="utf-8")
+)

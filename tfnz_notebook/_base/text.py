@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import re
 import shlex
-import unicodedata
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import Final
 
-from tfnz_notebook._base import escapes
+from tfnz_notebook._base import escapes, widths
 from tfnz_notebook.errors import harmless
 
 # -- harmless -------------------------------------------------------------------------------------
@@ -46,17 +45,9 @@ def columns(character: str) -> int:
     """Columns that a character takes in a terminal.
 
     None for what joins the one before it (accents, joiners, variation selectors) and for controls,
-    two for CJK and emoji. By the Unicode of this Python, which is newer than a terminal's (that of
-    pages is 11); unassigned characters are narrow.
+    two for CJK and emoji.
     """
-    if " " <= character < "\x7f":
-        return 1
-    kind = unicodedata.category(character)
-    if kind in ("Mn", "Me", "Cf", "Cc"):
-        return 1 if character == "\xad" else 0
-    if "\u1160" <= character <= "\u11ff":  # the second and third letters of a Hangul syllable
-        return 0
-    return 2 if kind != "Cn" and unicodedata.east_asian_width(character) in "WF" else 1
+    return 1 if " " <= character < "\x7f" else widths.table()[ord(character)]
 
 
 def width(text: str) -> int:

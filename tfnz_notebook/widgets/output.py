@@ -132,7 +132,7 @@ class ProcessPicture:
         start, data = int(reply.body.get("offset", start)), reply.payload or b""
         self._heads[stream] = int(reply.body.get("head", head))
         self._gone[stream] = int(reply.body.get("base") or 0)
-        if start:
+        if start and not self.process.tty:  # of a terminal's, screen.py decides
             start, data = _whole(start, data)
         order = [(int(n), int(offset)) for n, offset in reply.body.get("order") or ()]
         return start, data, order
@@ -149,7 +149,8 @@ class ProcessPicture:
         gone = min(sum(self._gone.values()), above)
         if info["tty"]:
             data = b"".join(piece for _, piece in pieces)
-            rows = [frozen.Row(s) for s in screen.lines(data, info["rows"], info["columns"])]
+            shown = screen.draw(data, info["rows"], info["columns"], middle=above > 0)
+            rows = [frozen.Row(spans) for spans in shown.lines]
         else:
             rows = frozen.rows(pieces)
         return Still(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfnz_notebook.widgets.saved import frozen, screen
+from tfnz_notebook.widgets.saved import frozen
 from tfnz_notebook.widgets.saved.ansi import PLAIN, Style
 from tfnz_notebook.widgets.status import Status
 
@@ -184,39 +184,3 @@ def test_inverse_exchanges_the_colours() -> None:
         "color:#020202;background:#010101"
     )
     assert "var(--jp-layout-color1" in frozen.css(Style(inverse=True))
-
-
-# -- a terminal's screen
-
-
-def drawn(data: bytes, rows: int = 5, columns: int = 20) -> list[str]:
-    return ["".join(span.text for span in line) for line in screen.lines(data, rows, columns)]
-
-
-def test_a_screen_and_what_scrolled_off_it() -> None:
-    assert drawn(b"".join(b"%d\r\n" % n for n in range(9)), rows=3) == [*map(str, range(9))]
-
-
-def test_cursor_movement_and_colours_are_drawn() -> None:
-    found = screen.lines(b"\x1b[2;3H\x1b[1;31mhi\x1b[m\x1b[1;1Htop", 5, 20)
-    assert [[tuple(span) for span in line] for line in found] == [
-        [("top", PLAIN)],
-        [("  ", PLAIN), ("hi", Style(fg=1, bold=True))],
-    ]
-
-
-def test_the_alternate_screen_comes_and_goes() -> None:
-    vim = b"$ vim\r\n\x1b[?1049h\x1b[2J\x1b[Hinside vim"
-    assert drawn(vim) == ["inside vim"]
-    assert drawn(vim + b"\x1b[?1049l$ done") == ["$ vim", "$ done"]
-
-
-@given(st.binary(max_size=300))
-def test_no_output_breaks_a_screen(data: bytes) -> None:
-    text = "".join(drawn(data + b"\x1b[?25l\x1b]0;x\x07end"))
-    assert not any(ord(each) < 32 for each in text)
-
-
-@pytest.mark.parametrize("size", [(0, 0), (10**9, 10**9)])
-def test_absurd_sizes_are_bounded(size: tuple[int, int]) -> None:
-    assert "".join(drawn(b"x", *size)).strip() == "x"
