@@ -11,6 +11,10 @@ r"""Numbers that processes print, as plots: parsers, plots, and how processes ge
     worker.plot(lambda line: {'queue': len(line)})
     container.stats().plot()
 
+What repeats a table (``mpstat``, ``sar``, ``pidstat``, ``free -s``, ``nvidia-smi dmon``, ``docker
+stats`` ...) or writes a record a line (CSV, JSON, ``key=value``, a trainer's ``{'loss': 2.3}``) is
+read without being told how. Lines about several things in turns are columns of each: ``gpu0.sm``.
+
 A parser is given as it is (``vmstat``), made (``csv(delimiter=';')``), by name (``'csv'``), as a
 compiled regular expression, or as a function of a line that returns numbers by column, one number,
 or None. Without one, the command's name and its first lines tell. Importing this module gives
@@ -38,11 +42,12 @@ from tfnz_notebook.plots.choice import Choice, names
 from tfnz_notebook.plots.feed import SAMPLED, Log, feed, sample
 from tfnz_notebook.plots.model import Plot
 from tfnz_notebook.plots.parsers import Csv as csv  # noqa: N813  # as the tool is written
-from tfnz_notebook.plots.parsers import Given, Parser, Row, make
+from tfnz_notebook.plots.parsers import Given, Parser, Row, Things, make
 from tfnz_notebook.plots.parsers import Iostat as iostat  # noqa: N813
 from tfnz_notebook.plots.parsers import Jsonl as jsonl  # noqa: N813
 from tfnz_notebook.plots.parsers import Keyvalue as keyvalue  # noqa: N813
 from tfnz_notebook.plots.parsers import Regex as regex  # noqa: N813
+from tfnz_notebook.plots.parsers import Table as table  # noqa: N813
 from tfnz_notebook.plots.parsers import Top as top  # noqa: N813
 from tfnz_notebook.plots.parsers import Vmstat as vmstat  # noqa: N813
 from tfnz_notebook.process import Process
@@ -59,6 +64,7 @@ __all__ = [
     "plot",
     "regex",
     "stats_plot",
+    "table",
     "top",
     "vmstat",
 ]
@@ -91,7 +97,7 @@ def plot(
     arguments.stream("plot", stream)
     if not x:
         raise Misuse(f"Cannot plot over {x!r}: x is 'time', 'row' or a column's name.")
-    made = make(parser, process.command)
+    made = Things(make(parser, process.command), "" if x in ("time", "row") else x)
     choice = Choice(names(columns), made.closed, made.preferred)
     if x not in ("time", "row"):
         Choice([x], made.closed)

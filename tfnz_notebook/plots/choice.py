@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Final
 
@@ -34,7 +34,11 @@ def names(given: str | Iterable[str] | None) -> list[str] | None:
 
 
 class Choice:
-    """The columns shown. ``wanted``: names, patterns (``'sda.*'``); None for the parser's own."""
+    """The columns shown.
+
+    ``wanted``: names, patterns (``'sda.*'``), what several things have (``'util'``); None for the
+    parser's own.
+    """
 
     def __init__(
         self,
@@ -69,6 +73,8 @@ class Choice:
             shown = []
             for name in self.wanted:
                 found = [name] if name in columns else [c for c in columns if fnmatchcase(c, name)]
+                # Of each thing: sm is gpu0.sm and gpu1.sm.
+                found = found or [c for c in columns if c.endswith(f".{name}")]
                 shown += found
                 if not found:
                     missing.append(name)
@@ -79,6 +85,10 @@ class Choice:
             if name not in self._colors:
                 self._colors[name] = PALETTE[len(self._colors) % len(PALETTE)]
         return changed
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Columns have other names from now on, and the colours they had."""
+        self._colors = {names.get(name, name): color for name, color in self._colors.items()}
 
     def color(self, name: str) -> str:
         """Of a column that is or was shown; else grey."""

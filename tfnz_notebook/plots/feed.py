@@ -19,7 +19,8 @@ from tfnz_notebook._link.thread import io
 from tfnz_notebook.container import Container, Stats
 from tfnz_notebook.errors import TfnzError
 from tfnz_notebook.plots.model import Plot
-from tfnz_notebook.plots.parsers.base import Parser, Row
+from tfnz_notebook.plots.parsers.base import Row
+from tfnz_notebook.plots.parsers.things import Things
 from tfnz_notebook.process import Process
 
 #: Seconds without output after which a block that was begun is taken to be whole.
@@ -63,7 +64,7 @@ def feed(plot: Plot, coroutine: Coroutine[Any, Any, None]) -> None:
 class Log:
     """One stream of a process, line by line, into a plot."""
 
-    def __init__(self, plot: Plot, process: Process, parser: Parser, stream: str) -> None:
+    def __init__(self, plot: Plot, process: Process, parser: Things, stream: str) -> None:
         self._plot = plot
         self._process = process
         self._parser = parser
@@ -193,10 +194,14 @@ class Log:
                 begun = time.monotonic()
 
     def _put(self, rows: Iterable[Row], text: str, now: float | None = None) -> None:
+        if self._parser.renamed:
+            self._plot.rename(self._parser.renamed)
+            self._parser.renamed = {}
         for row in rows:
             try:
                 self._timed = self._timed or row.time is not None
                 self._plot.add(row, now)
+                self._plot.remark = self._parser.remark
             except ValueError as error:
                 self._skip(text, str(error))
 

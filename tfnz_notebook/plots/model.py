@@ -25,7 +25,7 @@ from tfnz_notebook._link.views.desk import Source
 from tfnz_notebook.errors import Misuse, WaitTimeout
 from tfnz_notebook.plots.choice import Choice, complaint, names
 from tfnz_notebook.plots.parsers.base import Row
-from tfnz_notebook.plots.table import MOST_COLUMNS, Table
+from tfnz_notebook.plots.rows import MOST_COLUMNS, Rows
 from tfnz_notebook.plots.units import human
 
 #: Seconds that are shown unless one asks for more.
@@ -59,7 +59,7 @@ class Plot(Owned, metaclass=Closed):
         """What stands above it."""
         self.x = x
         """``time``, ``row`` (a running number), or the name of a column."""
-        self.table = Table()
+        self.table = Rows()
         """The rows, as views read them; :attr:`rows` and :attr:`data` are for users."""
         self.choice = choice
         """Which columns are shown, in what colours; :meth:`select` changes it."""
@@ -67,6 +67,8 @@ class Plot(Owned, metaclass=Closed):
         """How many lines could not be read."""
         self.complaint = ""
         """The last of them, with the reason."""
+        self.remark = ""
+        """What its parser has to say of the whole."""
         self.ended = False
         """Whether nothing more comes."""
         self.replaying = False
@@ -141,7 +143,7 @@ class Plot(Owned, metaclass=Closed):
             return self._error
         if self.choice.missing and self.table.columns:
             return complaint(self.choice.missing, self.plottable)
-        return ""
+        return self.remark
 
     @property
     def rows(self) -> list[dict[str, float]]:
@@ -268,6 +270,13 @@ class Plot(Owned, metaclass=Closed):
         if self.table.width != known:
             self.choice.resolve(self.plottable)
             self._told(state=True)
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Columns have other names from now on."""
+        self.table.rename(names)
+        self.choice.rename(names)
+        self.choice.resolve(self.plottable)
+        self._told(state=True)
 
     def skip(self, line: str, reason: str) -> None:
         """A line that could not be read."""

@@ -371,7 +371,8 @@ def test_auto_finds_out_from_the_lines(text: str, column: str, count: int) -> No
 
 
 def test_auto_says_what_it_does_not_know() -> None:
-    assert rows(Auto(), "just some words\n\n5\n", unreadable=1)[0].values == {"value": 5}
+    assert rows(Auto(), "just some words\n\n5\n")[0].values == {"value": 5}
+    assert not rows(Auto(), "just some words\n5 apples are here\nand some more\n", unreadable=1)
 
 
 def test_what_is_given_as_a_parser() -> None:
@@ -393,7 +394,10 @@ def test_each_plot_has_a_parser_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ("vmsat", "no parser 'vmsat'. There are auto, csv, iostat, jsonl, keyvalue, top, vmstat"),
+        (
+            "vmsat",
+            "no parser 'vmsat'. There are auto, csv, iostat, jsonl, keyvalue, table, top",
+        ),
         (plots.regex, r"regex: it needs something to go by. Write regex\(\.\.\.\)"),
         (7, "the parser is 7"),
         (asyncio.sleep, "the parser is <function sleep"),

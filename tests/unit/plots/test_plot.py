@@ -207,12 +207,27 @@ def test_columns_that_do_not_come_are_told(agent: ScriptedAgent, process: Proces
     assert plot.error == ""
 
 
+def test_things_in_turns_have_lines_of_their_own(agent: ScriptedAgent, process: Process) -> None:
+    plot = plots.plot(process, columns="sm")
+    agent.write(process.id, b"# gpu  sm  pwr\n# Idx   %    W\n  0   5  50\n")
+    agent.until(lambda: len(plot) == 1)
+    assert plot.shown == ["sm"]
+    color = plot.choice.color("sm")
+    agent.write(process.id, b"  0   6  51\n  1   7  52\n")
+    agent.end(process.id)
+    assert [(r["gpu0.sm"], r["gpu1.sm"]) for r in plot.wait(20).rows[1:]] == [(6, 7)]
+    assert plot.rows[0]["gpu0.sm"] == 5
+    assert plot.shown == ["gpu0.sm", "gpu1.sm"]
+    assert plot.choice.color("gpu0.sm") == color
+    assert (plot.unit("gpu1.sm"), plot.unit("gpu1.pwr"), plot.skipped) == ("%", "W", 0)
+
+
 def test_too_many_columns_are_told(agent: ScriptedAgent, process: Process) -> None:
-    text = "".join(f"key{n}={n}\n" for n in range(100))
+    text = "".join(f"key{n}={n}\n" for n in range(200))
     plot = filled(agent, process, text, "keyvalue", columns="key*")
-    assert len(plot.columns) == 64
+    assert len(plot.columns) == 128
     assert len(plot.shown) == MOST_SHOWN
-    assert "64 are the most" in plot.error
+    assert "128 are the most" in plot.error
 
 
 def test_windows(agent: ScriptedAgent, process: Process) -> None:

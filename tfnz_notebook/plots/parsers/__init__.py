@@ -15,6 +15,8 @@ from tfnz_notebook.plots.parsers.base import Parser, Row
 from tfnz_notebook.plots.parsers.iostat import Iostat
 from tfnz_notebook.plots.parsers.own import Auto, Function, Regex
 from tfnz_notebook.plots.parsers.records import Csv, Jsonl, Keyvalue
+from tfnz_notebook.plots.parsers.table import Table
+from tfnz_notebook.plots.parsers.things import Things
 from tfnz_notebook.plots.parsers.top import Top
 from tfnz_notebook.plots.parsers.vmstat import Vmstat
 
@@ -28,6 +30,8 @@ __all__ = [
     "Parser",
     "Regex",
     "Row",
+    "Table",
+    "Things",
     "Top",
     "Vmstat",
     "guess",
@@ -41,6 +45,7 @@ PARSERS: Final[dict[str, Callable[[], Parser]]] = {
     "iostat": Iostat,
     "jsonl": Jsonl,
     "keyvalue": Keyvalue,
+    "table": Table,
     "top": Top,
     "vmstat": Vmstat,
 }
@@ -60,6 +65,26 @@ _ENDINGS: Final[dict[str, Callable[[], Parser]]] = {
     ".ndjson": Jsonl,
     ".json": Jsonl,
 }
+
+
+#: Tools that print tables.
+_TABLES: Final = frozenset(("mpstat", "pidstat", "ps", "sar"))
+#: Bytes of ``free``'s units.
+_FREE: Final = {
+    "-b": 1,
+    "--bytes": 1,
+    "--kilo": 1e3,
+    "--mega": 1e6,
+    "--giga": 1e9,
+    "-m": 2**20,
+    "--mebi": 2**20,
+    "-g": 2**30,
+    "--gibi": 2**30,
+}
+
+
+def _free(options: list[str]) -> float:
+    return next((float(_FREE[option]) for option in options if option in _FREE), 1024.0)
 
 
 def guess(command: str) -> Parser:
@@ -82,6 +107,10 @@ def guess(command: str) -> Parser:
             return Iostat(boot=any(re.match(r"-[a-zA-Z]*y", option) for option in options))
         if name == "top":
             return Top()
+        if name == "free":
+            return Table(scale=_free(options))
+        if name in _TABLES:
+            return Table()
         for option in options:
             for ending, kind in _ENDINGS.items():
                 if option.endswith(ending):

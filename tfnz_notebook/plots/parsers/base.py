@@ -12,12 +12,20 @@ from typing import ClassVar, NamedTuple
 
 
 class Row(NamedTuple):
-    """Numbers by column; ``time`` in seconds since the epoch where the line says it."""
+    """Numbers by column; ``time`` in seconds since the epoch where the line says it.
+
+    A line about one of several things of a kind (a CPU, a disk, a process) says which, as ``of``:
+    each gets lines of its own. What has the same ``at`` was measured together, and is one row.
+    """
 
     values: Mapping[str, float]
     """Numbers by column."""
     time: float | None = None
     """Seconds since the epoch; None: when the line came."""
+    of: str = ""
+    """The thing it is about; empty where there is only one, or for all of them together."""
+    at: str = ""
+    """What the lines of one moment have in common; empty: nothing is known."""
 
 
 class Parser:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Final
 
 from tfnz_notebook.errors import Misuse
 from tfnz_notebook.plots.parsers.base import Parser, Row
-from tfnz_notebook.plots.parsers.values import measure, moment
+from tfnz_notebook.plots.parsers.values import measure, stamp
 
 #: Devices without hardware behind them, which only fill the legend.
 _DULL: Final = ("loop*", "ram*")
@@ -20,7 +19,6 @@ _PREFIXES: Final = {"kB": 1024.0, "MB": 1048576.0, "Blk": 512.0, "k": 1024.0, "M
 _WORDS: Final = {"read": "read", "r": "read", "wrtn": "written", "w": "written"}
 _WORDS.update({"dscd": "discarded", "d": "discarded"})
 _RATE: Final = re.compile(r"(?:(kB|MB|Blk)_(read|wrtn|dscd)|([rwd])(kB|MB|k|M))(/s)?\Z")
-_CLOCK: Final = ("%m/%d/%Y %I:%M:%S %p", "%m/%d/%y %H:%M:%S", "%d/%m/%y %H:%M:%S")
 
 
 def _column(word: str) -> tuple[str, float, str]:
@@ -91,7 +89,8 @@ class Iostat(Parser):
             rows = self._finish() if self._heading else ()
             self._heading = words
             return rows
-        if (time := self._clock(line)) is not None:
+        told, time, rest = stamp(line)
+        if told and not rest:  # of iostat -t
             rows = self._finish()
             self._time, self._heading = time, []
             return rows
@@ -131,24 +130,6 @@ class Iostat(Parser):
             values[f"{group}.{name}"] = value if said.startswith("B") else value * factor
             self._units[f"{group}.{name}"] = unit
         self._values.update(values)
-
-    @staticmethod
-    def _clock(line: str) -> float | None:
-        """The time of ``iostat -t``, as UTC: containers keep that unless somebody set TZ."""
-        text = line.strip()
-        if "/" not in text[:5] and "T" not in text:
-            return None
-        if "T" in text:
-            try:
-                return moment(text)
-            except ValueError:
-                return None
-        for pattern in _CLOCK:
-            try:
-                return datetime.strptime(text, pattern).replace(tzinfo=UTC).timestamp()
-            except ValueError:
-                continue
-        return None
 
     def _finish(self) -> Sequence[Row]:
         values, self._values = self._values, {}

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from tfnz_notebook.errors import Misuse
 from tfnz_notebook.plots.parsers.base import Parser, Row
 from tfnz_notebook.plots.parsers.iostat import Iostat
-from tfnz_notebook.plots.parsers.records import Csv, Jsonl, Keyvalue, Record
+from tfnz_notebook.plots.parsers.records import Csv, Jsonl, Keyvalue, Record, surely
+from tfnz_notebook.plots.parsers.table import Table
 from tfnz_notebook.plots.parsers.top import Top
+from tfnz_notebook.plots.parsers.values import plain, stamp
 from tfnz_notebook.plots.parsers.vmstat import Vmstat
 
 #: What a user's function may return for a line.
@@ -79,39 +81,64 @@ class Function(Parser):
 
 
 class Auto(Parser):
-    """Finds out from the first lines which of the parsers reads them."""
+    """Finds out from the first lines which of the parsers reads them.
+
+    Words before the first row may be a heading or a banner, and count as nothing.
+    """
 
     name = "auto"
 
     def __init__(self) -> None:
         self._of: Parser | None = None
+        self._proved = False  # it has made a row
+        self._table = Table()  # sees every line: its heading comes first
+        self._table.strict = True
 
-    @staticmethod
-    def _for(line: str) -> Parser | None:
+    def _for(self, line: str) -> tuple[Parser, Sequence[Row]] | None:
+        """The parser that reads it, and what it makes of it."""
         words = line.split()
         if words[0] == "procs" or words[:2] == ["r", "b"]:
-            return Vmstat()
-        if words[0] in ("avg-cpu:", "Device", "Device:") or line.startswith("Linux "):
-            return Iostat()
-        if line.startswith(("top - ", "Mem: ")):
-            return Top()
-        for parser in (Jsonl(), Keyvalue()):
+            kinds: list[Parser] = [Vmstat()]
+        elif words[0] in ("avg-cpu:", "Device", "Device:") or words[-1] == "Device":
+            kinds = [Iostat()]
+        elif line.startswith("top - ") or (line.startswith("Mem: ") and "," in line):
+            kinds = [Top()]
+        else:  # a row of a table may look like a pair with a colon
+            pairs = [Keyvalue(), self._table] if surely(line) else [self._table, Keyvalue()]
+            kinds = [Jsonl(), *pairs]
+            if len(words) == 1 or any(mark in line for mark in "\t;,|"):
+                kinds.append(Csv())
+        for parser in kinds:
             try:
-                parser.feed(line)
+                rows = parser.feed(line)
             except ValueError:
                 continue
-            return type(parser)()
-        return Csv() if len(words) == 1 or any(mark in line for mark in "\t;,|") else None
+            if rows or parser is not self._table:
+                return parser, rows
+        return None
 
     def feed(self, line: str) -> Sequence[Row]:
         """As the parser does that was found."""
-        if not line.strip():
+        if not line.strip() or line.startswith("Linux "):  # sysstat's banner
             return ()
-        if self._of is None:
-            self._of = self._for(line)
-        if self._of is None:
-            raise ValueError("no parser is known for it")
-        return self._of.feed(line)
+        if self._of is not None:
+            try:
+                rows = self._of.feed(line)
+            except ValueError:
+                if self._proved:
+                    raise
+            else:
+                self._proved = self._proved or bool(rows)
+                return rows
+        found = self._for(line)
+        if found is None:
+            self._of = None
+            if any(map(plain, stamp(line)[2].split())):
+                raise ValueError("no parser is known for it")
+            return ()
+        self._of, rows = found
+        self._proved = bool(rows)
+        return rows
 
     @property
     def pending(self) -> bool:

@@ -14,7 +14,7 @@ from typing import Final
 
 _NUMBER: Final = re.compile(
     r"""\s*([-+]?(?:\d[\d,_]*(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?)  # 1,234.5e3
-        \s*([%\w/µμ]*)\s*\Z""",
+        \s*((?:[%A-Za-zµμ]|/(?=[A-Za-z]))[%\w/µμ]*)?\s*\Z""",
     re.VERBOSE | re.ASCII,
 )
 _THOUSANDS: Final = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?\Z")
@@ -23,6 +23,20 @@ _DURATIONS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-
 _DURATIONS.update({"sec": 1.0, "secs": 1.0, "min": 60.0})
 #: Epoch numbers from here on are milliseconds, microseconds, nanoseconds: the year 5138 in seconds.
 _EPOCH_STEP: Final = 1e11
+_SLASHED: Final = re.compile(r"\A(\d{4})[/.](\d\d)[/.](\d\d)")
+#: Those that datetime.fromisoformat does not know: of sysstat, of web servers, of ``date``.
+_CLOCKS: Final = (
+    *("%m/%d/%Y %I:%M:%S %p", "%m/%d/%y %H:%M:%S", "%m/%d/%Y %H:%M:%S", "%d/%m/%y %H:%M:%S"),
+    *("%d/%b/%Y:%H:%M:%S %z", "%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S %Z %Y"),
+)
+_STAMP: Final = re.compile(
+    r"""\s*\[?(
+        (?:(?P<date>\d{4}([-/.])\d\d\3\d\d|\d{8}|\d\d/\d\d/\d{2,4})(?:T|\s+))?
+        \d\d:\d\d:\d\d(?:[.,]\d+)?
+        (?:\ [AP]M\b)?(?:\ ?(?:Z|[+-]\d\d:?\d\d)\b)?
+    )\]?(?=[\s:,|]|\Z)[:,|]?\s*""",
+    re.VERBOSE,
+)
 
 
 def _plain(digits: str) -> float:
@@ -58,9 +72,10 @@ def _unit(suffix: str) -> tuple[float, str]:
 def measure(text: str) -> tuple[float, str]:
     """A number and its unit: ``('10K') -> (10240.0, 'B')``. ValueError if it is none."""
     found = _NUMBER.match(text)
-    if found is None or (len(found[2]) > 12):
+    suffix = (found[2] or "") if found is not None else ""
+    if found is None or len(suffix) > 12:
         raise ValueError(f"{text[:40]!r} is not a number")
-    factor, unit = _unit(found[2])
+    factor, unit = _unit(suffix)
     value = _plain(found[1]) * factor
     if not math.isfinite(value):
         raise ValueError(f"{text[:40]!r} is too large")
@@ -82,17 +97,49 @@ def plain(text: str) -> bool:
 
 
 def moment(value: str | float) -> float:
-    """A time as seconds since the epoch: ISO 8601 (UTC unless it says), or an epoch number.
+    """A time as seconds since the epoch: a date with its hour, or an epoch number.
 
-    Numbers may count seconds, milliseconds, microseconds or nanoseconds. ValueError otherwise.
+    ISO 8601 (``2026-11-25T19:40:11Z``), as tools write it (``2026/11/25 19:40:11.123``,
+    ``20261125 19:40:11``, ``11/25/26 19:40:11``, ``11/25/2026 07:40:11 PM``), as ``date`` and web
+    servers do. UTC unless it says: containers keep that unless somebody set TZ. Numbers may count
+    seconds, milliseconds, microseconds or nanoseconds. ValueError otherwise.
     """
     try:
         value = float(value)
     except ValueError:
-        parsed = datetime.fromisoformat(str(value).strip())
-        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+        return _dated(str(value).strip())
     if not math.isfinite(value):
         raise ValueError(f"{value} is not a time")
     while abs(value) >= _EPOCH_STEP:
         value /= 1000.0
     return value
+
+
+def _dated(text: str) -> float:
+    try:
+        parsed = datetime.fromisoformat(_SLASHED.sub(r"\1-\2-\3", text, count=1))
+    except ValueError:
+        for pattern in _CLOCKS:
+            try:
+                parsed = datetime.strptime(text, pattern)  # noqa: DTZ007  # as below
+            except ValueError:
+                continue
+            break
+        else:
+            raise ValueError(f"{text[:40]!r} is not a time") from None
+    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+
+
+def stamp(line: str) -> tuple[str, float | None, str]:
+    """The time that a line begins with, and what follows it: (as written, moment, the rest).
+
+    An hour alone is no moment: it has no day. Without any: ``('', None, line)``.
+    """
+    found = _STAMP.match(line)
+    if found is None:
+        return "", None, line
+    told, date = " ".join(found[1].split()), found["date"]
+    try:
+        return told, moment(told) if date else None, line[found.end() :]
+    except ValueError:
+        return "", None, line

@@ -4,8 +4,8 @@ import math
 import struct
 from threading import Thread
 
-from tfnz_notebook.plots import table
-from tfnz_notebook.plots.table import Table
+from tfnz_notebook.plots import rows
+from tfnz_notebook.plots.rows import Rows
 
 
 def unpacked(stretch: tuple[int, int, bytes]) -> list[tuple[float, ...]]:
@@ -14,7 +14,7 @@ def unpacked(stretch: tuple[int, int, bytes]) -> list[tuple[float, ...]]:
 
 
 def test_rows_are_numbered_and_sliced() -> None:
-    made = Table()
+    made = Rows()
     for number in range(5):
         assert made.append(float(number), {"a": number * 10.0, "b": -1.0})
     assert (len(made), made.first, made.end, made.columns) == (5, 0, 5, ["a", "b"])
@@ -30,7 +30,7 @@ def test_rows_are_numbered_and_sliced() -> None:
 
 
 def test_a_column_that_comes_later_has_no_values_before() -> None:
-    made = Table()
+    made = Rows()
     made.append(0, {"a": 1})
     made.append(1, {"b": 2, "a": math.inf})
     made.append(2, {})
@@ -42,7 +42,7 @@ def test_a_column_that_comes_later_has_no_values_before() -> None:
 
 
 def test_the_oldest_rows_go() -> None:
-    made = Table(most=80)
+    made = Rows(most=80)
     for number in range(1000):
         made.append(float(number), {"a": float(number)})
         assert len(made) <= 90
@@ -54,19 +54,19 @@ def test_the_oldest_rows_go() -> None:
 
 
 def test_wide_rows_are_fewer_and_columns_bounded() -> None:
-    made = Table()
-    names = {f"c{n}": float(n) for n in range(table.MOST_COLUMNS)}
+    made = Rows()
+    names = {f"c{n}": float(n) for n in range(rows.MOST_COLUMNS)}
     assert made.append(0, names)
     assert not made.append(1, names | {"one more": 1.0})
-    assert len(made.columns) == table.MOST_COLUMNS
+    assert len(made.columns) == rows.MOST_COLUMNS
     assert len(unpacked(made.stretch(0, 2))) == 2
-    for number in range(table.MOST_CELLS // made.width * 9 // 8 + 2):
+    for number in range(rows.MOST_CELLS // made.width * 9 // 8 + 2):
         made.append(number + 2.0, {})
-    assert len(made) * made.width <= table.MOST_CELLS * 9 // 8
+    assert len(made) * made.width <= rows.MOST_CELLS * 9 // 8
 
 
 def test_rows_of_before_are_spread_evenly() -> None:
-    made = Table()
+    made = Rows()
     for _ in range(4):
         made.append(0, {"a": 1.0})
     made.spread(0, 100.0, 108.0)
@@ -74,7 +74,7 @@ def test_rows_of_before_are_spread_evenly() -> None:
 
 
 def test_reading_while_another_thread_appends() -> None:
-    made = Table(most=200)
+    made = Rows(most=200)
     over = False
 
     def fill() -> None:
@@ -96,7 +96,7 @@ def test_reading_while_another_thread_appends() -> None:
 
 
 def test_a_signal_handler_may_read_in_the_middle_of_a_read() -> None:
-    made = Table()
+    made = Rows()
     made.append(1.0, {"a": 2.0})
     with made._lock:
         assert made.last("a") == 2.0

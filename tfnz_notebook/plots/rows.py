@@ -22,12 +22,12 @@ MOST_ROWS: Final = 100_000
 #: Numbers kept: 16 MiB.
 MOST_CELLS: Final = 2 << 20
 #: Columns beside x. What has more names than that is text, not a table.
-MOST_COLUMNS: Final = 64
+MOST_COLUMNS: Final = 128
 
 _NAN: Final = math.nan
 
 
-class Table:
+class Rows:
     """Rows of x and named numbers."""
 
     def __init__(self, most: int = MOST_ROWS) -> None:
@@ -77,6 +77,12 @@ class Table:
         for at in range(before):
             cells[at :: before + 1] = self._cells[at::before]
         self._cells = cells
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Call columns otherwise."""
+        with self._lock:
+            self.columns[:] = [names.get(name, name) for name in self.columns]
+            self._index = {name: at for at, name in enumerate(self.columns, 1)}
 
     def _trim(self) -> None:
         most = min(self._most, MOST_CELLS // self.width)
