@@ -131,8 +131,9 @@ class Shown:
         if self.frozen:  # it was over before it was shown
             self._twin = publish.Output(self._still.data())
             return
-        if publish.watched():
-            self._hub = hub()
+        carrier = _carrier() if publish.watched() else None
+        if carrier is not None:
+            self._hub = carrier
             self._hub.keep = _keep
             self._hub.register(picture.subject, picture.source)
             options = {**picture.options, "key": self.key}
@@ -260,6 +261,27 @@ _VIEW: Final = "application/vnd.jupyter.widget-view+json"
 #: What the twin becomes when its picture froze elsewhere.
 EMPTY: Final = {"text/plain": "", "text/html": ""}
 
+#: What is said, once, where no view can be.
+STILL: Final = (
+    "Pictures do not move in this kernel: its comms carry no views, ipykernel's do. They are "
+    "brought up to date at the end of each cell."
+)
+_no_views = False
+
+
+def _carrier() -> Hub | None:
+    """What carries views; None in a kernel whose comms cannot."""
+    global _no_views
+    if _no_views:
+        return None
+    try:
+        return hub()
+    except Exception:  # noqa: BLE001  # whatever ipywidgets raises in a kernel that is none of Jupyter's
+        _no_views = True
+        publish.Output({"text/plain": STILL})
+        return None
+
+
 _all: dict[str, Shown] = {}
 _kept: deque[Shown] = deque()
 _unwatched: list[Shown] = []
@@ -312,8 +334,11 @@ async def _settle() -> None:
 
 
 def _cell_ended(_result: Any = None) -> None:
-    """After a cell that no page shows: whoever runs the notebook reads no further than its end."""
-    if _unwatched and not publish.watched():
+    """After a cell whose pictures nothing else moves.
+
+    Whoever runs a notebook without a page reads no further than the cell's end.
+    """
+    if _unwatched and (_no_views or not publish.watched()):
         _soon(_settle(), None)
         for each in _unwatched:
             each._twin.repeat()

@@ -72,26 +72,32 @@ class Output:
                 session.send(socket, "update_display_data", content, parent=parent, ident=topic)
 
             self._send = send
-        # else %%capture holds it, or a kernel that is not ipykernel shows it: it stays as it is
+        # else %%capture holds it, and it stays as it is; or it is of a kernel that is not ipykernel,
+        # whose publisher is for the main thread: repeat()
         publisher.publish(dict(data), {}, transient={"display_id": self.id})
 
     def update(self, data: Data) -> None:
         """Replace it. Nothing happens once the kernel is shutting down."""
         self._late = {"data": dict(data), "metadata": {}, "transient": {"display_id": self.id}}
-        self._try(self._parent)
+        self._try(self._late, self._parent)
 
     def repeat(self) -> None:
         """Say the last update again, if there was one since, as the present cell.
 
-        For who runs a notebook without a page: nbclient hears only the cell that it is at.
+        For who runs a notebook without a page: nbclient hears only the cell that it is at. And for
+        kernels other than ipykernel, whose publishers are for the main thread. On that thread.
         """
-        if self._late is not None and self._send is not _nowhere:
-            self._try(self._publisher.parent_header)
-            self._late = None
+        late, self._late = self._late, None
+        if late is None:
+            return
+        if self._send is not _nowhere:
+            self._try(late, self._publisher.parent_header)
+        elif (found := shell()) is not None and found.display_pub is self._publisher:
+            self._publisher.publish(late["data"], {}, transient=late["transient"], update=True)
 
-    def _try(self, parent: Mapping[str, Any]) -> None:
+    def _try(self, content: dict[str, Any], parent: Mapping[str, Any]) -> None:
         try:
-            self._send(self._late or {}, parent)
+            self._send(content, parent)
         except Exception:  # noqa: BLE001  # the socket is gone, whatever that raises; nobody sees it any more
             self._send = _nowhere
 

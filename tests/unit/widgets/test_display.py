@@ -1,11 +1,13 @@
 """A picture in a cell: two outputs, kept up to date seldom, and frozen once."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import comm
 import pytest
 
 from tfnz_notebook._link.thread import wait
@@ -352,6 +354,42 @@ def test_the_end_of_the_kernel_brings_the_twins_up_to_date(kernel: Kernel) -> No
     subject.said = "after that"
     display._goodbye()  # its sockets are gone, and nothing is raised
     assert outputs(kernel)[1]["text/plain"] == "last" and not shown.frozen
+
+
+class Bare:
+    """A comm as xeus-python's: what a page says goes to whom it was told of, and nowhere else."""
+
+    comm_id = "one"
+    __slots__ = ()
+
+    def __init__(self, **_opened: Any) -> None: ...
+    def on_msg(self, _callback: Any) -> None: ...
+    def on_close(self, _callback: Any) -> None: ...
+    def close(self, *_: Any, **__: Any) -> None: ...
+
+
+def test_a_kernel_whose_comms_carry_no_views_has_stills_and_a_sentence(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: dict[str, dict[str, str]] = {}
+
+    def publish_(data: Any, metadata: Any, *, transient: Any, update: bool = False) -> None:
+        assert threading.current_thread() is threading.main_thread()
+        assert update is (transient["display_id"] in told)
+        told[transient["display_id"]] = data
+
+    kernel.display_pub = SimpleNamespace(publish=publish_)  # type: ignore[assignment]
+    monkeypatch.setattr(comm, "create_comm", Bare)
+    monkeypatch.setattr(display, "_no_views", False)
+    subject = Subject()
+    shown = [show(subject), show(Subject("t"))]
+    assert [each["text/plain"] for each in told.values()] == [display.STILL, "one", "one"]
+    assert all("tfnz-static" not in each.get("text/html", "") for each in told.values())
+    subject.end()
+    until(lambda: frozen(shown[0]))
+    (hook,) = kernel.hooks
+    hook()
+    assert [each["text/plain"] for each in told.values()][1:] == ["one at the end", "one"]
 
 
 def test_captured_outputs_stay_as_they_are(kernel: Kernel) -> None:

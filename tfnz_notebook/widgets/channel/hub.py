@@ -22,7 +22,7 @@ import traitlets
 from tfnz_notebook._link.thread import io
 from tfnz_notebook._link.views.desk import Desk, Source
 from tfnz_notebook._wire.view import VERSION, Head, gather, scatter
-from tfnz_notebook.errors import ProtocolError
+from tfnz_notebook.errors import ProtocolError, TfnzError
 from tfnz_notebook.widgets import bundle
 from tfnz_notebook.widgets.channel.control import listen, offered, unlisten
 from tfnz_notebook.widgets.channel.haste import Haste
@@ -39,7 +39,10 @@ Publish = Callable[[dict[str, Any], list[bytes]], None]
 
 
 class Carrier(ipywidgets.Widget):  # type: ignore[misc]  # ipywidgets has no types
-    """A model without a view. ``received`` gets the content and buffers of messages."""
+    """A model without a view. ``received`` gets the content and buffers of messages.
+
+    Raises TfnzError, or whatever ipywidgets does, in a kernel whose comms cannot carry views.
+    """
 
     #: Whether pages had better use the control channel; see control.py.
     control = traitlets.Bool().tag(sync=True)
@@ -54,26 +57,29 @@ class Carrier(ipywidgets.Widget):  # type: ignore[misc]  # ipywidgets has no typ
         self._listens_to = self.comm.comm_id
         if self._kernel is not None:
             listen(self._kernel, self._listens_to, self._controlled)
+        if not hasattr(self.comm, "handle_msg"):
+            # As in xeus-python. They belong to the main thread, too, and views do not wait for it.
+            self.close()
+            raise TfnzError("Cannot show live views: this kernel's comms are not Jupyter's own.")
         # ipykernel's handle_msg triggers pre_ and post_execute around each message, on which
         # matplotlib flushes the figures of the cell that is running. Ours need neither.
-        self._ordinary = self.comm.handle_msg
-        self.comm.handle_msg = self._message
+        self.comm.handle_msg = self._handle_msg
         if hasattr(self.comm, "_reply_subshell_for"):
             # ipykernel 7.4 sends a comm's messages to the subshell that used it last, which after a
             # message of ours is the main one; then nothing arrives until a busy cell ends.
             self.comm._reply_subshell_for = lambda _data, default: default
 
-    def _message(self, message: dict[str, Any]) -> None:
+    def _handle_msg(self, message: dict[str, Any]) -> None:
         data = message["content"]["data"]
         if data.get("method") == "custom":
             self._received(data.get("content"), message.get("buffers") or [])
         else:
-            self._ordinary(message)
+            super()._handle_msg(message)
 
     def _controlled(self, message: dict[str, Any]) -> None:
         # Nothing else of ipywidgets' has a place on the control thread.
         if message["content"]["data"].get("method") == "custom":
-            self._message(message)
+            self._handle_msg(message)
 
     def unlisten(self) -> None:
         """Leave the kernel's control channel as it was; from any thread."""
