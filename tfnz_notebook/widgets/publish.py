@@ -72,7 +72,7 @@ class Output:
                 session.send(socket, "update_display_data", content, parent=parent, ident=topic)
 
             self._send = send
-        # else %%capture holds it, and it stays as it is; or it is of a kernel that is not ipykernel,
+        # else %%capture holds it, and it stays as it is; or it is of another kernel than ipykernel,
         # whose publisher is for the main thread: repeat()
         publisher.publish(dict(data), {}, transient={"display_id": self.id})
 
