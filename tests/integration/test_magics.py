@@ -89,6 +89,11 @@ def test_a_code_other_than_zero_raises_with_the_tail_and_no_traceback(notebook: 
     assert "wrong" in text
     assert "File" not in text
     assert len(text.splitlines()) < 5
+    error = failed(notebook, "n = 1\nbox.run_process(['nosuch-command'])")
+    said, where = "\n".join(error["traceback"]).splitlines()
+    assert ("CommandNotFound" in said, "line 2: box.run_process" in where) == (True, True)
+    told = notebook.text(notebook.run("%tf_why"))
+    assert ("box (running) said" in told, "_container/process.py" in told) == (True, True)
 
 
 def test_check_no_returns_the_process(notebook: Notebook) -> None:

@@ -20,7 +20,7 @@ from typing import Any, Final
 #: What each magic is there as; a test compares it with :data:`registered.MAGICS`.
 LINE: Final = (
     *("tf_spawn", "tf_run", "tf_shell", "tf_plot", "tf_ps", "tf_top", "tf_logs", "tf_attach"),
-    *("tf_signal", "tf_stop", "tf_put", "tf_get", "tf_open", "tf_connect"),
+    *("tf_signal", "tf_stop", "tf_put", "tf_get", "tf_open", "tf_connect", "tf_why"),
 )
 CELL: Final = ("tf_spawn", "tf_run")
 #: Classes with views of their own, as (module, name).

@@ -12,6 +12,7 @@ from tfnz_notebook.magics.commands import (
     spawn,
     stop,
     views,
+    why,
 )
 from tfnz_notebook.magics.completion.complete import Completer
 from tfnz_notebook.magics.here import Here
@@ -25,6 +26,7 @@ MAGICS: Final[tuple[Magic, ...]] = (
     *files.MAGICS,
     *stop.MAGICS,
     *connect.MAGICS,
+    *why.MAGICS,
 )
 
 _shells: WeakKeyDictionary[Any, tuple[Completer, Here]] = WeakKeyDictionary()
@@ -45,6 +47,7 @@ def register(ip: Any) -> None:
     completer.install(ip)
     for event, function in (("pre_run_cell", cells.begun), ("post_run_cell", here.cell_ended)):
         ip.events.register(event, function)
+    why.show(True)
     _shells[ip] = completer, here
 
 
@@ -54,6 +57,7 @@ def unregister(ip: Any) -> None:
         return
     completer, here = _shells.pop(ip)
     completer.remove(ip)
+    why.show(bool(_shells))
     for event, function in (("pre_run_cell", cells.begun), ("post_run_cell", here.cell_ended)):
         ip.events.unregister(event, function)
     for kind in ("line", "cell"):

@@ -7,10 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tfnz_notebook.errors import Misuse, TfnzError
+from tfnz_notebook.errors import Misuse
 from tfnz_notebook.magics.here import Here
 from tfnz_notebook.magics.parse import Parser
-from tfnz_notebook.magics.shown.text import clean
 
 Line = Callable[[Here, argparse.Namespace], Any]
 Cell = Callable[[Here, argparse.Namespace, str], Any]
@@ -56,24 +55,18 @@ class Magic:
 
 
 class Plain:
-    """Errors of ours are shown as their text: how we came to raise them is of no interest."""
+    """An interrupt of ours is shown as its text, as errors of ours are: see ``commands/why``."""
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, TfnzError | KeyboardInterrupt):
+        if isinstance(error, KeyboardInterrupt):
+            from tfnz_notebook.magics.commands.why import rendered
+
             shown: Any = error
             # IPython asks for this: "exception classes can customise their traceback".
             shown._render_traceback_ = lambda: rendered(error)
-
-
-def rendered(error: BaseException) -> list[str]:
-    """An error's lines: what it is, what it says, what was noted on it."""
-    name = f"\x1b[31m{type(error).__name__}\x1b[39m"
-    said = clean(str(error))
-    notes = [clean(note) for note in getattr(error, "__notes__", ())]
-    return [f"{name}: {said}" if said else name, *notes]
 
 
 def one_of(doing: str, what: str, value: str, allowed: tuple[str, ...]) -> str:

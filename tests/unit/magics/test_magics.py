@@ -23,7 +23,7 @@ from tfnz_notebook.errors import (
     to_wire,
 )
 from tfnz_notebook.location import Location
-from tfnz_notebook.magics.table import rendered
+from tfnz_notebook.magics.commands.why import rendered
 
 
 def ends(
@@ -241,9 +241,10 @@ def test_a_failure_has_the_code_and_the_tail(shell: Shell, agent: ScriptedAgent,
     assert "line 50" not in text
     assert caught.value.details["returncode"] == 2
     assert caught.value.details["stderr"].endswith(b"line 99\x1b]0;t\x07\n")
-    (shown,) = caught.value._render_traceback_()  # type: ignore[attr-defined]
-    assert shown.startswith("\x1b[31mProcessFailed\x1b[39m: Cannot complete")
-    assert "\x1b]" not in shown
+    said, where = rendered(caught.value)
+    assert said.startswith("\x1b[31mProcessFailed\x1b[39m: Cannot complete")
+    assert "\x1b]" not in said
+    assert "line 1: %tf_run web make" in where
 
 
 @pytest.mark.parametrize(
