@@ -29,9 +29,9 @@ from tfnz_notebook.agent.process.command import Command
 from tfnz_notebook.container import Container
 from tfnz_notebook.engines.base import ContainerSpec, State
 from tfnz_notebook.errors import FileError, Misuse, TfnzError
+from tfnz_notebook.magics.commands.why import rendered
 from tfnz_notebook.magics.completion.complete import _fit
 from tfnz_notebook.magics.shown.text import clean
-from tfnz_notebook.magics.commands.why import rendered
 from tfnz_notebook.widgets.explorer import facts, page, text
 from tfnz_notebook.widgets.saved import frozen
 from tfnz_notebook.widgets.saved.ansi import visible

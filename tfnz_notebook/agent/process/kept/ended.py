@@ -83,11 +83,13 @@ def told_of(
     out, err = process.final or (0, 0)
     command = process.command
     screen = {"rows": command.rows, "columns": command.columns} if command.tty else {}
+    origin = {"origin": command.origin} if command.origin else {}
     return {
         "process": process.ident,
         "text": command.text,
         "tty": command.tty,
         **screen,
+        **origin,
         "pid": process.pid,
         "started": process.started,
         "returncode": process.returncode,
@@ -253,6 +255,7 @@ class Ended:
             "retain": told.get("retain", "all"),
             "stalled": "",
             "dropped": str(told.get("dropped") or ""),
+            "origin": str(told.get("origin") or ""),
         }
 
 
