@@ -207,17 +207,20 @@ async def test_it_is_scheduled_as_it_is_asked_for(place: Place) -> None:
     assert (await pod(place, ref))["spec"]["nodeName"] == nodes[-1]
     taint = {"key": "tfnz-test", "value": place.owner, "effect": "NoSchedule"}
     async with cluster.administrator(place) as engine:
-        path, kind = f"/api/v1/nodes/{nodes[-1]}", "application/strategic-merge-patch+json"
-        body: dict[str, Any] = {"spec": {"taints": [taint]}}
-        await engine.api.call("PATCH", path, body=body, kind=kind)
+
+        async def taints(*wanted: dict[str, str]) -> None:
+            path, kind = f"/api/v1/nodes/{nodes[-1]}", "application/merge-patch+json"
+            body = {"spec": {"taints": list(wanted)}}
+            await engine.api.call("PATCH", path, body=body, kind=kind)
+
+        await taints(taint)
         try:
             allowed = Scheduling(node_selector=selector, tolerations=(taint,))
             ref = await place.run(scheduling=allowed)
             assert (await pod(place, ref))["spec"]["nodeName"] == nodes[-1]
             await waits(place, "untolerated taint", scheduling=Scheduling(node_selector=selector))
         finally:
-            body["spec"]["taints"] = [{**taint, "$patch": "delete"}]
-            await engine.api.call("PATCH", path, body=body, kind=kind)
+            await taints()
     await waits(place, "Insufficient nvidia.com/gpu", scheduling=Scheduling(gpus={GPU: 1}))
     ref = await place.create(scheduling=Scheduling(pull_secrets=("ours",)))
     assert (await pod(place, ref))["spec"]["imagePullSecrets"] == [{"name": "ours"}]

@@ -89,6 +89,27 @@ async def test_a_start_waits_moods_out(cluster: Cluster, engine: Engine, code: i
     await echoes(engine, await run(engine))
 
 
+async def test_what_a_dead_agent_was_about_to_remove_never_ran(
+    cluster: Cluster, engine: Engine, make: Make
+) -> None:
+    image = await engine.ensure_image("busybox", "missing", lambda progress: None)
+    made = await engine.create(ContainerSpec(id="one", image="busybox", sleep=True), image)
+    ran = await run(engine, "two")
+
+    def goes(it: dict[str, Any]) -> None:
+        it["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        ended = {"terminated": {"exitCode": 143, "reason": "Error"}}
+        it["status"] = {"phase": "Failed", "containerStatuses": [{"name": "main", "state": ended}]}
+
+    later = make()
+    await later.open()
+    for ref in (made, ran):
+        cluster.store.edit(PODS, "default", ref, goes)
+    found = {each.ref: each.state for each in await later.find({})}
+    assert found[made].status == "created"
+    assert (found[ran].status, found[ran].exit_code) == ("exited", 143)
+
+
 async def test_what_was_made_is_made_once_though_its_answer_is_lost(
     cluster: Cluster, engine: Engine, make: Make
 ) -> None:

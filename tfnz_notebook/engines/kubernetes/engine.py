@@ -603,7 +603,8 @@ class KubernetesEngine(Engine):
                     anchor = Anchor(str(owner.get("name")), str(owner.get("uid")))
                     self._anchors.adopt(told.get(LABEL_SESSION, ""), about["name"], anchor)
             if all(told.get(key) == value for key, value in wanted.items()):
-                found[about["name"]] = Found(about["name"], told, status.state(said))
+                now = status.left if about["name"] not in self._kept else status.state
+                found[about["name"]] = Found(about["name"], told, now(said))
         for name, made in self._kept.here().items():
             told = dict(made.spec.labels)
             fits = all(told.get(key) == value for key, value in wanted.items())

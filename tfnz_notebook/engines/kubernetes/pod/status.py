@@ -58,6 +58,15 @@ def state(said: Said) -> State:
     return State("running", ip=_address(said), error=_unreachable(said))
 
 
+def left(said: Said) -> State:
+    """Of a pod that an earlier agent left: one that goes and was never told what it is never ran.
+
+    That agent was about to remove it, and the guest had ended first.
+    """
+    going = (said.get("metadata") or {}).get("deletionTimestamp")
+    return State("created") if going and STARTED not in _annotations(said) else state(said)
+
+
 def running(said: Said) -> bool:
     """Its container runs, whatever it was told."""
     return container(said).get("running") is not None
