@@ -125,6 +125,7 @@ def stats_plot(
     choice = Choice(names(columns), frozenset(SAMPLED), lambda _columns: ("cpu", "memory"))
     shown = container.name or container.tag or container.image if title is None else title
     new = Plot._create(shown, choice, SAMPLED.__getitem__, window=window)  # noqa: SLF001  # its parent
+    new.awaits = "sample"
     feed(new, sample(new, container, seconds))
     return new
 

@@ -7,6 +7,7 @@ further meanwhile: a process that writes faster than it can be parsed waits in t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import time
 from collections import deque
@@ -31,6 +32,10 @@ SLICE: Final = 0.004
 MAX_LINE: Final = 64 << 10
 #: Bytes that may wait to be parsed.
 WINDOW: Final = 1 << 20
+#: Bytes of the other stream that are quoted from.
+BESIDE: Final = 4096
+#: Seconds that the end of a process may come after that of its output.
+LINGER: Final = 2.0
 #: Seconds between rows that came at once, at most: they were written together.
 TOGETHER: Final = 0.01
 
@@ -78,6 +83,8 @@ class Log:
         self._error: TfnzError | None = None
         self._elided = 0
         self._reader: Reader
+        self._beside: Reader | None = None  # the other stream, which says what is wrong
+        self._aside = b""
 
     async def follow(self) -> None:
         """Until the stream ends."""
@@ -90,6 +97,8 @@ class Log:
         )
         try:
             await self._reader.open()
+            if not self._process.tty:
+                self._listen_beside()
             while await self._more():
                 while self._queue:
                     piece, torn = self._queue.popleft()
@@ -100,14 +109,58 @@ class Log:
                     if plot.replaying and self._reader.offset >= head and not self._queue:
                         self._replayed()
                     plot.came()
+            if self._error is not None:
+                raise self._error
+            if self._part:
+                await self._lines([self._part])
+            self._put(parser.settle(), "")
+            self._replayed()
+            if not plot.table.end:
+                await self._outcome()
         finally:
             self._reader.close()
-        if self._error is not None:
-            raise self._error
-        if self._part:
-            await self._lines([self._part])
-        self._put(parser.settle(), "")
-        self._replayed()
+            self._deafen()
+
+    # -- what it says instead
+
+    def _listen_beside(self) -> None:
+        """Hear the other stream until the first row: there a command says that it is wrong."""
+        other = Reader(
+            self._process._link,  # noqa: SLF001  # as above
+            self._process.id,
+            3 - self._stream,
+            0,
+            self._overheard,
+            lambda _error: self._arrived.set(),
+            window=BESIDE,
+            keep=BESIDE,
+        )
+        self._beside = other
+        other.begin()
+
+    def _overheard(self, payload: bytes) -> None:
+        if self._beside is not None:
+            self._beside.taken(len(payload))
+            self._aside = (self._aside + payload)[-BESIDE:]
+            self._plot.hear(self._aside)
+            self._plot.came()
+
+    def _deafen(self) -> None:
+        if self._beside is not None:
+            self._beside.close()
+            self._beside = None
+
+    async def _outcome(self) -> None:
+        """How it ended: a wrong command has its code, and its last words on the other stream."""
+        process, beside = self._process, self._beside
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER):  # it may have closed a stream, and go on
+                while beside is not None and not beside.finished:
+                    self._arrived.clear()
+                    await self._arrived.wait()
+                await process.aio.wait()
+        if process.returncode is not None:
+            self._plot.outcome = f"It ended with {process.returncode}."
 
     # -- from the reader
 
@@ -180,13 +233,19 @@ class Log:
             text = line.decode("utf-8", "replace").rstrip("\r")
             if "\x1b" in text:
                 text = escapes.without(text)
+            self._plot.lines += 1
             if "\r" in text:  # a progress line that was written over itself
                 text = text.rsplit("\r", 1)[-1]
             try:
                 rows = self._parser.feed(text)
             except BaseException as error:  # noqa: BLE001  # a user's function may raise anything
                 self._skip(text, str(error) or type(error).__name__)
+                self._plot.hear(text)
                 continue
+            if not rows:
+                self._plot.hear(text)
+            elif self._beside is not None:
+                self._deafen()
             # In order, the last of them now.
             self._put(rows, text, now - (len(lines) - number) * min(TOGETHER, 1 / len(lines)))
             if time.monotonic() - begun > SLICE:

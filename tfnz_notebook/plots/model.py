@@ -16,7 +16,7 @@ from threading import get_ident
 from typing import Any, Final
 
 from tfnz_notebook._base.numbers import plural
-from tfnz_notebook._base.text import clip, one_line
+from tfnz_notebook._base.text import clip, last_words, one_line
 from tfnz_notebook._calls import arguments
 from tfnz_notebook._calls.changes import Changes
 from tfnz_notebook._calls.faces import Closed, Owned, face
@@ -32,6 +32,8 @@ from tfnz_notebook.plots.units import human
 WINDOW: Final = 60.0
 #: Characters of a line that was not understood.
 _QUOTE: Final = 160
+#: Lines quoted of what came instead of rows.
+_QUOTED: Final = 5
 Listener = Callable[[bool], None]
 
 
@@ -67,6 +69,14 @@ class Plot(Owned, metaclass=Closed):
         """How many lines could not be read."""
         self.complaint = ""
         """The last of them, with the reason."""
+        self.awaits = "row"
+        """What it is made of, in a word: ``row`` or ``sample``."""
+        self.lines = 0
+        """How many lines came, rows or not."""
+        self.heard = ""
+        """The last words that came while there was no row, on either stream."""
+        self.outcome = ""
+        """How what feeds it ended, if it did without a row."""
         self.remark = ""
         """What its parser has to say of the whole."""
         self.ended = False
@@ -192,7 +202,22 @@ class Plot(Owned, metaclass=Closed):
             f"{n} {human(self.table.last(n), self.unit(n))}" for n in self.choice.shown
         )
         said = f"{self.title}: {self._counted()}" + (f"; {last}" if last else "")
+        if empty := self.empty:
+            said = f"{self.title}: {empty}".replace("\n", " ")
         return one_line(f"{said}. {self.error}" if self.error else said, 1000)
+
+    @property
+    def empty(self) -> str:
+        """Why there is nothing to see: what it waits for, and what came instead; else empty."""
+        if self.table.end:
+            return ""
+        if self.lines:
+            them = "It is no row" if self.lines == 1 else "None of them is a row"
+            said = f"{plural(self.lines, 'line')} came. {them} of numbers."
+        else:
+            said = f"No {self.awaits} came." if self.ended else f"No {self.awaits} came yet."
+        said = f"{self.outcome} {said}" if self.outcome else said
+        return f"{said} It wrote:\n{self.heard}" if self.heard else said
 
     def unit(self, column: str) -> str:
         """The unit of a column: ``%``, ``B``, ``B/s``, ``1/s``, ``s`` or empty."""
@@ -278,6 +303,12 @@ class Plot(Owned, metaclass=Closed):
         self.choice.resolve(self.plottable)
         self._told(state=True)
 
+    def hear(self, text: bytes | str) -> None:
+        """Words that are no row, while there is none."""
+        log = text.encode() if isinstance(text, str) else text
+        if not self.table.end and log.strip():
+            self.heard = last_words(log, lines=_QUOTED, most=1000)
+
     def skip(self, line: str, reason: str) -> None:
         """A line that could not be read."""
         self.skipped += 1
@@ -334,6 +365,7 @@ class Plot(Owned, metaclass=Closed):
             "ended": self.ended,
             "title": self.title,
             "error": self.error,
+            "empty": self.empty,
         }
 
     def begin(self, *, whole: bool = False) -> int:

@@ -263,7 +263,8 @@ def _letters(
             pen.text(at, text, _SOFT, small, anchor="lm" if which else "rm")
     if not any_rows:
         middle = ((frame.left + frame.right) / 2, (frame.top + frame.bottom) / 2)
-        pen.text(middle, "no rows yet" if not plot.ended else "no rows", _SOFT, small, anchor="mm")
+        said = "\n".join(_fit(pen, line, WIDTH * 0.8) for line in plot.empty.split("\n"))
+        pen.multiline_text(middle, said, _SOFT, small, anchor="mm", align="center")
         return
     for tick, text in _x_ticks(plot, frame):
         wide = pen.textlength(text, small) / 2

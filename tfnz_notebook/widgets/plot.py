@@ -113,7 +113,7 @@ class PlotSource:
         return asyncio.get_running_loop().time()
 
     def _changed(self, state: bool) -> None:
-        if state or self._skipped != self._plot.skipped:
+        if state or self._skipped != self._plot.skipped or not self._plot.table.end:
             self._skipped = self._plot.skipped
             for watch in self._watches.values():
                 watch.stale = True

@@ -101,6 +101,34 @@ def test_lines_that_are_not_understood_are_counted(agent: ScriptedAgent, process
     assert plot.info()["skipped"] == 3
 
 
+def test_without_a_row_it_says_what_came(agent: ScriptedAgent, process: Process) -> None:
+    plot = plots.plot(process)
+    assert plot.empty == "No row came yet."
+    agent.write(process.id, b"Loading \x1b[1mthe model\x1b[0m\n")
+    agent.until(lambda: plot.lines)
+    assert plot.empty == "1 line came. It is no row of numbers. It wrote:\nLoading the model"
+    agent.write(process.id, b"please wait\n")
+    agent.until(lambda: plot.lines == 2)
+    assert plot.info()["empty"].startswith("2 lines came. None of them is a row of numbers.")
+    assert "please wait" in plot.text
+    agent.write(process.id, b"a=1\n")
+    agent.until(lambda: len(plot))
+    assert (plot.empty, plot.info()["empty"]) == ("", "")
+    agent.until(lambda: len(agent.readers) == 1)
+
+
+def test_a_wrong_command_says_so(agent: ScriptedAgent, process: Process) -> None:
+    plot = plots.plot(process, "vmstat")
+    agent.write(process.id, b"sh: 1: vmsat: not found\n", stream=2)
+    agent.until(lambda: plot.heard)
+    assert plot.empty == "No row came yet. It wrote:\nsh: 1: vmsat: not found"
+    agent.end(process.id, 127)
+    plot.wait(10)
+    assert plot.empty == "It ended with 127. No row came. It wrote:\nsh: 1: vmsat: not found"
+    assert plot.text.endswith("No row came. It wrote: sh: 1: vmsat: not found")
+    picture(plot)
+
+
 def test_lines_without_end_do_not_fill_the_memory(agent: ScriptedAgent, process: Process) -> None:
     text = "a=1\n" + "x" * (3 * MAX_LINE) + " a=2\na=3\n" + "a=" + "9" * MAX_LINE
     plot = filled(agent, process, text, "keyvalue")

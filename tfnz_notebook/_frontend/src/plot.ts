@@ -36,6 +36,8 @@ export interface Info {
   ended: boolean;
   title: string;
   error: string;
+  /** Without rows: what is waited for, and what came instead. */
+  empty?: string;
 }
 
 interface Props {
@@ -49,7 +51,7 @@ const EMPTY: Info = { columns: [], order: [], window: 60, x: "time", skipped: 0,
 
 class Plot {
   readonly #box = element("div", "tfnz-plot-chart");
-  readonly #empty = element("div", "tfnz-plot-empty", "waiting for rows");
+  readonly #empty = element("div", "tfnz-plot-empty");
   readonly #status = element("div", "tfnz-status");
   readonly #state = element("span", "tfnz-state");
   readonly #title = element("span", "tfnz-title");
@@ -205,8 +207,16 @@ class Plot {
   #update(info: Info): void {
     this.#info = info;
     this.#choosers.update(info);
+    this.#explain(info.empty ?? "");
     this.#tell();
     this.#schedule();
+  }
+
+  /** A sentence, and the last lines that came instead of rows. */
+  #explain(empty: string): void {
+    const [said = "", ...lines] = empty.split("\n");
+    const parts = [element("span", "", said), ...(lines.length ? [element("code", "", lines.join("\n"))] : [])];
+    if (this.#empty.textContent !== said + lines.join("\n")) this.#empty.replaceChildren(...parts);
   }
 
   #choose(seconds: number): void {
