@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from IPython.core.completer import provisionalcompleter
 from unit.link.scripted_agent import ScriptedAgent
 from unit.magics.conftest import Shell
 
@@ -48,6 +49,10 @@ def answers(agent: ScriptedAgent) -> ScriptedAgent:
         ("%tf_top web we", ["web"]),
         ("%%tf_run we", ["web"]),
         ("tf_run we", ["web"]),
+        ("%tf_run web fo", []),  # and no Python: "for", "format"
+        ("%tf_ps ", []),
+        ("%tf_run web -", []),
+        ("%tf_spawn --keep nosuch", []),
     ],
 )
 def test_what_belongs_there_is_offered(
@@ -100,6 +105,11 @@ def test_processes_are_offered_by_variable_and_pid(
     shell.run("worker = %tf_run -d web sleep 1")
     assert shell.complete("%tf_signal wo") == ["worker"]
     assert shell.complete("%tf_signal web:") == ["web:42"]
+    assert shell.complete("%tf_signal slee") == ["worker", "web:42"]
+    with provisionalcompleter():
+        offered = {c.text: c.type for c in shell.ip.Completer.completions("%tf_signal ", 11)}
+    assert offered["web:42"] == offered["worker"] == "sleep 1 · pid 42"
+    assert offered["web"] == "container"
 
 
 def test_local_files(shell: Shell, answers: ScriptedAgent, web: str, tmp_path: Path) -> None:
@@ -142,6 +152,22 @@ def test_nothing_is_started_to_complete(shell: Shell, agent: ScriptedAgent) -> N
     for line in ("%tf_run we", "%tf_spawn ng", "%tf_get web /e", "%tf_signal ", "%tf_spawn -v d"):
         shell.complete(line)
     assert not agent.requests
+
+
+def test_what_is_meant_comes_first_and_then_the_flags(
+    shell: Shell, answers: ScriptedAgent, web: str
+) -> None:
+    shell.ip.Completer.use_jedi = True  # as it is
+    offered = shell.complete("%tf_spawn ")
+    assert offered[:2] == ["nginx", "debian:12"]
+    assert {each[:2] for each in offered[4:]} == {"--"}
+    assert shell.complete("%tf_run ")[0] == "web"
+
+
+def test_what_ipython_fills_in_is_pythons(shell: Shell, answers: ScriptedAgent, web: str) -> None:
+    shell.run("wibble = 1")
+    assert "wibble" in shell.complete("%tf_run web echo {wib")
+    assert "wibble" in "".join(shell.complete("%tf_run web echo $wib"))
 
 
 def test_other_lines_are_ipythons(shell: Shell, agent: ScriptedAgent) -> None:

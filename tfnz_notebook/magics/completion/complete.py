@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from tfnz_notebook._base.text import quoted
-from tfnz_notebook.magics.completion.sources import Sources
+from tfnz_notebook.magics.completion.sources import Offer, Sources
 from tfnz_notebook.magics.here import Here
 from tfnz_notebook.magics.parse import Parser, Word, uncommented, words
 from tfnz_notebook.magics.table import Magic
@@ -56,11 +56,11 @@ def place(parser: Parser, line: str) -> Place:
     if word.text.startswith("-"):
         return Place(word, "", [*names, "--help"], container)
     if not parser.fields:
-        return Place(word, "", (), container)
+        return Place(word, "", names, container)
     field = parser.fields[min(len(parts.positionals), len(parser.fields) - 1)]
     if len(parts.positionals) >= len(parser.fields) and field.nargs != "*":
-        return Place(word, "", (), container)
-    return Place(word, parser.kinds.get(field.dest, ""), (), container)
+        return Place(word, "", names, container)
+    return Place(word, parser.kinds.get(field.dest, ""), names, container)
 
 
 def _in_command(parser: Parser, here: Place, before: str) -> Place:
@@ -78,6 +78,16 @@ def _last(line: str) -> Word:
     return next(iter(deque(words(line), maxlen=1)), Word("", len(line), len(line)))
 
 
+class Alone(list[Any]):
+    """What is offered instead of all else, also where that is nothing.
+
+    IPython heeds ``suppress`` of a matcher only if its completions have a length.
+    """
+
+    def __len__(self) -> int:
+        return max(1, super().__len__())
+
+
 class Completer:
     """Completes the lines of one shell."""
 
@@ -91,9 +101,11 @@ class Completer:
         from IPython.core import completer
 
         def tfnz_matcher(context: Any) -> Any:
-            word, found = self.complete(context.text_until_cursor)
-            made = [completer.SimpleCompletion(text=text, type="tfnz") for text in found]
-            return {"completions": made, "matched_fragment": word, "suppress": bool(made)}
+            word, found, alone = self.complete(context.text_until_cursor)
+            made = [completer.SimpleCompletion(text=o.text, type=o.about or "tfnz") for o in found]
+            offered = Alone(made) if alone else made
+            told = {"completions": offered, "matched_fragment": word, "suppress": alone}
+            return {**told, "ordered": True}
 
         decorate = completer.completion_matcher(priority=_PRIORITY, api_version=2)
         self._matcher = decorate(tfnz_matcher)
@@ -104,28 +116,41 @@ class Completer:
         if self._matcher in ip.Completer.custom_matchers:
             ip.Completer.custom_matchers.remove(self._matcher)
 
-    def complete(self, text: str) -> tuple[str, list[str]]:
-        """(what is completed, by what) of a line up to the cursor; never raises."""
+    def complete(self, text: str) -> tuple[str, list[Offer], bool]:
+        """What is completed, by what, and whether by that alone; never raises.
+
+        Of a line up to the cursor. In a magic's line nothing of Python's belongs, but where IPython
+        fills something in: ``{expression}``, ``$name``.
+        """
         try:
             return self._complete(text)
         except Exception:  # noqa: BLE001  # Tab must not print a traceback into what is typed
-            return "", []
+            return "", [], False
 
-    def _complete(self, text: str) -> tuple[str, list[str]]:
+    def _complete(self, text: str) -> tuple[str, list[Offer], bool]:
         if call := _CALL.fullmatch(text):
             typed = call[1]
             named = dict.fromkeys(self._sources.places(typed))
-            return typed, [each for each in named if each.startswith(typed) and _fit(each)]
+            offered = [Offer(each, "location") for each in named if each.startswith(typed)]
+            return typed, [each for each in offered if _fit(each.text)], bool(offered)
         found = _LINE.fullmatch(text)
         parser = self._parsers.get(found[1]) if found else None
         if found is None or parser is None:
-            return "", []
+            return "", [], False
+        if text.rfind("{") > text.rfind("}") or re.search(r"\$\w*$", text):
+            return "", [], False
         at = place(parser, found[2])
         typed = at.word.text
-        offered = [*at.options] if typed.startswith("-") else self._sources.of(at.kind, at)
+        offered = [] if typed.startswith("-") else self._sources.of(at.kind, at)
+        if not typed or typed.startswith("-"):
+            offered = [*offered, *(Offer(name, "option") for name in at.options)]
         raw = found[2][at.word.start :]
-        fitting = dict.fromkeys(each for each in offered if each.startswith(typed) and _fit(each))
-        return raw, [_quoted(each) for each in fitting]
+        fitting: dict[str, Offer] = {}
+        for each in offered:
+            begins = each.text.startswith(typed) or (typed and each.also.startswith(typed))
+            if begins and _fit(each.text):
+                fitting.setdefault(each.text, each._replace(text=_quoted(each.text)))
+        return raw, list(fitting.values()), True
 
 
 def _fit(text: str) -> bool:

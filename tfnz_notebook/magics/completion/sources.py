@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from tfnz_notebook._base import contexts
 from tfnz_notebook._link.thread import io
 from tfnz_notebook.container import Container
 from tfnz_notebook.location import Location
-from tfnz_notebook.magics.here import Here, called
+from tfnz_notebook.magics.here import Here, called, titled
 from tfnz_notebook.process import Process
 
 if TYPE_CHECKING:
@@ -32,7 +32,20 @@ _ASKING: Final = 20.0
 #: Most entries of a directory that are offered.
 MOST: Final = 500
 
-Ask = Callable[[], Coroutine[Any, Any, list[str]]]
+#: What stands beside a word that is offered.
+_ABOUT: Final = {"inside": "path", "local": "path", "pull": "", "yesno": ""}
+
+
+class Offer(NamedTuple):
+    """A word that may be typed here, what it is, and another beginning that also means it."""
+
+    text: str
+    about: str = ""
+    also: str = ""
+
+
+T = TypeVar("T")
+Ask = Callable[[], Coroutine[Any, Any, list[T]]]
 
 
 class Sources:
@@ -40,16 +53,20 @@ class Sources:
 
     def __init__(self, here: Here) -> None:
         self._here = here
-        self._answers: dict[tuple[str, ...], tuple[float, list[str]]] = {}
-        self._asked: dict[tuple[str, ...], Future[list[str]]] = {}
+        self._answers: dict[tuple[str, ...], tuple[float, list[Any]]] = {}
+        self._asked: dict[tuple[str, ...], Future[list[Any]]] = {}
 
-    def of(self, kind: str, at: Place) -> list[str]:
+    def of(self, kind: str, at: Place) -> list[Offer]:
         """What may stand at a place."""
+        if kind == "target":
+            return [*self.of("container", at), *self._processes()]
+        about = _ABOUT.get(kind, kind)
+        return [Offer(each, about) for each in self._words(kind, at)]
+
+    def _words(self, kind: str, at: Place) -> list[str]:
         match kind:
             case "container":
                 return self._containers()
-            case "target":
-                return [*self._containers(), *self._processes()]
             case "image":
                 return self._images()
             case "inside":
@@ -74,7 +91,7 @@ class Sources:
 
     # -- the agent's answers
 
-    def _asking(self, key: tuple[str, ...], ask: Ask, fresh: float = FRESH) -> list[str]:
+    def _asking(self, key: tuple[str, ...], ask: Ask[T], fresh: float = FRESH) -> list[T]:
         """An answer that is fresh, or comes in time; else the one before."""
         when, before = self._answers.get(key, (0.0, []))
         if time.monotonic() < when + fresh and when:
@@ -95,8 +112,8 @@ class Sources:
             self._answers[key] = (time.monotonic(), done.result())
 
     def _of_location(
-        self, what: str, ask: Callable[[Location], Coroutine[Any, Any, list[str]]]
-    ) -> list[str]:
+        self, what: str, ask: Callable[[Location], Coroutine[Any, Any, list[T]]]
+    ) -> list[T]:
         location = self._here.known
         if location is None:
             return []
@@ -109,16 +126,15 @@ class Sources:
         held = [n for n, c in self._here.holding(Container).items() if c.state != "destroyed"]
         return [*held, *listed]
 
-    def _processes(self) -> list[str]:
-        held = [n for n, p in self._here.holding(Process).items() if p.returncode is None]
-        return [*held, *self._of_location("process", _processes)]
+    def _processes(self) -> list[Offer]:
+        held = self._here.holding(Process).items()
+        mine = [Offer(name, titled(p), p.command) for name, p in held if p.returncode is None]
+        return [*mine, *self._of_location("process", _processes)]
 
     def _images(self) -> list[str]:
-        found = []
-        for name in self._of_location("image", lambda at: at.aio.images()):
-            short = name.removeprefix("docker.io/").removeprefix("library/")
-            found += [short.removesuffix(":latest"), name]
-        return found
+        whole = self._of_location("image", lambda at: at.aio.images())
+        short = (name.removeprefix("docker.io/").removeprefix("library/") for name in whole)
+        return [*(name.removesuffix(":latest") for name in short), *whole]
 
     def places(self, typed: str) -> list[str]:
         """What a location may be called here; a context's namespaces, once that is typed."""
@@ -164,12 +180,17 @@ async def _containers(location: Location) -> list[str]:
     return [called(each) for each in await location.aio.containers()]
 
 
-async def _processes(location: Location) -> list[str]:
+async def _processes(location: Location) -> list[Offer]:
     found = []
     for container in await location.aio.containers():
         if container.state == "running":
             running = await container.aio.all_processes()
-            found += [f"{called(container)}:{each.pid}" for each in running if each.pid]
+            name = called(container)
+            found += [
+                Offer(f"{name}:{each.pid}", titled(each), each.command)
+                for each in running
+                if each.pid
+            ]
     return found
 
 
