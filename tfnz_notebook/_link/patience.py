@@ -1,6 +1,7 @@
 """What a person is told who waits for something slow the first time: an agent, a pull.
 
-One line on stderr, once the wait has become long; nothing in scripts, whose output is their own.
+One line, once the wait has become long; nothing in scripts, whose output is their own. On stderr
+at a prompt, as progress goes; on stdout in a notebook, which shows stderr as what went wrong.
 """
 
 from __future__ import annotations
@@ -76,7 +77,8 @@ async def _move(line: Callable[[], str]) -> None:
 
 def _write(text: str) -> None:
     try:
-        sys.stderr.write(text)
-        sys.stderr.flush()
+        out = sys.stdout if notebook() else sys.stderr
+        out.write(text)
+        out.flush()
     except (OSError, ValueError, AttributeError):
         pass  # closed, or none

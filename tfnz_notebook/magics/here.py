@@ -96,11 +96,12 @@ class Here:
         return next(iter(theirs.values())) if len(theirs) == 1 else None
 
     def location(self) -> Location:
-        """The current location; the first magic makes one, and says so in one line."""
+        """The current location; the first magic makes one. In a notebook cards say where it is."""
         found = self.known
         if found is None:
             found = Location()
-            print(f"{found.engine}, session {found.session}")  # noqa: T201  # for the user
+            if not self.notebook:
+                print(f"{found.engine}, session {found.session}")  # noqa: T201  # for the user
         self._location = found
         return found
 

@@ -60,6 +60,9 @@ def test_the_first_magic_makes_a_location_and_says_so_once(
     assert capsys.readouterr().out == "podman, session s-test\n"
     assert shell["web"].location is shell["db"].location
     shell["web"].location.disconnect()
+    shell.ip.kernel = object()  # a notebook, whose cards say it
+    shell.run("_ = %tf_connect")
+    assert capsys.readouterr().out == ""
 
 
 def test_the_users_only_location_is_the_current_one(
