@@ -11,7 +11,9 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 from unit.link.scripted_agent import ScriptedAgent
 
-from tfnz_notebook import location, magics
+from tfnz_notebook import magics
+from tfnz_notebook._calls import goodbye
+from tfnz_notebook.location import Location
 
 
 class Shell:
@@ -45,8 +47,8 @@ def shell(tmp_path: Path, agent: ScriptedAgent) -> Iterator[Shell]:
     made = Shell(tmp_path)
     yield made
     # While their agent is there: at exit they would look for it, and start a real one.
-    for each in list(location._open):
-        if each.connected:
+    for each in list(goodbye._open):
+        if isinstance(each, Location) and each.connected:
             each.disconnect()
     magics.unregister(made.ip)
     made.ip.atexit_operations()
