@@ -16,6 +16,7 @@ from tfnz_notebook.container import Container
 from tfnz_notebook.errors import ContainerGone, Misuse, ProcessGone, TfnzError
 from tfnz_notebook.location import Location
 from tfnz_notebook.process import Process
+from tfnz_notebook.widgets import publish
 
 if TYPE_CHECKING:
     from tfnz_notebook.magics.again import Again
@@ -46,7 +47,11 @@ class Here:
 
     @property
     def notebook(self) -> bool:
-        """Whether a kernel runs us, for a front-end that can show views; else it is a terminal."""
+        """Whether a kernel runs us, for a front-end that can show views; else text is shown."""
+        return self._kernel and not publish.console()
+
+    @property
+    def _kernel(self) -> bool:
         return getattr(self.shell, "kernel", None) is not None
 
     @property
@@ -58,9 +63,9 @@ class Here:
 
                 self._screen = Pictures()
             else:
-                from tfnz_notebook.magics.shown.terminal import Terminal
+                from tfnz_notebook.magics.shown.terminal import Console, Terminal
 
-                self._screen = Terminal()
+                self._screen = Console() if self._kernel else Terminal()
         return self._screen
 
     @property

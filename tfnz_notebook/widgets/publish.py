@@ -7,9 +7,12 @@ remembers the cell that made the output, so that an update reaches it while anot
 from __future__ import annotations
 
 import os
+import re
 import sys
 import uuid
 from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 Data = Mapping[str, str]
@@ -50,6 +53,19 @@ def watched() -> bool:
     """
     allowed = (parent().get("content") or {}).get("allow_stdin", True)
     return bool(allowed) or any(name.startswith("VOILA_") for name in os.environ)
+
+
+@cache
+def console() -> bool:
+    """Whether a console asks this kernel: it prints texts, and takes no update of one.
+
+    It says nothing of itself; but it started the kernel.
+    """
+    try:
+        started = Path(f"/proc/{os.getppid()}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return any(re.search(rb"\bjupyter[-_](qt)?console\b", word) for word in started)
 
 
 class Output:

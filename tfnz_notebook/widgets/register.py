@@ -57,7 +57,7 @@ def display(thing: Thing) -> None:
 
 
 def _show(thing: Thing, **options: Any) -> None:
-    if publish.shell() is None:
+    if publish.shell() is None or publish.console():
         sys.stdout.write(f"{thing!r}\n")
         return
     from tfnz_notebook.widgets.display import show
@@ -93,9 +93,9 @@ def _methods(*, there: bool) -> None:
 
 
 def register(ip: Any) -> None:
-    """Have a kernel's shell show our objects as views. A terminal's shows their text anyway."""
+    """Have a kernel's shell show our objects as views. Where there are none it shows their text."""
     _methods(there=True)
-    if getattr(ip, "kernel", None) is None:
+    if getattr(ip, "kernel", None) is None or publish.console():
         return
     formatter = ip.display_formatter.ipython_display_formatter
     for each in SHOWN:

@@ -24,6 +24,7 @@ from tfnz_notebook.errors import (
 )
 from tfnz_notebook.location import Location
 from tfnz_notebook.magics.commands.why import rendered
+from tfnz_notebook.widgets import publish
 
 
 def ends(
@@ -437,6 +438,35 @@ def test_attaching(shell: Shell, agent: ScriptedAgent, web: str) -> None:
 
 
 # --- the shell around them
+
+
+def test_a_console_of_a_kernel_prints_and_has_no_terminal(
+    shell: Shell,
+    agent: ScriptedAgent,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(publish, "console", lambda: True)
+    shell.ip.kernel = object()
+    shell.run("web = %tf_spawn nginx")
+    ends(agent, out=b"hello\n")
+    shell.run("_ = %tf_run web echo hello")
+    assert capsys.readouterr().out.count("hello") == 1
+    for line in ("%tf_shell web", "%tf_run -t web top"):
+        with pytest.raises(Misuse, match="Cannot open a terminal here"):
+            shell.run(line)
+    assert len(agent.named("process.spawn")) == 1
+
+
+@pytest.mark.parametrize("words", ["jupyter-console", "-m\0jupyter_console", "jupyter-qtconsole"])
+def test_a_console_is_known_by_having_started_the_kernel(
+    words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "cmdline").write_text(f"/usr/bin/python\0{words}\0")
+    monkeypatch.setattr(publish, "Path", lambda path: tmp_path / path.rpartition("/")[2])
+    assert publish.console.__wrapped__()
+    (tmp_path / "cmdline").write_text("/usr/bin/python\0jupyter-lab\0")
+    assert not publish.console.__wrapped__()
 
 
 def test_they_may_be_registered_twice_and_removed(shell: Shell) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tfnz_notebook._base.numbers import progress
 from tfnz_notebook._base.text import clip, one_line, width
 from tfnz_notebook.container import Container
+from tfnz_notebook.errors import Misuse
 from tfnz_notebook.location import Location
 from tfnz_notebook.magics import again
 from tfnz_notebook.magics.commands.waiting import background, removed_after
@@ -122,6 +123,18 @@ class Terminal:
     def tunnel(self, tunnel: Tunnel, path: str) -> None:
         """Its address."""
         say(f"{tunnel.url(path)} leads to port {tunnel.dest_port} of {called(tunnel.container)}")
+
+
+class Console(Terminal):
+    """A console that asks a kernel: as a terminal, but the kernel has no keyboard to give."""
+
+    def shell(self, container: Container, command: str | None, options: dict[str, Any]) -> Process:
+        """Refuse: nobody could type into it."""
+        del container, command, options
+        raise Misuse(
+            "Cannot open a terminal here: a console prints what a kernel says, and has no keyboard "
+            "for what that runs. Run a command with %tf_run, or use JupyterLab or plain ipython."
+        )
 
 
 async def _progress(container: Container) -> None:
