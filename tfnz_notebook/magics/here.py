@@ -8,6 +8,7 @@ variable, pid (``web:12`` says in which container) or id.
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tfnz_notebook._base.text import one_line
@@ -16,7 +17,7 @@ from tfnz_notebook.container import Container
 from tfnz_notebook.errors import ContainerGone, Misuse, ProcessGone, TfnzError
 from tfnz_notebook.location import Location
 from tfnz_notebook.process import Process
-from tfnz_notebook.widgets import publish
+from tfnz_notebook.widgets import cells, publish
 
 if TYPE_CHECKING:
     from tfnz_notebook.magics.again import Again
@@ -76,6 +77,17 @@ class Here:
 
             self._again = Again(self)
         return self._again
+
+    def cell_begins(self, info: Any) -> None:
+        """A cell begins (``pre_run_cell``)."""
+        cells.begun(info)
+        # Have %autoreload leave our modules alone: a class that is loaded again is another one, and
+        # what is there would be a Container to nobody.
+        autoreload = self.shell.magics_manager.registry.get("AutoreloadMagics")
+        skipped = getattr(getattr(autoreload, "_reloader", None), "skip_modules", None)
+        if isinstance(skipped, dict):
+            ours = (name for name in list(sys.modules) if name.startswith("tfnz_notebook"))
+            skipped.update(dict.fromkeys(ours, True))
 
     def cell_ended(self, result: Any) -> None:
         """A cell has ended (``post_run_cell``)."""

@@ -17,7 +17,6 @@ from tfnz_notebook.magics.commands import (
 from tfnz_notebook.magics.completion.complete import Completer
 from tfnz_notebook.magics.here import Here
 from tfnz_notebook.magics.table import Magic
-from tfnz_notebook.widgets import cells
 
 MAGICS: Final[tuple[Magic, ...]] = (
     *spawn.MAGICS,
@@ -45,7 +44,7 @@ def register(ip: Any) -> None:
             ip.register_magic_function(cell, "cell", magic.name)
     completer = Completer(here, MAGICS)
     completer.install(ip)
-    for event, function in (("pre_run_cell", cells.begun), ("post_run_cell", here.cell_ended)):
+    for event, function in (("pre_run_cell", here.cell_begins), ("post_run_cell", here.cell_ended)):
         ip.events.register(event, function)
     why.show(True)
     _shells[ip] = completer, here
@@ -58,7 +57,7 @@ def unregister(ip: Any) -> None:
     completer, here = _shells.pop(ip)
     completer.remove(ip)
     why.show(bool(_shells))
-    for event, function in (("pre_run_cell", cells.begun), ("post_run_cell", here.cell_ended)):
+    for event, function in (("pre_run_cell", here.cell_begins), ("post_run_cell", here.cell_ended)):
         ip.events.unregister(event, function)
     for kind in ("line", "cell"):
         for magic in MAGICS:

@@ -1,6 +1,7 @@
 """Each magic makes the right call, and returns the object."""
 
 import os
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -467,6 +468,19 @@ def test_a_console_is_known_by_having_started_the_kernel(
     assert publish.console.__wrapped__()
     (tmp_path / "cmdline").write_text("/usr/bin/python\0jupyter-lab\0")
     assert not publish.console.__wrapped__()
+
+
+def test_autoreload_leaves_what_is_there(shell: Shell, agent: ScriptedAgent, web: str) -> None:
+    shell.run("%load_ext autoreload\n%autoreload 2")
+    reloader = shell.ip.magics_manager.registry["AutoreloadMagics"]._reloader
+    if hasattr(reloader, "deduper_reloader"):
+        reloader.deduper_reloader.enabled = False  # as in an IPython of before
+    kind = Container
+    shell.run("None")
+    reloader.modules_mtimes[Container.__module__] = 0.0  # an upgrade, under a kernel that runs
+    shell.run("None")
+    assert isinstance(shell["web"], kind) and sys.modules[kind.__module__].Container is kind
+    shell.run("_ = %tf_shell web")
 
 
 def test_they_may_be_registered_twice_and_removed(shell: Shell) -> None:
