@@ -10,6 +10,7 @@ from tfnz_notebook._calls import arguments
 from tfnz_notebook._calls.arguments import StreamName
 from tfnz_notebook._calls.deadline import WORD, within
 from tfnz_notebook._calls.faces import Block, Twin, face
+from tfnz_notebook._calls.run import line
 from tfnz_notebook._container.files import Entry, Files
 from tfnz_notebook._container.ports import Ports
 from tfnz_notebook._container.process import Processes
@@ -246,6 +247,22 @@ class Container(Block, Processes, Files, Ports):
         await self._running(doing)
         await other._running(doing)
         await self._link.request(operation, {"container": self._id, "other": other._id})
+
+    def docker_run(self) -> str:
+        """The command line of ``docker run`` that would make the same, tunnels included.
+
+        Values of variables that look like secrets are left out, as ``-e NAME`` takes them from
+        where it is run; files before boot are told in a comment. Our own guards are not in it: no
+        new privileges, a limit of processes, apart from other containers. Raises Misuse for one
+        that another kernel spawned.
+        """
+        if self._made_of is None:
+            raise Misuse(
+                f"Cannot tell how {self._called} was made: another kernel spawned it. Ask there, "
+                "or its engine: docker inspect."
+            )
+        spec, files = self._made_of
+        return line.docker_run(spec, files, [(t._bind, t.port, t.dest_port) for t in self._tunnels])
 
     @face
     async def pause(self, *, timeout: float | None = None) -> None:

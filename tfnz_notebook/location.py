@@ -26,7 +26,7 @@ from tfnz_notebook._calls.deadline import WORD, within
 from tfnz_notebook._calls.dispatch import Lane
 from tfnz_notebook._calls.faces import Block, Twin, face
 from tfnz_notebook._calls.follow import Data, callback
-from tfnz_notebook._calls.spec import RUN_OPTIONS, container_spec
+from tfnz_notebook._calls.spec import RUN_OPTIONS, container_spec, published, volumes_to_make
 from tfnz_notebook._link import thread
 from tfnz_notebook._link.agents.starter import place
 from tfnz_notebook._link.link import BYE_TIMEOUT, Link
@@ -239,6 +239,7 @@ class Location(Block):
     ) -> Container:
         doing = "spawn a container"
         spec, files = container_spec(image, options)
+        ports, volumes = published(options), volumes_to_make(options)
         spec["node"] = node.name if node is not None else None
         spec["origin"] = origin
         data: Data | None = options.get("stdout_callback")
@@ -247,12 +248,17 @@ class Location(Block):
         callback(doing, "termination_callback", ended)
         payload = msgpack.packb(files, unicode_errors="surrogateescape") if files else None
         self._check(doing)
+        for name in volumes:
+            await self._link.request("volume.create", {"name": name})
         ident = uuid.uuid4().hex
         keys = ("image", "name", "tag", "node", "origin")
         info = {"state": "creating", **{key: spec.get(key) for key in keys}}
         container = Container._create(self, ident, info)
         if options.get("command") is not None:
             container.main._text = arguments.argv(doing, options["command"])[1]
+        container._made_of = spec, tuple(sorted(files))
+        if spec["flags"].get("tty"):
+            container.main._tty = True  # until it is heard of
         if data is not None or ended is not None:
             container._follow_main(data, ended)
         self._containers[ident] = container
@@ -261,6 +267,15 @@ class Location(Block):
         try:
             await self._link.request("container.spawn", *container._asked, undo=destroy)
         except BaseException:
+            self._container_over(container)
+            raise
+        try:
+            for bind, local, port in ports:
+                await container._attach(port, local, bind or "127.0.0.1")
+        except BaseException:
+            destroy()
+            for tunnel in list(container._tunnels):
+                tunnel._listener.close()
             self._container_over(container)
             raise
         thread.unless_taken(destroy)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from tfnz_notebook._base.numbers import number, size
 from tfnz_notebook._calls.arguments import Command, Environment, Files
 from tfnz_notebook._calls.deadline import within
 from tfnz_notebook._calls.faces import Closed, Owned, Twin, face
+from tfnz_notebook._calls.run.flags import RunFlags
 from tfnz_notebook.errors import Misuse
 
 if TYPE_CHECKING:
@@ -95,12 +96,13 @@ class Node(Owned, metaclass=Closed):
         entrypoint: Command | None = None,
         capabilities: Iterable[str] | None = None,
         new_privileges: bool = False,
-        gpus: int | Mapping[str, int] | None = None,
+        gpus: int | str | Mapping[str, int] | None = None,
         node_selector: Mapping[str, str] | None = None,
         tolerations: Iterable[str | Mapping[str, str | int]] | None = None,
         runtime_class: str | None = None,
         pull_secrets: str | Iterable[str] | None = None,
         timeout: float | None = None,
+        **flags: Unpack[RunFlags],
     ) -> Container:
         r"""Spawn a container on this node (20ft); returns at once, see ``wait_until_ready``.
 
@@ -142,22 +144,27 @@ class Node(Owned, metaclass=Closed):
         :param capabilities: Linux capabilities on top of the engine's few, as ``['SYS_PTRACE']``.
             With ``'NET_ADMIN'`` it can take down the fence that keeps it from others.
         :param new_privileges: let its processes gain some by setuid programs, as sudo and ping.
-        :param gpus: how many, on a cluster: of NVIDIA's, or of which of its resources,
-            ``{'amd.com/gpu': 1}``. This and the next four are a cluster's alone.
+        :param gpus: how many, ``'all'`` or ``'device=0,1'``, as docker run has it; or, on a
+            cluster, of which of its resources, ``{'amd.com/gpu': 1}``. The next four are a
+            cluster's alone.
         :param node_selector: labels that its machine must have.
         :param tolerations: taints that its machine may have, as ``kubectl taint`` writes them,
             ``'dedicated=jupyter:NoSchedule'`` or ``'dedicated'``, or as the API has them.
         :param runtime_class: the name of a RuntimeClass, as ``'gvisor'``.
         :param pull_secrets: names of the secrets with which its machine gets the image.
         :param timeout: seconds for the agent to take it on; becoming ready may take longer.
+        :param flags: the other flags of ``docker run``, in the same words with underscores:
+            ``shm_size='1g'``, ``publish='8080:80'``, ``tmpfs=['/run']``. One that may be repeated
+            takes a list, or a dict where it is made of pairs; ``%tf_spawn?`` says what each is.
+            What has no counterpart raises Misuse, which names what there is.
 
         Raises Misuse, TooLarge, ImageNameInvalid, FileError for bad arguments; ImageMissing and
         ContainerFailed come out of what waits for the container.
         """
         options = dict(locals())
-        del options["self"], options["image"], options["timeout"]
+        del options["self"], options["image"], options["timeout"], options["flags"]
         async with within("spawn a container", timeout):
-            return await self._location._spawn_container(self, image, options)
+            return await self._location._spawn_container(self, image, {**options, **flags})
 
     @face
     async def destroy_container(

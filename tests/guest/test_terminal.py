@@ -125,7 +125,11 @@ def test_many_terminals(plain: Agent) -> None:
 
 def test_the_main_process_has_one_where_that_is_asked_for(start: Callable[..., Guest]) -> None:
     script = "tty; stty size; echo err >&2; read line; exit 7"
-    agent = start("sh", "-c", script, options=("--tty",)).agent()
+    guest = start("sh", "-c", script, options=("--tty",))
+    assert guest.process.stdout
+    while b"err" not in guest.process.stdout.readline():
+        pass  # the engine's log has all of it before any agent comes
+    agent = guest.agent()
     assert agent.inventory[MAIN].integer(Tag.FLAGS) == Flag.TTY
     agent.adopt()
     main = agent.channel(MAIN)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from integration.polling import until
@@ -115,3 +116,46 @@ def test_a_node_says_what_is_free(location: Location, node: Node, spawn: Spawn) 
     assert node.stats()["containers"] >= 1
     assert location.ranked_nodes()[0].name == node.name
     assert location.node().name == location.node(node.name).name == node.name
+
+
+@pytest.mark.engines("podman", "docker", each=True)
+def test_flags_of_docker_run_are_what_the_container_has(spawn: Spawn, tmp_path: Path) -> None:
+    (tmp_path / "env").write_text("OF_A_FILE=yes\n")
+    (tmp_path / "shown").write_text("here\n")
+    tmp_path.chmod(0o755)
+    box = spawn(
+        sleep=True,
+        add_host={"db": "10.0.0.5"},
+        cap_drop="NET_RAW",
+        cpu_shares=512,
+        dns="10.9.8.7",
+        env_file=tmp_path / "env",
+        group_add=["daemon", 4444],
+        init=True,
+        mount=f"type=bind,source={tmp_path},target=/mnt/here,readonly",
+        pids_limit=200,
+        shm_size="80m",
+        tmpfs="/scratch:size=2m",
+        pre_boot_files={"/scratch/early": b"x"},
+        ulimit="core=0",
+        volume="/anonymous",
+    )
+    told = box.run_process(
+        "df -k /dev/shm /scratch | awk 'NR > 1 {print $2}'; grep -c 10.0.0.5 /etc/hosts;"
+        "grep -c 10.9.8.7 /etc/resolv.conf; ulimit -c; echo $OF_A_FILE; cat /mnt/here/shown;"
+        "cat /scratch/early; touch /mnt/here/x || stat -c %m /anonymous"
+    ).stdout
+    assert told.split() == b"81920 2048 1 1 0 yes here x/anonymous".split()
+    assert {b"1", b"4444"} <= set(box.run_process("id -G", user="nobody").stdout.split())
+    effective = box.run_process("grep CapBnd /proc/self/status").stdout.split()[1]
+    assert not int(effective, 16) >> 13 & 1, "NET_RAW"
+
+
+@in_containers
+def test_a_terminal_for_the_main_process(spawn: Spawn) -> None:
+    box = spawn(tty=True, command=["sh", "-c", "tty; stty size; read line; echo got $line"])
+    box.wait_until_ready()
+    until(lambda: b"24 80" in box.main.log(), 20, "it has a terminal")
+    assert box.main.tty
+    box.stdin(b"it\n")
+    assert b"got it" in box.main.wait_until_complete()

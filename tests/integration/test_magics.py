@@ -1,5 +1,6 @@
 """The %tf magics in a real kernel: what is shown, what an interrupt does, what Tab offers."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,33 @@ def running(notebook: Notebook, what: str) -> bool:
     """Whether a process whose command holds that runs in the box."""
     cell = notebook.run(f"print([p.pid for p in box.all_processes() if {what!r} in p.command])")
     return notebook.text(cell).strip() != "[]"
+
+
+@pytest.mark.engines("podman", "docker")
+def test_lines_of_docker_run_are_run_as_pasted(notebook: Notebook, tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("hello\n")
+    tmp_path.chmod(0o755)
+    notebook.run(f"os.chdir({str(tmp_path)!r}); os.environ['PWD'] = {str(tmp_path)!r}")
+    cells = {
+        "docker run --rm --entrypoint=cat nginx /etc/nginx/nginx.conf > nginx.conf": "x.state",
+        '$ docker run -dit -P -v "$PWD":/var/www/html:ro nginx': (
+            "x.wait_http_200(80) and x.run_process('cat /var/www/html/index.html').stdout"
+        ),
+        "docker run -d --shm-size=128m -e POSTGRES_PASSWORD=secret postgres postgres -c "
+        "max_connections=20": "x.wait_tcp(5432) and x.docker_run()",
+        'docker run -it --rm --user "$(id -u):$(id -g)" debian bash -c "tty; id -u"': (
+            "x.main.wait_until_complete()"
+        ),
+    }
+    said = []
+    for line, asked in cells.items():
+        cell = notebook.run(f"x = %tf_spawn {line}\nprint({asked})\n%tf_stop x", 60)
+        said.append(notebook.text(cell))
+    assert "http {" in (tmp_path / "nginx.conf").read_text()
+    assert "hello" in said[1]
+    assert "-e POSTGRES_PASSWORD --shm-size 128m postgres postgres -c max_connections=20" in said[2]
+    assert "/dev/pts/0" in said[3]
+    assert f"{os.getuid()}\\r" in said[3]
 
 
 def test_a_command_runs_as_typed_and_is_shown_once(notebook: Notebook) -> None:

@@ -33,8 +33,6 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 #: What is mounted that is no volume: a path, or what a cluster's namespace has under a name.
 _SOURCE: Final = re.compile(r"/|(configmap|secret):.")
 _MEMORY: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
-#: What most clusters call a graphics processor that programs may compute on.
-GPU: Final = "nvidia.com/gpu"
 #: capabilities(7), and Docker's word for all of them.
 _CAPABILITY: Final = re.compile(
     "ALL|AUDIT_(CONTROL|READ|WRITE)|BLOCK_SUSPEND|BPF|CHECKPOINT_RESTORE|CHOWN|FOWNER|FSETID|KILL"
@@ -174,7 +172,12 @@ def size(doing: str, value: object) -> tuple[int, int]:
     raise Misuse(f"Cannot {doing}: size is {value!r}. Give (rows, columns), as in (24, 80).")
 
 
-def memory(value: object, doing: str = "spawn a container", what: str = "memory") -> int | None:
+def memory(
+    value: object,
+    doing: str = "spawn a container",
+    what: str = "memory",
+    least: int = 1 << 20,
+) -> int | None:
     """Bytes, from a number or a text like '512m' or '2 GiB' (powers of 1024, as Docker's)."""
     if value is None:
         return None
@@ -183,7 +186,7 @@ def memory(value: object, doing: str = "spawn a container", what: str = "memory"
         if match is None:
             raise Misuse(f"Cannot {doing}: {what} is {value!r}. Write bytes, '512m' or '2g'.")
         value = int(float(match[1]) * _UNITS[match[2].lower()])
-    return int(number(doing, what, value, 1 << 20, 1 << 60))
+    return int(number(doing, what, value, least, 1 << 60))
 
 
 def argv(doing: str, value: object) -> tuple[list[str], str]:
@@ -274,7 +277,6 @@ def scheduling(given: Callable[[str], Any]) -> dict[str, Any]:
         names = _several(doing, "pull_secrets", wanted)
         told["pull_secrets"] = [text(doing, "a pull secret", each) for each in names]
     if (wanted := given("gpus")) is not None:
-        wanted = dict(wanted) if isinstance(wanted, Mapping) else {GPU: wanted}
         told["gpus"] = {
             text(doing, "a resource", key): int(number(doing, "gpus", count, 1))
             for key, count in wanted.items()
@@ -393,6 +395,11 @@ class NamedVolume:
     def tag(self) -> str:
         """Its name."""
         raise NotImplementedError
+
+
+def is_place(source: str) -> bool:
+    """What is mounted is no volume, but a path, or a cluster's own."""
+    return bool(_SOURCE.match(source))
 
 
 def volumes(value: object) -> list[list[object]]:

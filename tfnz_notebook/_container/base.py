@@ -59,6 +59,8 @@ class Base(Owned, metaclass=Closed):
         #: What it was asked for with, until it runs: an agent that dies before that forgets it.
         self._asked: tuple[dict[str, Any], bytes | None] | None = None
         self._asking = False
+        #: The spec, and the paths of files before boot, if it was spawned here.
+        self._made_of: tuple[dict[str, Any], tuple[str, ...]] | None = None
         self._main = Process._create(self, ident, info.get("image", ""), False)
         self._link.listen("container", ident, self._heard)
         self._link.listen("process", ident, self._main_heard)
@@ -86,6 +88,14 @@ class Base(Owned, metaclass=Closed):
     def image(self) -> str:
         """The image's name as it was given."""
         return str(self._info.get("image") or "")
+
+    @property
+    def ports(self) -> list[int]:
+        """The TCP ports that its image exposes, or ``expose=`` did; none is known before it runs.
+
+        Each is a wish: whether something listens there, ``wait_tcp`` finds out.
+        """
+        return list(self._info.get("ports") or ())
 
     @property
     def state(self) -> str:

@@ -74,11 +74,15 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A volume (a name) or a directory of the engine's machine (an absolute path)."""
+    """A volume (a name; ``''``: one without) or a directory of the engine's machine (its path).
+
+    ``options`` are further ones, as ``z``, ``Z``, ``U``, ``O`` or ``nocopy`` of ``docker run -v``.
+    """
 
     source: str
     target: str
     read_only: bool = False
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +156,8 @@ class ContainerSpec:
     ``capabilities`` (as ``'NET_ADMIN'``) come on top of the engine's own few;
     ``new_privileges`` lets processes gain some by setuid programs. ``unmodified``: the image's own
     first process is PID 1, with the command as the engine has it, and the guest runs beside it.
+    ``flags`` are those of ``docker run`` that an engine takes or refuses, by their words: what the
+    values are, ``_calls/run/values`` tells.
     """
 
     id: str
@@ -175,8 +181,18 @@ class ContainerSpec:
     new_privileges: bool = False
     unmodified: bool = False
     scheduling: Scheduling = ANYHOW
+    flags: Mapping[str, Any] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     node: str | None = None
+
+    def refuse_flags(self, where: str, taken: Collection[str]) -> None:
+        """Misuse for the first flag that is none of these."""
+        for flag in self.flags:
+            if flag not in taken:
+                raise Misuse(
+                    f"Cannot honour --{flag.replace('_', '-')} ({flag}=) {where}. Leave it out, or "
+                    "choose another Location()."
+                )
 
     def argv(self, image: Image) -> tuple[str, ...]:
         """The main process's. As with Docker, its own entrypoint drops the image's command."""

@@ -8,13 +8,24 @@ further than to the last positional argument.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple, NoReturn
 
+from tfnz_notebook._base.text import clip
 from tfnz_notebook.errors import Misuse
 
 #: What :attr:`Namespace.command` is called in a usage line, where a magic takes one.
 COMMAND: Final = "command"
+#: What a shell replaces in a word.
+_NAMED: Final = re.compile(
+    r"\$(?P<name>[A-Za-z_]\w*)|\$\{(?P<braced>[A-Za-z_]\w*)\}|\$\((?P<command>[^()]*)\)"
+    r"|`(?P<ticked>[^`]*)`",
+    re.ASCII,
+)
+#: What may stand behind ``=`` of an option that has no value.
+_SWITCH: Final = {"true": True, "1": True, "false": False, "0": False}
 
 
 class Word(NamedTuple):
@@ -25,24 +36,29 @@ class Word(NamedTuple):
     end: int
     #: False if a quotation in it does not end, as while somebody types it.
     whole: bool = True
+    #: The first character in it, unquoted, that a shell takes for an operator.
+    operator: str = ""
 
 
-def words(line: str, start: int = 0) -> Iterator[Word]:
-    """The words of a line, as POSIX quoting has them; reads no further than it is asked."""
+def words(line: str, start: int = 0, names: Mapping[str, str] | None = None) -> Iterator[Word]:
+    """The words of a line, as POSIX quoting has them; reads no further than it is asked.
+
+    ``names``: what ``$NAME`` stands for; None: itself.
+    """
     place = start
     while True:
         while place < len(line) and line[place].isspace():
             place += 1
         if place == len(line):
             return
-        word = _word(line, place)
+        word = _word(line, place, names)
         yield word
         place = word.end
 
 
-def _word(line: str, start: int) -> Word:
+def _word(line: str, start: int, names: Mapping[str, str] | None) -> Word:
     text: list[str] = []
-    quote = ""
+    quote = operator = ""
     place = start
     while place < len(line):
         char = line[place]
@@ -52,6 +68,12 @@ def _word(line: str, start: int) -> Word:
             text.append(after if not quote or after in ('"', "\\", "$", "`") else char + after)
             place += 2
             continue
+        if names is not None and quote != "'" and (found := _NAMED.match(line, place)):
+            text.append(_stands_for(found, names))
+            place = found.end()
+            continue
+        if not quote and not operator and char in "|&;<>":
+            operator = char
         if quote:
             if char == quote:
                 quote = ""
@@ -64,7 +86,29 @@ def _word(line: str, start: int) -> Word:
         else:
             text.append(char)
         place += 1
-    return Word("".join(text), start, min(place, len(line)), not quote)
+    return Word("".join(text), start, min(place, len(line)), not quote, operator)
+
+
+def _stands_for(found: re.Match[str], names: Mapping[str, str]) -> str:
+    """A variable's value, '' if it is not set; what the few commands print that lines have."""
+    command = found["command"] or found["ticked"]
+    if command is None:
+        return names.get(found["name"] or found["braced"], "")
+    match command.split():
+        case ["pwd"]:
+            return os.getcwd()  # noqa: PTH109  # as text
+        case ["id", "-u"]:
+            return str(os.getuid())
+        case ["id", "-g"]:
+            return str(os.getgid())
+        case ["id", "-un"] | ["whoami"]:
+            return names.get("USER", "") or str(os.getuid())
+        case ["hostname"]:
+            return os.uname().nodename
+    raise Misuse(
+        f"Cannot read the line: no shell runs $({clip(command, 60)}) here. Put what it prints into "
+        "a variable of Python's, and write $name."
+    )
 
 
 def uncommented(line: str) -> str:
@@ -89,6 +133,9 @@ class Parser(argparse.ArgumentParser):
     :param name: the magic, without its ``%``.
     :param command: whether what follows the positional arguments is a command.
     :param trailing: options may also stand behind the command, as in ``vmstat 1 --columns us``.
+    :param before: a regular expression of what a pasted line has before its options. Such a line
+        is a shell's: its command, too, is read as words, and variables stand for what they are
+        here.
     """
 
     def __init__(
@@ -100,10 +147,12 @@ class Parser(argparse.ArgumentParser):
         trailing: bool = False,
         cell: bool = False,
         epilog: str | None = None,
+        before: str = "",
     ) -> None:
         self.magic = name
         self.takes_command = command
         self.trailing = trailing
+        self.before = re.compile(before) if before else None
         #: By destination: what completion offers there.
         self.kinds: dict[str, str] = {}
         self.fields: list[argparse.Action] = []
@@ -119,7 +168,8 @@ class Parser(argparse.ArgumentParser):
 
     def add(self, *names: str, kind: str = "", **options: Any) -> argparse.Action:
         """``add_argument``, and what completion offers there."""
-        action = self.add_argument(*names, **options)
+        group = options.pop("group", self)
+        action: argparse.Action = group.add_argument(*names, **options)
         if kind:
             self.kinds[action.dest] = kind
         if not action.option_strings:
@@ -158,18 +208,32 @@ class Parser(argparse.ArgumentParser):
                 return action, place == len(text) - 1
         return known.get(text[:2]), False
 
+    def _switched(self, text: str) -> list[str]:
+        """An option's word; of one without value, ``--rm=true`` is itself, ``--rm=false`` none."""
+        name, equals, value = text.partition("=")
+        action = self._option_string_actions.get(name)
+        if action is None or action.nargs != 0 or not equals or value.lower() not in _SWITCH:
+            return [text]
+        return [name] if _SWITCH[value.lower()] else []
+
+    def pasted(self, line: str) -> int:
+        """How much of a line is what a pasted one has before its options; 0 if it is not one."""
+        found = self.before.match(line) if self.before else None
+        return found.end() if found else 0
+
     def split(self, line: str) -> Split:
         """The line's parts, without judging them; also of a line that is still being typed."""
         line = uncommented(line)
+        end = self.pasted(line)
         options: list[str] = []
         positionals: list[str] = []
         expects: argparse.Action | None = None
         plain = False  # after "--"
         most = len(self.fields) if self.takes_command else None
-        end = 0
         wants_help = False
+        names = os.environ if self.before else None
         while most is None or len(positionals) < most:
-            word = next(words(line, end), None)
+            word = next(words(line, end, names), None)
             if word is None:
                 break
             end = word.end
@@ -181,8 +245,8 @@ class Parser(argparse.ArgumentParser):
             elif not plain and word.text == "--help":
                 wants_help = True
             elif not plain and word.text.startswith("-") and len(word.text) > 1:
-                options.append(word.text)
                 action, more = self._option(word.text)
+                options += self._switched(word.text)
                 expects = action if more else None
             else:
                 positionals.append(word.text)
@@ -234,6 +298,7 @@ class Parser(argparse.ArgumentParser):
         found = self.parse_args([*parts.options, *behind])
         if self.takes_command:
             found.command = parts.command
+            found.pasted = bool(self.pasted(line))
         return found
 
     def format_usage(self) -> str:
@@ -248,39 +313,49 @@ class Parser(argparse.ArgumentParser):
         return text.replace(own, self.format_usage(), 1)
 
 
+class Refused(argparse.Action):
+    """An option that is none of ours: whoever writes it is told what there is instead."""
+
+    def __init__(self, refuse: Callable[[], Exception], **options: Any) -> None:
+        super().__init__(**options)
+        self.refuse = refuse
+
+    def __call__(self, *_: object) -> NoReturn:
+        """It was written."""
+        raise self.refuse()
+
+
+class Run(NamedTuple):
+    """A shell's line: what it runs, and the file that its output goes to."""
+
+    argv: list[str]
+    target: str | None
+
+
+def shell_line(line: str) -> Run:
+    """A command as a shell has it, with ``> FILE`` at its end at most. Misuse for the rest."""
+    argv: list[str] = []
+    target: str | None = None
+    reading = words(line, names=os.environ)
+    for word in reading:
+        if not word.operator:
+            if target is None:
+                argv.append(word.text)
+                continue
+        elif word.operator == ">" and target is None and line[word.start] == ">":
+            target = word.text[1:] or getattr(next(reading, None), "text", "")
+            if target and not target.startswith((">", "&")):
+                continue
+        raise Misuse(
+            f"Cannot read the line: {clip(line[word.start :], 60)!r} is for a shell here, and none "
+            "runs it. Quote it as in sh -c '…', or leave it out."
+        )
+    return Run(argv, target)
+
+
 def pair(text: str, what: str, doing: str) -> tuple[str, str]:
     """Both sides of ``left:right``."""
     left, colon, right = text.partition(":")
     if not (colon and left and right):
         raise Misuse(f"Cannot {doing}: {text!r} is no {what}. Write it as in SOURCE:TARGET.")
     return left, right
-
-
-def port_mapping(text: str) -> tuple[str | None, int | None, int]:
-    """(bind, local port, container port) of ``80``, ``8080:80`` or ``127.0.0.1:8080:80``."""
-    doing = "publish a port"
-    rest, _, protocol = text.partition("/")
-    if protocol not in ("", "tcp"):
-        raise Misuse(f"Cannot {doing}: {text!r} asks for {protocol!r}. Only TCP goes in tunnels.")
-    *before, dest = rest.rsplit(":", 2)
-    numbers = [dest, *([before[-1]] if before and before[-1] else [])]
-    if not all(each.isdecimal() and 0 < int(each) < 65536 for each in numbers):
-        raise Misuse(
-            f"Cannot {doing}: {text!r} names none. Write 80, 8080:80 or 127.0.0.1:8080:80."
-        )
-    bind = before[0].strip("[]") if len(before) == 2 else None
-    return bind, int(numbers[1]) if len(numbers) == 2 else None, int(dest)
-
-
-def environment(given: Sequence[str], inherited: dict[str, str]) -> dict[str, str]:
-    """``-e NAME=value``, and ``-e NAME`` from here, as in ``docker run``."""
-    found = {}
-    for each in given:
-        name, equals, value = each.partition("=")
-        if not name:
-            raise Misuse(f"Cannot set a variable: {each!r} has no name. Write NAME=value.")
-        if equals:
-            found[name] = value
-        elif name in inherited:
-            found[name] = inherited[name]
-    return found

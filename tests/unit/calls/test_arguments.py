@@ -326,7 +326,7 @@ def test_what_a_cluster_alone_can_be_asked_for() -> None:
             "node_selector": {"disk": "fast"},
             "tolerations": ["a=b:NoSchedule", "c", {"key": "d", "tolerationSeconds": 3}],
             "pull_secrets": "ours",
-            "gpus": 2,
+            "gpus": {"amd.com/gpu": 1},
         },
     )
     assert spec["runtime_class"] == "gvisor"
@@ -337,12 +337,12 @@ def test_what_a_cluster_alone_can_be_asked_for() -> None:
         {"key": "d", "tolerationSeconds": 3},
     ]
     assert spec["pull_secrets"] == ["ours"]
-    assert spec["gpus"] == {"nvidia.com/gpu": 2}
-    assert container_spec("nginx", {"gpus": {"amd.com/gpu": 1}})[0]["gpus"] == {"amd.com/gpu": 1}
+    assert spec["gpus"] == {"amd.com/gpu": 1}
+    assert container_spec("nginx", {"gpus": 2})[0]["flags"]["gpus"]["count"] == 2, "anywhere"
     assert not {"gpus", "tolerations"} & set(container_spec("nginx", {})[0])
     for wrong in (
         {"gpus": 0},
-        {"gpus": "all"},
+        {"gpus": {"amd.com/gpu": 0}},
         {"tolerations": 1},
         {"node_selector": "x"},
         {"pull_secrets": [""]},
@@ -397,6 +397,7 @@ def test_a_whole_spec() -> None:
         "read_only": False,
         "pull": "missing",
         "hostname": None,
+        "flags": {},
     }
 
 

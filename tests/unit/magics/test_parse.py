@@ -4,8 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tfnz_notebook._calls.run.values import ports
+from tfnz_notebook._calls.spec import from_here
 from tfnz_notebook.errors import Misuse
-from tfnz_notebook.magics.parse import Parser, environment, port_mapping, uncommented, words
+from tfnz_notebook.magics.parse import Parser, uncommented, words
 from tfnz_notebook.magics.registered import MAGICS
 
 
@@ -165,16 +167,25 @@ def test_each_magic_has_help_and_takes_nonsense_calmly(magic: object) -> None:
     ],
 )
 def test_ports_as_docker_writes_them(text: str, expected: object) -> None:
-    assert port_mapping(text) == expected
+    assert ports("publish", text) == [expected]
 
 
-@pytest.mark.parametrize("text", ["", "x", "0", "70000", "80:x", "80/udp", "1:2:3:4x", "80-90"])
+def test_a_range_of_ports() -> None:
+    assert ports("publish", ["80-81", "90-91:70-71"]) == [
+        (None, None, 80),
+        (None, None, 81),
+        (None, 90, 70),
+        (None, 91, 71),
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "x", "0", "70000", "80:x", "80/udp", "1:2:3:4x", "90-80"])
 def test_ports_that_are_none(text: str) -> None:
-    with pytest.raises(Misuse, match="publish a port"):
-        port_mapping(text)
+    with pytest.raises(Misuse, match="publish"):
+        ports("publish", text)
 
 
 def test_variables_as_docker_takes_them() -> None:
-    assert environment(["A=1=2", "B", "C=", "NOT"], {"B": "b"}) == {"A": "1=2", "B": "b", "C": ""}
+    assert from_here(["A=1=2", "B", "C=", "NOT"], {"B": "b"}) == {"A": "1=2", "B": "b", "C": ""}
     with pytest.raises(Misuse, match="no name"):
-        environment(["=x"], {})
+        from_here(["=x"], {})

@@ -110,7 +110,8 @@ static int start(struct process *p, struct spec *spec, const struct winsize *siz
     out_open(&p->channel.out, &p->channel, S_OUT, e.ours[1]);
     out_open(&p->err, &p->channel, S_ERR, e.ours[2]);
     if (p->tty) {
-        p->channel.out.window = WINDOW_TTY;
+        if (p->channel.id != MAIN) /* which is to hold what it says before an agent comes */
+            p->channel.out.window = WINDOW_TTY;
         p->err.eof = true, p->err.end = 0;
     }
     return 0;

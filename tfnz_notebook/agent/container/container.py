@@ -319,6 +319,12 @@ class Container:
         return self.guest
 
     @property
+    def ports(self) -> list[int]:
+        """What it or its image exposes; nothing of those is kept for a later agent."""
+        exposed = {*self.spec.flags.get("expose", ()), *(self._image.ports if self._image else ())}
+        return sorted(exposed)
+
+    @property
     def _called(self) -> str:
         return self.spec.name or self.ident[:12]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tfnz_notebook._wire.guest import Feature
 from tfnz_notebook._wire.operations import MAX_INFO, MAX_WORDS
@@ -10,6 +10,9 @@ from tfnz_notebook.errors import TfnzError, to_wire
 
 if TYPE_CHECKING:
     from tfnz_notebook.agent.container.container import Container
+
+#: Ports that are told: an image may expose a range of thousands.
+MAX_PORTS: Final = 64
 
 
 def info_of(container: Container) -> dict[str, Any]:
@@ -29,6 +32,7 @@ def info_of(container: Container) -> dict[str, Any]:
         "sleep": spec.sleep,
         "tag": container.tag,
         "origin": container.origin,
+        "ports": container.ports[:MAX_PORTS],
         "text": progress.text,
         "done": progress.done,
         "total": progress.total,

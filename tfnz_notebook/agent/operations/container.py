@@ -75,7 +75,7 @@ def _spec(ident: str, told: dict[str, Any], payload: bytes | None) -> ContainerS
     values.pop("id", None)
     try:
         values["scheduling"] = Scheduling.of(told)
-        values["mounts"] = tuple(Mount(*volume) for volume in told.get("volumes") or ())
+        values["mounts"] = tuple(_mount(*volume) for volume in told.get("volumes") or ())
         for key in ("command", "entrypoint", "capabilities"):
             if key in values:
                 values[key] = tuple(map(str, values[key]))
@@ -84,6 +84,10 @@ def _spec(ident: str, told: dict[str, Any], payload: bytes | None) -> ContainerS
         return ContainerSpec(id=ident, **values)
     except (TypeError, ValueError, msgpack.UnpackException) as error:
         raise ProtocolError(f"A spec that is none: {error}.") from None
+
+
+def _mount(source: str, target: str, read_only: bool = False, options: Any = ()) -> Mount:
+    return Mount(source, target, read_only, tuple(map(str, options)))
 
 
 @of_container("container.info")

@@ -23,12 +23,21 @@ def check(answer: Response, what: str) -> None:
 async def create(client: Client, spec: ContainerSpec, made: dict[str, Any]) -> str:
     """Create a container; its id. ImageMissing, Misuse (the name is taken), EngineError."""
     name = spec.name or f"tfnz-{spec.id}"
+    query = {"name": name}
+    if platform := spec.flags.get("platform"):
+        query["platform"] = platform
     answer = await client.request(
-        "POST", "/containers/create", query={"name": name}, payload=made, timeout=120
+        "POST", "/containers/create", query=query, payload=made, timeout=120
     )
     if answer.status == 201:
         return str(answers.mapping(answer.json())["Id"])
     said = answer.message
+    if platform and answer.status == 404:
+        raise ImageMissing(
+            f"Cannot use the image {spec.image!r} for {platform}: the one that is here is for "
+            f"another ({said}). Pull it with '{client.name} pull --platform {platform}'.",
+            image=spec.image,
+        )
     if answer.status == 404 and "image" in said.lower():
         raise ImageMissing(
             f"Cannot use the image {spec.image!r}: it is gone ({said}). Spawn again to pull it.",

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tfnz_notebook.engines.base import ContainerSpec, Image, Mount
+from tfnz_notebook.engines.docker import flags
 from tfnz_notebook.errors import ContainerFailed, Misuse
 
 HOME: Final = "/.tfnz"
@@ -47,6 +48,9 @@ class Quirks:
     ulimits: tuple[int, int] | None = None
     #: Bind mounts need an SELinux label.
     selinux: bool = False
+    #: It is Podman, which has another notion of some flags; and its version.
+    podman: bool = False
+    version: str = ""
 
 
 def guest_command(spec: ContainerSpec, image: Image, files: str = "") -> list[str]:
@@ -66,9 +70,12 @@ def guest_command(spec: ContainerSpec, image: Image, files: str = "") -> list[st
     user = spec.user if spec.user is not None else image.user
     if user:
         arguments += ["--user", user]
+    if groups := spec.flags.get("group_add"):
+        arguments += ["--groups", ",".join(groups)]
     workdir = spec.workdir if spec.workdir is not None else image.workdir
     if workdir:
         arguments += ["--cwd", workdir]
+    arguments += ["--tty"] * bool(spec.flags.get("tty"))
     if spec.sleep:
         arguments.append("--sleep")
     return [*arguments, "--", *argv] if argv else arguments
@@ -119,7 +126,7 @@ def body(
     """
     host: dict[str, Any] = {
         "AutoRemove": False,
-        "Init": False,
+        "Init": spec.unmodified and bool(spec.flags.get("init")),  # else the guest is one
         "Privileged": False,
         "SecurityOpt": [] if spec.new_privileges else ["no-new-privileges"],
         "PidsLimit": spec.pids,
@@ -162,16 +169,24 @@ def body(
         # A sleeping guest ends at TERM and INT; an image's own StopSignal would only time out.
         made["StopSignal"] = "SIGTERM"
     mounts = check_mounts(spec.mounts)
+    check_mounts([Mount("", path) for path in spec.flags.get("tmpfs", {})])
+    nameless = [mount.target for mount in mounts if not mount.source]
+    mounts = [mount for mount in mounts if mount.source]
     if run is None:
-        made["Volumes"] = {HOME: {}}
+        nameless.append(HOME)
     else:
         mounts += [Mount(str(run), RUN), Mount(str(guest), GUEST, read_only=True)]
-    if quirks.selinux:
-        # Only the older Binds can ask for a label; the run directory is one container's (Z).
-        host["Binds"] = [_bind(mount, str(run)) for mount in mounts]
-    elif mounts:
-        # Mounts, unlike Binds, refuse a source that is not there instead of making a directory.
-        host["Mounts"] = [_mount(mount) for mount in mounts]
+    if nameless:
+        made["Volumes"] = {target: {} for target in nameless}
+    # Mounts, unlike Binds, refuse a source that is not there instead of making a directory. Only
+    # the older Binds can ask for a label; the run directory is one container's (Z).
+    bound = [mount for mount in mounts if mount.options or quirks.selinux]
+    if bound:
+        host["Binds"] = [_bind(mount, str(run), quirks) for mount in bound]
+    if told := [_mount(mount) for mount in mounts if mount not in bound]:
+        host["Mounts"] = told
+    flags.check(spec, podman=quirks.podman, version=quirks.version)
+    flags.apply(spec.flags, made, network=spec.network, podman=quirks.podman)
     return made
 
 
@@ -214,9 +229,11 @@ def _mount(mount: Mount) -> dict[str, Any]:
     }
 
 
-def _bind(mount: Mount, run: str) -> str:
-    options = ["ro" if mount.read_only else "rw"]
-    if mount.source == run:
+def _bind(mount: Mount, run: str, quirks: Quirks) -> str:
+    options = ["ro" if mount.read_only else "rw", *mount.options]
+    if not quirks.selinux:
+        pass
+    elif mount.source == run:
         options.append("Z")
     elif mount.target == GUEST:
         options.append("z")  # shared by all; the user's own directories are not relabelled
@@ -248,6 +265,7 @@ def before_boot(spec: ContainerSpec, image: Image) -> tuple[dict[str, bytes], di
     """
     files = checked_files(spec.files)
     mounts = {mount.target: mount.read_only for mount in check_mounts(spec.mounts)}
+    mounts |= {path: "ro" in told.split(",") for path, told in spec.flags.get("tmpfs", {}).items()}
     over = [*mounts, *map(posixpath.normpath, image.volumes), *_ENGINES_OWN]
     early = {}
     for name in files:

@@ -61,6 +61,7 @@ from tfnz_notebook.engines.docker.exec import beside, bridge
 from tfnz_notebook.engines.docker.podman import PodmanService, serve
 from tfnz_notebook.engines.docker.probe import Transport
 from tfnz_notebook.engines.http.client import Client, Response
+from tfnz_notebook.engines.launch import binary
 from tfnz_notebook.engines.launch import socket as guest_socket
 from tfnz_notebook.engines.launch.making import Making
 from tfnz_notebook.errors import (
@@ -222,15 +223,18 @@ class DockerEngine(Engine):
         try:
             if run is not None and early:
                 await asyncio.to_thread(guest_socket.leave_files, run, early)
+            guest = self._guest
+            if machine := spec.flags.get("platform", "").partition("/")[2]:
+                guest = binary.locate(machine.partition("/")[0])
             made = shape.body(
-                spec, image, run=run, guest=self._guest, quirks=self.facts.quirks, early=bool(early)
+                spec, image, run=run, guest=guest, quirks=self.facts.quirks, early=bool(early)
             )
             if spec.unmodified:
                 made = beside.body(spec, made, early)
             ref = await calls.create(self.client, spec, made)
             if run is None:
-                binary = await asyncio.to_thread(self._guest.read_bytes)
-                archive = shape.guest_tar(binary, early, 0o700 if reachable else 0o1777)
+                program = await asyncio.to_thread(guest.read_bytes)
+                archive = shape.guest_tar(program, early, 0o700 if reachable else 0o1777)
                 await calls.put(self.client, ref, shape.HOME, archive, "the guest")
             if files:
                 await calls.put(self.client, ref, "/", shape.tar(files), "the files")

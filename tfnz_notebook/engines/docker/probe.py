@@ -122,6 +122,8 @@ async def probe(client: Client, asked: Transport | None) -> Facts:
         quirks=shape.Quirks(
             ulimits=_limits(client.peer) if podman else None,
             selinux=client.endpoint.local and selinux(),
+            podman=podman,
+            version=version,
         ),
         isolation=await docker_isolation.find_out(
             owner, separate=podman and rootless and _of_a_user(client.peer)

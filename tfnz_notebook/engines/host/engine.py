@@ -171,6 +171,7 @@ class HostEngine(Engine):
             command = [str(self._guest), "init", "--socket", str(socket_path), "--root", str(root)]
             workdir = _directory(spec.workdir) if spec.workdir else root
             command += ["--cwd", str(workdir)]
+            command += ["--tty"] * bool(spec.flags.get("tty"))
             if spec.sleep or not argv:
                 command.append("--sleep")
             if argv:

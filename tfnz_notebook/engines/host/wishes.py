@@ -12,6 +12,12 @@ from tfnz_notebook.errors import Misuse, VolumeError
 
 #: An id that can name a directory.
 ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
+#: Of docker run's flags: what is so anyway, or is the guest's to do.
+HONOURED: Final = frozenset(
+    {"expose", "init", "no_healthcheck", "tty"}
+    | {f"health_{each}" for each in ("cmd", "interval", "retries", "timeout")}
+    | {f"health_start_{each}" for each in ("interval", "period")}
+)
 
 
 def refuse(spec: ContainerSpec) -> None:
@@ -35,6 +41,7 @@ def refuse(spec: ContainerSpec) -> None:
                 f"Cannot honour {name} on the host: there is no container that could have it. "
                 "Leave it out, or use Location('podman') or Location('docker')."
             )
+    spec.refuse_flags("on the host: there is no container that could have it", HONOURED)
     if spec.mounts:
         raise VolumeError(
             "Cannot mount volumes on the host: there is no container to mount them in. "

@@ -11,12 +11,13 @@ import argparse
 import os
 from typing import Any, Final
 
+from tfnz_notebook._calls.spec import from_here
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import Misuse, ProcessGone
 from tfnz_notebook.magics import again
 from tfnz_notebook.magics.commands import waiting
 from tfnz_notebook.magics.here import Here
-from tfnz_notebook.magics.parse import Parser, environment
+from tfnz_notebook.magics.parse import Parser
 from tfnz_notebook.magics.table import Magic, one_of
 from tfnz_notebook.process import Process
 
@@ -86,7 +87,7 @@ def run(
     """Start a command and, but for ``-d``, wait for it. ``given``: all of its stdin."""
     check = one_of(_DOING, "--check", asked.check, ("yes", "no")) == "yes"
     options: dict[str, Any] = {
-        "env": environment(asked.env, dict(os.environ)),
+        "env": from_here(asked.env, dict(os.environ)),
         "cwd": asked.cwd,
         "user": asked.user,
         "timeout": asked.timeout,

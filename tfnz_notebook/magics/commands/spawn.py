@@ -9,7 +9,9 @@ import shlex
 from pathlib import Path
 from typing import Any, Final
 
-from tfnz_notebook._calls.spec import UNMODIFIED, container_spec
+from tfnz_notebook._calls.run import values
+from tfnz_notebook._calls.run.flags import FLAGS, Flag
+from tfnz_notebook._calls.spec import UNMODIFIED, container_spec, from_here
 from tfnz_notebook._link.thread import wait
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import (
@@ -20,12 +22,11 @@ from tfnz_notebook.errors import (
     TfnzError,
     WaitTimeout,
 )
-from tfnz_notebook.location import Location
 from tfnz_notebook.magics import again
 from tfnz_notebook.magics.commands import waiting
 from tfnz_notebook.magics.commands.run import script
 from tfnz_notebook.magics.here import Here
-from tfnz_notebook.magics.parse import Parser, environment, pair, port_mapping
+from tfnz_notebook.magics.parse import Parser, Refused, Run, pair, shell_line
 from tfnz_notebook.magics.shown.text import clean
 from tfnz_notebook.magics.table import Magic
 from tfnz_notebook.process import Process
@@ -33,6 +34,8 @@ from tfnz_notebook.process import Process
 _DOING: Final = "spawn a container"
 #: What a shell would not take as it is: with one of these a command goes to /bin/sh -c.
 _SHELL: Final = re.compile(r"[|&;<>()$`*?\[\]#~=%{}\n!]")
+#: How a line begins that somebody copied from a page, or out of a terminal.
+_PASTED: Final = r"\s*(?:\$\s+)?(?:sudo\s+)?(?:docker|podman)(?:\s+container)?\s+run(?=\s)"
 #: Seconds that a sandbox may take to start before its card shows why.
 _PATIENCE: Final = 1.0
 
@@ -43,31 +46,15 @@ def _parser() -> Parser:
         "Spawn a container, as docker run does: show its card, and its output if a command is\n"
         "given. As a cell magic: run the cell in a container made for it, gone afterwards unless\n"
         "it has a name; the command is an interpreter (default /bin/sh) that reads the cell from\n"
-        "its stdin.",
+        "its stdin. What a page says to type, docker run …, may be pasted behind it.",
         command=True,
         cell=True,
+        before=_PASTED,
         epilog="The cell waits until it runs, not until it ends. Returns the Container (as a cell\n"
         "magic the Process): web = %tf_spawn -p 8080:80 nginx",
     )
     parser.add("image", metavar="IMAGE", kind="image", help="as in nginx or debian:12")
-    parser.add("--name", help="its name, for the engine too")
     parser.add("--tag", help="a name of your own to find it by")
-    parser.add("-e", "--env", action="append", default=[], metavar="NAME=VALUE", help="a variable")
-    parser.add(
-        *("-p", "--publish"),
-        action="append",
-        default=[],
-        metavar="[[BIND:]PORT:]PORT",
-        help="a tunnel from a port here to one in the container",
-    )
-    parser.add(
-        *("-v", "--volume"),
-        action="append",
-        default=[],
-        metavar="VOLUME:DIR[:ro]",
-        kind="volume",
-        help="mount a volume, which is made if need be, or a directory",
-    )
     parser.add(
         *("-f", "--file"),
         action="append",
@@ -77,53 +64,50 @@ def _parser() -> Parser:
         help="a file or directory of this machine that is there before boot",
     )
     parser.add("-z", "--sleep", action="store_true", help="do not start the image's command")
-    parser.add(
-        "--entrypoint",
-        metavar="WORD",
-        help="instead of the image's; unmodified: its own first process stays PID 1",
-    )
-    parser.add("--cpu", "--cpus", type=float, metavar="CORES", help="limit, may be a fraction")
-    parser.add("-m", "--memory", metavar="SIZE", help="limit, as in 512m")
-    parser.add("-u", "--user", metavar="USER", help="name or uid, or either with :group")
-    parser.add("-w", "--workdir", metavar="DIR", help="working directory")
-    parser.add("--network", metavar="NAME", help="none, host, or the engine's own")
-    parser.add(
-        "--cap-add",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="a Linux capability, as in SYS_PTRACE",
-    )
     parser.add("--node", metavar="NAME", kind="node", help="where; default: the freest")
-    parser.add(
-        "--pull",
-        default="missing",
-        kind="pull",
-        metavar="missing|always|never",
-        help="whether to ask the registry",
-    )
-    parser.add("--rm", action="store_true", help="destroy it when its main process ends")
-    parser.add("-d", "--detach", action="store_true", help="do not wait until it runs")
     again.options(parser)
     # Of the cell's process; the line magic's command is the container's main process.
     parser.add("--timeout", type=float, metavar="S", help="%%%%tf_spawn: end it after S seconds")
     parser.add("--check", default="yes", kind="yesno", metavar="yes|no", help="%%%%tf_spawn")
+    group = parser.add_argument_group("docker run's own")
+    for flag in FLAGS:
+        _add(parser, flag, group)
     return parser
+
+
+def _add(parser: Parser, flag: Flag, group: Any) -> None:
+    more: dict[str, Any] = {"dest": flag.keyword, "group": group}
+    if flag.way == "refused":
+        more |= {"nargs": None if flag.metavar else 0, "help": argparse.SUPPRESS}
+        parser.add(*flag.names, action=Refused, refuse=flag.refuse, **more)
+        return
+    more |= {"help": flag.help, "kind": flag.kind}
+    if not flag.metavar:
+        parser.add(*flag.names, action="store_true", **more)
+    elif flag.many:
+        parser.add(*flag.names, action="append", default=[], metavar=flag.metavar, **more)
+    else:
+        parser.add(*flag.names, metavar=flag.metavar, **more)
 
 
 def spawn_line(here: Here, asked: argparse.Namespace) -> Container:
     """``%tf_spawn``."""
-    container, last = _spawn(here, asked, command=_command(asked.command), sleep=asked.sleep)
+    run = shell_line(asked.command) if asked.pasted else Run(_command(asked.command), None)
+    container, last = _spawn(here, asked, command=run.argv or None, sleep=asked.sleep)
     here.screen.card(container)
     try:
         _publish(container, asked.publish, last.old)
-        if not asked.detach:
+        if not asked.detach or asked.publish_all:
             _until_started(container, asked.command)
+        if asked.publish_all:
+            _publish_all(container)
+        if run.target is not None:
+            _save(container, run.target)
     except KeyboardInterrupt:
         if last.again is None:
             waiting.background(container.aio.destroy())  # nobody would have a handle on it
         raise
-    except TfnzError:
+    except (TfnzError, OSError):
         if last.again is None and container.state not in ("failed", "exited", "destroyed"):
             waiting.background(container.aio.destroy())
         raise
@@ -133,11 +117,35 @@ def spawn_line(here: Here, asked: argparse.Namespace) -> Container:
         here.again.replace(last)
     if container.state == "failed":  # its command was quicker than anybody could look
         print(clean(container.logs()), end="")  # noqa: T201  # for the user
-    elif asked.command and not asked.detach:  # later, there may be nothing to look at yet
-        here.screen.output(container.main)
+    elif not asked.detach and run.target is None:  # later, there may be nothing to look at yet
+        _show(here, asked, container)
     if asked.rm:
         here.screen.remove_after(container.main, container)
     return container
+
+
+def _show(here: Here, asked: argparse.Namespace, container: Container) -> None:
+    """Its main process, if somebody has asked for that: as a terminal, with a line for stdin."""
+    if asked.tty:
+        here.screen.again(container.main)
+        here.screen.attached(container.main, stdin=False)
+    elif asked.command or asked.interactive:
+        here.screen.output(container.main, stdin=asked.interactive)
+        if asked.interactive:
+            here.screen.attached(container.main, stdin=True)
+
+
+def _save(container: Container, target: str) -> None:
+    """All that its main process says, in a file here, as ``> FILE`` has it."""
+    said = container.main.wait_until_complete()
+    Path(target).expanduser().write_bytes(said)
+
+
+def _publish_all(container: Container) -> None:
+    """A tunnel to each port that its image exposes, or --expose."""
+    for port in container.ports:
+        if all(tunnel.dest_port != port for tunnel in container.all_tunnels()):
+            container.attach_tunnel(port)
 
 
 def spawn_cell(here: Here, asked: argparse.Namespace, body: str) -> Process:
@@ -209,25 +217,14 @@ def _spawn(
     if sleep and command is not None:
         raise Misuse(f"Cannot {_DOING} that sleeps and has a command: give either of them.")
     location = here.location()
-    for each in asked.publish:
-        port_mapping(each)  # Misuse before anything is there
+    values.ports("publish", asked.publish)  # Misuse before anything is there
     node = location.node(asked.node) if asked.node else location.best_node()
-    wished: dict[str, Any] = {
+    wished = {
+        **wishes(asked),
         "command": command,
         "sleep": sleep,
-        "name": asked.name,
         "tag": asked.tag,
-        "env": environment(asked.env, dict(os.environ)),
-        "volumes": [_mount(location, each) for each in asked.volume] or None,
         "pre_boot_files": _files(asked.file) or None,
-        "cpu": asked.cpu,
-        "memory": asked.memory,
-        "user": asked.user,
-        "workdir": asked.workdir,
-        "network": asked.network,
-        "entrypoint": asked.entrypoint,
-        "capabilities": asked.cap_add or None,
-        "pull": asked.pull,
     }
     told = container_spec(asked.image, wished)  # Misuse before anything goes
     origin = here.again.origin(told, asked.node, named=asked.name is not None)
@@ -241,26 +238,29 @@ def _spawn(
     return made, last
 
 
-def _command(text: str) -> str | list[str] | None:
+def wishes(asked: argparse.Namespace) -> dict[str, Any]:
+    """What ``spawn_container`` is asked for by flags that are ``docker run``'s too.
+
+    Not the ports: of those the cell's last run may have some.
+    """
+    options = {
+        flag.keyword: value
+        for flag in FLAGS
+        if flag.way in ("ours", "passed")
+        and flag.keyword != "publish"
+        and (value := getattr(asked, flag.keyword)) not in (None, [], False)
+    }
+    return {**options, "env": from_here(asked.env, dict(os.environ))}
+
+
+def _command(text: str) -> Any:
     """As docker run: words are an argv, for the image's entrypoint too; else a shell's line."""
-    if not text:
-        return None
     try:
-        return text if _SHELL.search(text) else shlex.split(text)
+        argv = shlex.split(text)
     except ValueError:
         return text  # the shell says it better
-
-
-def _mount(location: Location, text: str) -> Any:
-    source, rest = pair(text, "mount", "mount a volume")
-    target, colon, mode = rest.partition(":")
-    if colon and mode not in ("ro", "rw"):
-        raise Misuse(f"Cannot mount {text!r}: {mode!r} is no mode. Write :ro, :rw or nothing.")
-    if source.startswith((".", "~", "/")):
-        found: Any = str(Path(source).expanduser().resolve())
-    else:
-        found = location.create_volume(source)
-    return (found, target, mode or "rw")
+    options = text.startswith("-")  # of the entrypoint: no shell takes those for a command
+    return argv if options or not _SHELL.search(text) else text
 
 
 def _files(given: list[str]) -> list[tuple[str, bytes]]:
@@ -286,8 +286,7 @@ def _files(given: list[str]) -> list[tuple[str, bytes]]:
 
 def _publish(container: Container, given: list[str], old: Container | None) -> None:
     """Its tunnels, but for those that it has; a port that ``old`` has is handed on."""
-    for each in given:
-        bind, local, port = port_mapping(each)
+    for bind, local, port in values.ports("publish", given):
         there = container.all_tunnels()
         if any(t.dest_port == port and local in (None, t.port) for t in there):
             continue

@@ -6,13 +6,14 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any, Final
 
+from tfnz_notebook._calls.spec import from_here
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import Misuse
 from tfnz_notebook.magics import again
 from tfnz_notebook.magics.commands.run import process_options
 from tfnz_notebook.magics.commands.waiting import background
 from tfnz_notebook.magics.here import Here
-from tfnz_notebook.magics.parse import Parser, environment
+from tfnz_notebook.magics.parse import Parser
 from tfnz_notebook.magics.shown.text import clean
 from tfnz_notebook.magics.table import Magic
 from tfnz_notebook.process import Process
@@ -46,7 +47,7 @@ def shell(here: Here, asked: argparse.Namespace) -> Process:
         container = here.only_container("open a shell")
     else:
         container = here.container(asked.container)
-    env = environment(asked.env, dict(os.environ))
+    env = from_here(asked.env, dict(os.environ))
     options = {"env": env, "cwd": asked.cwd, "user": asked.user}
     origin = here.again.origin(container.id, asked.command, options, "shell")
     last = here.again.process(container, origin, asked, first=False)

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 from tfnz_notebook._base.text import quoted
 from tfnz_notebook.magics.completion.sources import Offer, Sources
 from tfnz_notebook.magics.here import Here
-from tfnz_notebook.magics.parse import Parser, Word, uncommented, words
+from tfnz_notebook.magics.parse import Parser, Refused, Word, uncommented, words
 from tfnz_notebook.magics.table import Magic
 
 _LINE: Final = re.compile(r"\s*(?:[\w.\[\]'\", ]+=\s*)?(?:%{1,2})?(tf_\w+)\s(.*)", re.DOTALL)
@@ -50,7 +50,8 @@ def place(parser: Parser, line: str) -> Place:
     container = parts.positionals[0] if parts.positionals else ""
     if parts.expects is not None:
         return Place(word, parser.kinds.get(parts.expects.dest, ""), (), container)
-    names = [n for n in parser._option_string_actions if n.startswith("--")]
+    known = parser._option_string_actions.items()
+    names = [n for n, a in known if n.startswith("--") and not isinstance(a, Refused)]
     if parser.takes_command and len(parts.positionals) >= len(parser.fields):
         return _in_command(parser, Place(word, "", names, container), before)
     if word.text.startswith("-"):

@@ -36,6 +36,8 @@ def body(spec: ContainerSpec, made: dict[str, Any], early: Mapping[str, bytes]) 
             "and the image's own first process starts before the guest, who could. Choose another "
             "place, or leave entrypoint='unmodified' out."
         )
+    if spec.flags.get("tty"):
+        made["Tty"] = made["OpenStdin"] = True
     for key in ("Entrypoint", "Cmd", "User"):
         del made[key]
     if spec.command is not None:

@@ -35,7 +35,7 @@ from tfnz_notebook.engines.base import (
     PullPolicy,
 )
 from tfnz_notebook.engines.docker import create as shape
-from tfnz_notebook.engines.kubernetes.pod import beside
+from tfnz_notebook.engines.kubernetes.pod import beside, flags
 from tfnz_notebook.engines.kubernetes.pod.boot import Boot
 from tfnz_notebook.errors import Misuse
 
@@ -109,7 +109,8 @@ def hardened(spec: ContainerSpec) -> Hardened:
 def softened(spec: ContainerSpec) -> ContainerSpec | None:
     """The spec for a guest that is that user already; None for what its profile forbids."""
     user = (spec.user or "").partition(":")[0]
-    if spec.capabilities or spec.new_privileges or spec.network == "host":
+    wishes = spec.capabilities or spec.new_privileges or spec.flags.get("privileged")
+    if wishes or spec.network == "host":
         return None
     return replace(spec, user=None) if not user or (user.isdigit() and int(user)) else None
 
@@ -223,6 +224,14 @@ def refuse(spec: ContainerSpec) -> None:
         )
     if spec.unmodified:
         beside.refuse(spec)
+    spec.refuse_flags("on Kubernetes: a pod has none of it", flags.HONOURED)
+    flags.check(spec.flags)
+    if odd := [each for each in spec.mounts if each.options or not each.source]:
+        what = f"with :{odd[0].options[0]}" if odd[0].options else "a volume without a name"
+        raise Misuse(
+            f"Cannot mount {what} at {odd[0].target!r} on Kubernetes: its volumes have neither. "
+            "Leave it out, or make a volume with create_volume()."
+        )
     if spec.hostname is not None and not _HOST.fullmatch(spec.hostname):
         raise Misuse(
             f"Cannot call a container {spec.hostname!r}: a host's name has up to 63 lower-case "
@@ -327,6 +336,7 @@ def pod(
         told["hostname"] = spec.hostname
     if spec.network == "host":
         told["hostNetwork"] = True
+    flags.apply(spec.flags, told, container)
     return made
 
 
