@@ -27,7 +27,7 @@ PACKAGE = "tfnz_notebook"
 #: What users import; everything else is ours to change.
 MODULES = (
     *("location", "node", "container", "process", "tunnel", "volume"),
-    *("errors", "plots", "magics", "testing"),
+    *("waits", "errors", "plots", "magics", "testing"),
 )
 
 #: Module and name of the classes that the pages show.

@@ -11,8 +11,8 @@ from tfnz_notebook._calls.arguments import StreamName
 from tfnz_notebook._calls.deadline import WORD, within
 from tfnz_notebook._calls.faces import Block, Twin, face
 from tfnz_notebook._calls.run import line
+from tfnz_notebook._container.conditions import Conditions
 from tfnz_notebook._container.files import Entry, Files
-from tfnz_notebook._container.ports import Ports
 from tfnz_notebook._container.process import Processes
 from tfnz_notebook._wire.operations import MAX_CHUNK
 from tfnz_notebook.errors import Misuse
@@ -60,7 +60,7 @@ class Stats(_Sample):
     """Whose it is; not part of the tuple."""
 
 
-class Container(Block, Processes, Files, Ports):
+class Container(Block, Processes, Files, Conditions):
     """Made by :meth:`Node.spawn_container`. ``await container`` is :meth:`wait_until_ready`.
 
     As a context manager it is destroyed at the end of the block. Methods that need it running wait

@@ -2,6 +2,7 @@
 
 import hashlib
 import socket
+import subprocess
 from collections.abc import Callable
 from itertools import cycle, islice
 from pathlib import Path
@@ -13,8 +14,9 @@ from integration.polling import until
 from integration.web_server import SERVER
 
 from tfnz_notebook.container import Container
-from tfnz_notebook.errors import TunnelError, TunnelGone
+from tfnz_notebook.errors import TunnelError, TunnelGone, WaitTimeout
 from tfnz_notebook.tunnel import Tunnel
+from tfnz_notebook.waits import exec, file, healthy, http, log, tcp  # noqa: A004
 
 Spawn = Callable[..., Container]
 #: On the host engine all containers share the machine's ports.
@@ -162,3 +164,58 @@ def test_a_closed_port_resets_the_connection_and_later_ones_work(
     container.spawn_process(["python3", "-c", SERVER, str(port)])
     container.wait_tcp(port, timeout=30)
     assert get(tunnel, 1) == (1 << 20, served(1))
+
+
+#: Usage: python3 -c ELSEWHERE address port [certificate]: answers anything with 200.
+ELSEWHERE = """
+import socket, ssl, sys
+address, port, *certificate = sys.argv[1:]
+if address == "own":
+    address = socket.gethostbyname(socket.gethostname())
+family = socket.AF_INET6 if ":" in address else socket.AF_INET
+server = socket.socket(family)
+server.bind((address, int(port)))
+server.listen()
+if certificate:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate[0])
+    server = context.wrap_socket(server, server_side=True)
+print("listening", flush=True)
+while True:
+    try:
+        connection = server.accept()[0]
+        connection.recv(1000)
+        connection.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n")
+        connection.close()
+    except OSError:
+        pass
+"""
+
+
+@pytest.mark.engines("podman", "docker", each=True)
+def test_a_server_at_the_containers_own_address(spawn: Spawn) -> None:
+    """Each condition, of a server that 127.0.0.1 does not reach."""
+    box = spawn(
+        command=["python3", "-c", ELSEWHERE, "own", "8080"], health_cmd="test -e /etc/hosts"
+    )
+    conditions = (http(8080), tcp(8080), log("^listening$"), exec("true"), healthy())
+    box.wait_until(*conditions, file("/etc/hosts", "localhost"), timeout=60)
+    with urlopen(box.attach_tunnel(8080).url(), timeout=30) as page:
+        assert page.status == 200
+    with pytest.raises(WaitTimeout, match="https://localhost:8080/: .*TLS"):
+        box.wait_until(http(8080, scheme="https"), timeout=0.5)
+
+
+def test_a_server_that_speaks_tls(spawn: Spawn, tmp_path: Path) -> None:
+    port, both = next(PORTS), tmp_path / "both.pem"
+    made = ("req", "-x509", "-nodes", "-newkey", "rsa:2048", "-subj", "/CN=x", "-days", "2")
+    subprocess.run(["openssl", *made, "-keyout", both, "-out", tmp_path / "c"], check=True)
+    content = both.read_text() + (tmp_path / "c").read_text()
+    box = spawn(sleep=True).wait_until_ready()
+    box.put("/tmp/both.pem", content)
+    inside = box.run_process("ls /tmp/both.pem tmp/both.pem").stdout.split()[-1].decode()
+    server = box.spawn_process(["python3", "-c", ELSEWHERE, "127.0.0.1", str(port), inside])
+    box.wait_until(http(port, scheme="https"), timeout=60)
+    with pytest.raises(WaitTimeout, match="no TLS is to be had there .*(?i:certificate)"):
+        box.wait_until(http(port, scheme="https", verify=True), timeout=1)
+    box.destroy_process(server)

@@ -14,7 +14,16 @@ PACKAGE = ROOT / "tfnz_notebook"
 
 # --- who may import whom -------------------------------------------------------------------------
 
-OBJECT_MODEL = {"location", "node", "container", "process", "tunnel", "volume", "_container"}
+OBJECT_MODEL = {
+    "location",
+    "node",
+    "container",
+    "process",
+    "tunnel",
+    "volume",
+    "waits",
+    "_container",
+}
 BELOW = {"_wire", "_base", "errors"}
 KERNEL_SIDE = {"object model", "_calls", "_link"} | BELOW
 # Each layer and those below it. A layer may always import itself and the package's version. Every

@@ -4,4 +4,5 @@
 ``processes`` spawning, running, shells
 ``files``     put, fetch, list
 ``ports``     waiting for them, tunnels to them
+``conditions`` waiting for anything
 """

@@ -15,6 +15,7 @@ from tfnz_notebook._link import thread
 from tfnz_notebook._link.dial import accepts, http_status
 from tfnz_notebook._link.forward import Listener
 from tfnz_notebook.errors import (
+    ContainerFailed,
     ContainerGone,
     LinkClosed,
     Misuse,
@@ -78,7 +79,8 @@ class Ports(Base):
             arguments.port(doing, localport, "localport")
 
         async def attempt() -> str:
-            status = await http_status(self._link, self._id, port, host, where)
+            head = f"Host: {host}\r\n"
+            status = await http_status(self._link, self._id, port, f"GET {where}", head)
             if status.split(" ")[1:2] == ["200"]:
                 return ""
             return f"it answered {status!r}" if status else "it closed without an answer"
@@ -91,38 +93,65 @@ class Ports(Base):
     ) -> None:
         """Try until an attempt gives no complaint; the last one goes into the error."""
         seconds = arguments.seconds(doing, "timeout", timeout)
-        complaint = "it does not run yet"
-        delay, patience = POLL[0], ATTEMPT
+        lacking = {doing: "it does not run yet"}
         try:
             async with asyncio.timeout(seconds):
-                while True:
-                    await self._running(doing)
-                    try:
-                        async with asyncio.timeout(patience):
-                            complaint = await attempt()
-                        if not complaint:
-                            self._answered.add(port)
-                            return
-                    except TimeoutError:  # that connection hangs; the next one may not
-                        complaint = f"it does not answer within {patience:g} s"
-                        patience *= 2
-                    except PortClosed:
-                        complaint = "nothing listens there"
-                    except ContainerGone:
-                        pass  # exited just now: _running says so better
-                    except LinkClosed:
-                        self._check(doing)
-                    await asyncio.sleep(delay)
-                    delay = min(delay * 1.5, POLL[1])
+                await self._until(doing, doing, attempt, lacking)
         except TimeoutError:
-            log = await self._words() if self.state == "running" else b""
-            said = last_words(log)
-            tail = f" Its last words:\n{said}" if said else ""
+            log, tail = await self._last_words()
             raise PortClosed(
-                f"Cannot {doing} any longer: {complaint}, after {timeout} s. Look at the port and "
-                f"at container.logs().{tail}",
+                f"Cannot {doing} any longer: {lacking[doing]}, after {timeout} s. Look at the port "
+                f"and at container.logs().{tail}",
                 log=log,
             ) from None
+        self._answered.add(port)
+
+    async def _until(
+        self,
+        doing: str,
+        what: str,
+        attempt: Callable[[], Awaitable[str]],
+        lacking: dict[str, str],
+        *,
+        after: bool = False,
+    ) -> None:
+        """Try until an attempt gives no complaint; ``lacking`` has the last one of ``what``.
+
+        ``after``: it may come true of a container that has ended, which is asked once more.
+        """
+        delay, patience = POLL[0], ATTEMPT
+        while True:
+            ended: TfnzError | None = None
+            try:
+                await self._running(doing)
+            except ContainerFailed as error:
+                if not after or self.state != "exited":
+                    raise
+                ended = error
+            try:
+                async with asyncio.timeout(patience):
+                    lacking[what] = await attempt()
+                if not lacking[what]:
+                    return
+            except TimeoutError:  # that attempt hangs; the next one may not
+                lacking[what] = f"it does not answer within {patience:g} s"
+                patience *= 2
+            except PortClosed:
+                lacking[what] = "nothing listens there"
+            except ContainerGone:
+                pass  # exited just now: _running says so better
+            except LinkClosed:
+                self._check(doing)
+            if ended is not None:
+                raise ended
+            await asyncio.sleep(delay)
+            delay = min(delay * 1.5, POLL[1])
+
+    async def _last_words(self) -> tuple[bytes, str]:
+        """The tail of its log, and what of it an error tells."""
+        log = await self._words() if self.state == "running" else b""
+        said = last_words(log)
+        return log, f" Its last words:\n{said}" if said else ""
 
     async def _words(self) -> bytes:
         """The tail of its log, if it is to be had."""

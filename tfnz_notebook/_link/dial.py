@@ -8,17 +8,24 @@ the link; whoever needs it dials again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Callable
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from tfnz_notebook._link.link import Link
 from tfnz_notebook._wire.window import MOST, Receiver, Sender
 from tfnz_notebook.errors import TfnzError
 
+T = TypeVar("T")
+
 #: Bytes on their way from the container, per connection.
 WINDOW: Final = 1 << 20
 #: Most bytes in one message to the container.
 PIECE: Final = 256 << 10
+#: Bytes of an answer in which its first line has to end.
+_LINE: Final = 4096
 
 
 class User(Protocol):
@@ -135,53 +142,112 @@ class Dial:
         """Nothing is left to mend."""
 
 
-class _Probe:
-    """Reads one HTTP status line."""
+class _Stream:
+    """Who reads what comes, a piece at a time."""
 
     def __init__(self) -> None:
         self.dial: Dial
-        self.head = b""
-        self.done = asyncio.Event()
+        self._held = bytearray()
+        self._over = False
+        self._news = asyncio.Event()
+
+    async def read(self) -> bytes:
+        """What has come, at least a byte of it; empty at the end."""
+        while not self._held and not self._over:
+            self._news.clear()
+            await self._news.wait()
+        held, self._held = bytes(self._held), bytearray()
+        return held
 
     def received(self, payload: bytes) -> None:
-        self.head += payload
+        self._held += payload
         self.dial.taken(len(payload))
-        if b"\n" in self.head or len(self.head) > 4096:
-            self.done.set()
+        self._news.set()
 
     def ended(self) -> None:
-        self.done.set()
+        self._over = True
+        self._news.set()
 
     def writable(self) -> None:
         pass
 
     def dropped(self, errno: int) -> None:
-        self.done.set()
+        self.ended()
 
 
-async def http_status(link: Link, container: str, port: int, host: str, path: str) -> str:
-    """The status line that a GET is answered with, without following anything.
+async def http_status(
+    link: Link,
+    container: str,
+    port: int,
+    line: str,
+    head: str,
+    tls: ssl.SSLContext | None = None,
+    name: str = "",
+) -> str:
+    """The status line that a request is answered with, without following anything.
 
-    Empty if the server closes without one. Raises PortClosed, ContainerGone, LinkClosed.
+    ``line`` is its method and path, ``head`` its further lines. Empty if the server closes without
+    an answer. Raises PortClosed, ContainerGone, LinkClosed; SSLError.
     """
-    probe = _Probe()
-    dial = probe.dial = Dial(link, container, port, probe)
+    request = (
+        f"{line} HTTP/1.1\r\n{head}User-Agent: tfnz-notebook\r\nAccept: */*\r\n"
+        "Connection: close\r\n\r\n"
+    ).encode("latin-1", "replace")
+    stream = _Stream()
+    dial = stream.dial = Dial(link, container, port, stream)
     await dial.connect()
     try:
-        dial.send(
-            f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: tfnz-notebook\r\n"
-            "Accept: */*\r\nConnection: close\r\n\r\n".encode("latin-1", "replace")
-        )
-        await probe.done.wait()
+        talk = _plain(stream, request) if tls is None else _secret(stream, request, tls, name)
+        said = b""
+        async for piece in talk:
+            said += piece
+            if b"\n" in said or len(said) > _LINE:
+                break
     finally:
         dial.close()
-    line = probe.head.partition(b"\n")[0].decode("latin-1").strip()
-    return line if line.startswith("HTTP/") else ""
+    told = said.partition(b"\n")[0].decode("latin-1").strip()
+    return told if told.startswith("HTTP/") else ""
+
+
+async def _plain(stream: _Stream, request: bytes) -> AsyncIterator[bytes]:
+    stream.dial.send(request)
+    while piece := await stream.read():
+        yield piece
+
+
+async def _secret(
+    stream: _Stream, request: bytes, tls: ssl.SSLContext, name: str
+) -> AsyncIterator[bytes]:
+    """The same through TLS, whose bytes go in and out of memory."""
+    coming, going = ssl.MemoryBIO(), ssl.MemoryBIO()
+    layer = tls.wrap_bio(coming, going, server_hostname=name)
+
+    async def step(what: Callable[[], T]) -> T | None:
+        """Its result, once enough has come for it; None: no more comes."""
+        while True:
+            try:
+                return what()
+            except ssl.SSLWantReadError:
+                pass
+            finally:
+                if told := going.read():
+                    stream.dial.send(told)
+            if not (piece := await stream.read()):
+                return None
+            coming.write(piece)
+
+    await step(layer.do_handshake)
+    if layer.version() is None:
+        return
+    await step(lambda: layer.write(request))
+    with contextlib.suppress(ssl.SSLZeroReturnError):
+        while piece := await step(lambda: layer.read(_LINE)):
+            yield piece
 
 
 async def accepts(link: Link, container: str, port: int) -> None:
     """Return if something listens there. Raises PortClosed, ContainerGone, LinkClosed."""
-    probe = _Probe()
-    dial = probe.dial = Dial(link, container, port, probe)
+    stream = _Stream()
+    dial = stream.dial = Dial(link, container, port, stream)
     await dial.connect()
     dial.close()

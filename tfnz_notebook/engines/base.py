@@ -70,6 +70,8 @@ class Image:
     workdir: str = ""
     ports: tuple[int, ...] = ()
     volumes: tuple[str, ...] = ()
+    #: Its health check, as Docker has it: ('CMD', argv …), ('CMD-SHELL', line), ('NONE',).
+    health: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

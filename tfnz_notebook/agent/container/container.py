@@ -19,7 +19,7 @@ from typing import Any, Final
 from tfnz_notebook._base.text import command_line
 from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire.guest import Flag, Frame, Type
-from tfnz_notebook._wire.operations import MAX_TAIL
+from tfnz_notebook._wire.operations import MAX_TAIL, MAX_TEXT
 from tfnz_notebook.agent.container.guest import MUTE, Guest
 from tfnz_notebook.agent.container.info import info_of
 from tfnz_notebook.agent.container.neighbours import Neighbours
@@ -323,6 +323,17 @@ class Container:
         """What it or its image exposes; nothing of those is kept for a later agent."""
         exposed = {*self.spec.flags.get("expose", ()), *(self._image.ports if self._image else ())}
         return sorted(exposed)
+
+    @property
+    def health(self) -> list[str]:
+        """Its health check, as Docker writes it; nothing where that is too long to be told."""
+        if self.spec.flags.get("no_healthcheck"):
+            return []
+        if line := self.spec.flags.get("health_cmd"):
+            check = ["CMD-SHELL", str(line)]
+        else:
+            check = list(self._image.health) if self._image else []
+        return check if sum(map(len, check)) <= MAX_TEXT else []
 
     @property
     def _called(self) -> str:

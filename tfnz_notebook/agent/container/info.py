@@ -33,6 +33,7 @@ def info_of(container: Container) -> dict[str, Any]:
         "tag": container.tag,
         "origin": container.origin,
         "ports": container.ports[:MAX_PORTS],
+        "health": container.health,
         "text": progress.text,
         "done": progress.done,
         "total": progress.total,

@@ -81,6 +81,7 @@ def image(said: Mapping[str, Any]) -> Image:
         workdir=str(config.get("WorkingDir") or ""),
         ports=tuple(sorted(int(n) for n, _, kind in ports if n.isdigit() and kind in ("", "tcp"))),
         volumes=tuple(sorted(str(path) for path in config.get("Volumes") or ())),
+        health=words((config.get("Healthcheck") or {}).get("Test")),
     )
 
 
