@@ -9,11 +9,11 @@ from unit.children import in_a_child
 from unit.link.scripted_agent import ScriptedAgent
 
 from tfnz_notebook._calls.faces import face
+from tfnz_notebook._calls.goodbye import _goodbye as leave_all
 from tfnz_notebook._link import dealer, thread
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import ForkedError, LinkClosed
 from tfnz_notebook.location import Location
-from tfnz_notebook.location import _goodbye as leave_all
 
 
 def faces(of: object) -> Iterator[str]:
