@@ -91,11 +91,13 @@ def quota(kubectl: Kubectl) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("quota")
-def test_a_quota_that_is_full(scene: Scene) -> None:
+def test_a_quota_that_is_full(scene: Scene, kubectl: Kubectl) -> None:
     location = scene.location()
     boxes = [scene.box(location) for _ in range(2)]
     with pytest.raises(EngineError, match="pods=2"):
         location.best_node().spawn_container("busybox", sleep=True).wait_until_ready(timeout=60)
     boxes.pop().destroy()
+    used = ("resourcequota/two", "--output=jsonpath={.status.used.pods}")
+    until(lambda: kubectl("get", *used) == "1", 60, "the cluster has counted again")
     boxes.append(scene.box(location))
     assert at_once(lambda box: box.run_process(["echo", "on"]).stdout, boxes) == [b"on\n"] * 2

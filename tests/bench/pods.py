@@ -1,0 +1,199 @@
+"""Pods beside kubectl, in turns: python tests/bench/pods.py, under `python -m cluster with`.
+
+Where a Docker engine answers, too (`.ci/with-engines`), the first bar is against it.
+"""
+
+import asyncio
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import pytest  # noqa: E402 - found on the path above, as are the next ones
+from bench.cases import SOURCE  # noqa: E402
+from bench.measure import Bar, Case, in_turns  # noqa: E402
+from bench.ours import Ours  # noqa: E402
+from cluster.kubectl import Kubectl  # noqa: E402
+from cluster.pods import pod_of  # noqa: E402
+from contract import cluster  # noqa: E402
+from integration.world import World  # noqa: E402
+
+from tfnz_notebook.engines.base import ContainerSpec  # noqa: E402
+from tfnz_notebook.engines.launch import binary  # noqa: E402
+from tfnz_notebook.errors import NoEngine  # noqa: E402
+
+ROUNDS, QUICK = 10, 3
+MIB = 1.048576  # in MB
+
+
+class Peer:
+    """kubectl, for the same pod."""
+
+    def __init__(self, ours: Ours) -> None:
+        admin = os.environ["TFNZ_TEST_ADMIN"]
+        self._kubectl = Kubectl(
+            os.environ["TFNZ_TEST_KUBECTL"].split(),
+            Path(admin) if admin else None,
+            os.environ["TFNZ_TEST_NAMESPACE"],
+        )
+        self._pod = pod_of(self._kubectl, ours.box)
+
+    def exec(self, *command: str) -> float:
+        return timed(self._kubectl.command("exec", self._pod, "--", *command))
+
+    def stream(self, command: list[str], expected: str) -> float:
+        """As the one of ours: read to its end, hashed afterwards."""
+        began = time.perf_counter()
+        argv = self._kubectl.command("exec", self._pod, "--", *command)
+        done = subprocess.run(argv, capture_output=True, check=True)
+        seconds = time.perf_counter() - began
+        assert hashlib.sha256(done.stdout).hexdigest() == expected
+        return seconds
+
+    def copy(self, source: str, target: str) -> float:
+        """Of the two, the path in the pod begins with a colon."""
+        pair = [f"{self._pod}{each}" if each[0] == ":" else each for each in (source, target)]
+        return timed(self._kubectl.command("cp", *pair))
+
+
+def timed(command: list[str]) -> float:
+    began = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - began
+
+
+def true(ours: Ours, peer: Peer, rounds: int) -> Case:
+    """Spawn to exit."""
+    contestants: dict[str, Any] = {"kubectl exec": partial(peer.exec, "/bin/true")}
+    contestants |= {"ours, kubernetes": ours.true, "ours, run_process, kubernetes": ours.ran}
+    docker = None
+    try:
+        docker = Ours("docker")
+        contestants |= {"ours, docker": docker.true, "ours, run_process, docker": docker.ran}
+    except NoEngine as error:
+        print(f"pods: without Docker's figure: {error}", file=sys.stderr)
+    case = in_turns(Case("process spawn to exit, /bin/true", "ms"), contestants, rounds, times=5)
+    if docker is not None:
+        docker.close()
+        for name in ("ours", "ours, run_process"):
+            ratio = case[f"{name}, kubernetes"].median / case[f"{name}, docker"].median
+            text = f"{name}, kubernetes: {ratio:.2f} x the same on Docker, at most 2"
+            case.bars.append(Bar(text, ratio <= 2))
+    return case
+
+
+def at_least(case: Case, name: str, peer: str, least: float) -> None:
+    ratio = case[name].median / case[peer].median
+    case.bars.append(Bar(f"{name}: {ratio:.2f} x {peer}, at least {least:g}", ratio >= least))
+
+
+def stream(ours: Ours, peer: Peer, rounds: int) -> Case:
+    """One stream's throughput."""
+    blocks, block, digest = 256, bytes(range(256)) * 4096, hashlib.sha256()
+    for number in range(blocks):
+        digest.update(number.to_bytes(8, "big") + block[8:])
+    expected, command = digest.hexdigest(), ["python3", "-c", SOURCE, str(blocks)]
+    size = blocks * MIB
+    contestants = {
+        "kubectl exec": lambda: size / peer.stream(command, expected),
+        "ours": lambda: size / ours.stream(command, expected),
+    }
+    case = in_turns(Case(f"one stream, {blocks} MiB, SHA-256 checked", "MB/s"), contestants, rounds)
+    at_least(case, "ours", "kubectl exec", 0.9)
+    return case
+
+
+def files(ours: Ours, peer: Peer, rounds: int) -> list[Case]:
+    """A file there and back."""
+    count = 100
+    with tempfile.TemporaryDirectory() as folder:
+        local, back = Path(folder) / "local", Path(folder) / "back"
+        local.write_bytes(os.urandom(count << 20))
+
+        def put() -> float:
+            began = time.perf_counter()
+            ours.box.put("/tmp/ours", local)
+            return count * MIB / (time.perf_counter() - began)
+
+        def fetch() -> float:
+            began = time.perf_counter()
+            back.write_bytes(ours.box.fetch("/tmp/ours"))
+            return count * MIB / (time.perf_counter() - began)
+
+        to, of = f"{local} :/tmp/theirs".split(), f":/tmp/theirs {back}".split()
+        cases = []
+        for title, mine, pair in (("put", put, to), ("fetch", fetch, of)):
+            theirs = partial(peer.copy, *pair)
+            case = Case(f"{title}, a file of {count} MiB", "MB/s")
+            turns = {"kubectl cp": lambda theirs=theirs: count * MIB / theirs(), "ours": mine}
+            cases.append(in_turns(case, turns, rounds))
+            at_least(case, "ours", "kubectl cp", 1)
+        assert back.read_bytes() == local.read_bytes()
+        return cases
+
+
+def ready(ours: Ours, runtime: Path, rounds: int) -> Case:
+    """Spawn to ready, beside the same pod's way to Running as the API server tells it."""
+    owner = f"bench{uuid.uuid4().hex[:8]}"
+    engine = cluster.engine(runtime=runtime, guest=binary.locate(), owner=owner)
+
+    async def running() -> float:
+        image = await engine.ensure_image("busybox", "missing", lambda progress: None)
+        spec = ContainerSpec(id=uuid.uuid4().hex, image="busybox", sleep=True)
+        began = time.perf_counter()
+        ref = await engine.create(spec, image)
+        await engine._up(ref)
+        seconds = time.perf_counter() - began
+        await engine.remove(ref)
+        return seconds
+
+    with asyncio.Runner() as runner:
+        runner.run(engine.open())
+        anchor = runner.run(engine._anchors.hold("", "held"))  # ours has a container, and so one
+        try:
+            turns = {
+                "the pod alone, create to Running": lambda: runner.run(running()),
+                "ours, spawn to ready": lambda: ours.create("busybox")["started"],
+            }
+            case = in_turns(Case("a container of busybox", "ms"), turns, rounds)
+        finally:
+            runner.run(engine._anchors.drop(anchor))
+            runner.run(engine.close())
+    over = case.series[1].median - case.series[0].median
+    text = f"{over * 1000:+.0f} ms over the pod's own, at most +70"
+    case.bars.append(Bar(text, over <= 0.070))
+    return case
+
+
+def main(quick: bool) -> int:
+    world = World(KUBECONFIG=os.environ["TFNZ_TEST_KUBERNETES"])
+    rounds = QUICK if quick else ROUNDS
+    with pytest.MonkeyPatch.context() as patch:
+        world.enter(patch)
+        try:
+            ours = Ours("kubernetes://")
+            peer = Peer(ours)
+            print(f"load {os.getloadavg()[0]:.1f}", file=sys.stderr)
+            cases = [true(ours, peer, rounds), stream(ours, peer, rounds)]
+            cases += [*files(ours, peer, rounds), ready(ours, world.runtime, 2 * rounds)]
+            ours.close()
+        finally:
+            left = world.close()
+    for case in cases:
+        print("", *case.lines(), sep="\n")
+    if left:
+        print("left behind:", *left, sep="\n", file=sys.stderr)
+    return 1 if left else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main("--quick" in sys.argv))
