@@ -89,6 +89,12 @@ async def test_a_start_waits_moods_out(cluster: Cluster, engine: Engine, code: i
     await echoes(engine, await run(engine))
 
 
+async def test_who_is_believed_without_a_proof_is_said(engine: KubernetesEngine) -> None:
+    assert "trust" not in engine.about()
+    engine.api.cluster = dataclasses.replace(engine.api.cluster, insecure=True)
+    assert "insecure-skip-tls-verify" in engine.about()["trust"]
+
+
 async def test_what_a_dead_agent_was_about_to_remove_never_ran(
     cluster: Cluster, engine: Engine, make: Make
 ) -> None:
