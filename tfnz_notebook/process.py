@@ -14,6 +14,7 @@ from tfnz_notebook._calls.deadline import WORD, within
 from tfnz_notebook._calls.faces import Closed, Owned, Twin, face
 from tfnz_notebook._calls.follow import Data, Follower, callbacks, termination
 from tfnz_notebook._calls.pieces import Lines, Pieces
+from tfnz_notebook._calls.recording import asciicast
 from tfnz_notebook._link import thread
 from tfnz_notebook._link.reader import MAX_BYTES, SMALL, check_size, read
 from tfnz_notebook._wire.guest import Target
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Output up to this size is kept with the object once ``wait_until_complete`` has returned it.
 KEPT: Final = 1 << 20
+#: Bytes of a stream that a recording has at most.
+RECORDED: Final = 64 << 20
 
 
 class Completed(NamedTuple):
@@ -109,10 +112,11 @@ class Log(Owned, metaclass=Closed):
             return payload + rest if rest else payload
 
     async def _look(
-        self, doing: str, stream: int, start: int, limit: int
+        self, doing: str, stream: int, start: int, limit: int, *, times: bool = False
     ) -> tuple[dict[str, Any], bytes]:
         self._link.check(doing)
         body = {"process": self._id, "stream": stream, "offset": start, "limit": min(limit, SMALL)}
+        body |= {"times": True} if times else {}
         reply = await self._link.request("log.read", body)
         return reply.body, reply.payload or b""
 
@@ -393,6 +397,28 @@ class Process(Log):
             )
 
     # -- waiting
+
+    @face
+    async def recording(self, *, timeout: float | None = None) -> str:
+        """What it wrote by now, with its times, as an asciicast v2: a text for asciinema's players.
+
+        Times are to 20 ms, less exact where it wrote for long. There is nothing in it of what was
+        typed but a terminal's echo, and nothing of its environment. Of more than 64 MiB the last.
+        Raises as :meth:`log`.
+        """
+        doing = "record it"
+        async with within(doing, timeout):
+            streams: dict[int, tuple[int, bytes]] = {}
+            marks: list[list[int]] = []
+            for stream in (1,) if self.tty else (1, 2):
+                found, _ = await self._look(doing, stream, 0, 0, times=True)
+                marks, end = found.get("times") or marks, int(found["head"])
+                start = max(int(found["base"]), end - RECORDED)
+                streams[stream] = start, await read(self._link, self._id, stream, start, end)
+            told, title = self._info, clip(" ".join(self.command.split()), 200)
+            size = int(told.get("rows") or 24), int(told.get("columns") or 80)
+            began = float(told.get("started") or 0)
+            return asciicast(streams, marks, size=size, began=began, title=title, tty=self.tty)
 
     @face
     async def wait(self, timeout: float | None = None) -> int:

@@ -29,7 +29,6 @@ NOISE = (
     "favicon",
     "Failed to load resource",  # 404s of settings and workspaces that are not there yet
     "ResizeObserver loop",
-    "/tfnz/views",  # the browser says so itself when a server has no direct path
     "(reading 'schema')",  # Notebook 7.6's own, as its settings load
     "Could not restore the debugger state",  # Lab's own, of a kernel that restarts
     "Service Worker",

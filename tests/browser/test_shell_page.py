@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 from integration import polling
-from playwright.sync_api import BrowserContext, Page, Route
+from playwright.sync_api import BrowserContext, Page, Position, Route
 
 from browser.chromium import Watch
 
 PAGE = Path(__file__).with_name("shell_page.html")
+#: A terminal is as high as what was written in it: its first character.
+TOP: Position = {"x": 20, "y": 8}
 #: The clipboard is for secure pages only.
 ADDRESS = "https://tfnz.test/"
 
@@ -179,7 +181,7 @@ def test_focus_is_not_reported_for_a_replay_and_is_for_a_change(page: Page) -> N
     show(page, "\x1b[?1004hready\r\n")
     wait_rows(page, "ready")
     assert stdin(page) == ""
-    page.locator("#one .xterm-screen").click()
+    page.locator("#one .xterm-screen").click(position=TOP)
     until(lambda: stdin(page) == "\x1b[I")
     page.keyboard.press("Control+Alt+Escape")
     until(lambda: stdin(page) == "\x1b[I\x1b[O")
@@ -191,7 +193,7 @@ def test_hostile_sequences_do_nothing(page: Page, live: bool) -> None:
     title, size = page.title(), page.viewport_size
     show(page, "" if live else "\r\n".join(HOSTILE.values()))
     if live:
-        page.locator("#one .xterm-screen").click()
+        page.locator("#one .xterm-screen").click(position=TOP)
     for name, sequence in HOSTILE.items():
         if live:
             write(page, sequence)
@@ -216,6 +218,23 @@ def test_a_link_is_text(page: Page) -> None:
     word = page.locator("#one .xterm-rows span", has_text="click me").first
     assert "underline" not in word.evaluate("e => getComputedStyle(e).textDecorationLine")
     assert word.evaluate("e => getComputedStyle(e).cursor") != "pointer"
+
+
+def test_an_address_is_a_link_that_a_click_opens(page: Page) -> None:
+    page.evaluate("() => { window.open = (...given) => (window.opened ??= []).push(given); }")
+    show(page, "see https://example.com/a?b=1, and javascript:alert(1)\r\n")
+    wait_rows(page, "example")
+    screen = page.locator("#one .xterm-screen")
+    screen.hover(position={"x": 100, "y": 8})
+    box = page.locator("#one .tfnz-shell-screen")
+    until(lambda: box.get_attribute("title") == "https://example.com/a?b=1")
+    assert page.evaluate("window.opened") is None
+    screen.click(position={"x": 100, "y": 8})
+    until(lambda: page.evaluate("window.opened"))
+    address, where, how = page.evaluate("window.opened[0]")
+    assert (address, where, how) == ("https://example.com/a?b=1", "_blank", "noopener,noreferrer")
+    screen.hover(position={"x": 320, "y": 8})
+    until(lambda: not box.get_attribute("title"))
 
 
 # --- replay --------------------------------------------------------------------------------------
@@ -257,7 +276,7 @@ def test_keys_reach_the_process_and_nothing_else(page: Page) -> None:
         }"""
     )
     show(page)
-    page.locator("#one .xterm-screen").click()
+    page.locator("#one .xterm-screen").click(position=TOP)
     for key in (
         *("a", "Escape", "Control+c", "Control+s", "Shift+Enter", "Tab", "Shift+Tab", "ArrowUp"),
         *("Control+Enter", "Backspace", "Alt+x", "F5"),
@@ -280,25 +299,73 @@ def test_keys_reach_the_process_and_nothing_else(page: Page) -> None:
     assert stdin(page) == f"{expected}one\rtwo"
 
 
-def test_copying_takes_the_selection_and_control_c_never_does(page: Page) -> None:
-    page.evaluate("navigator.clipboard.writeText('mine')")
+def test_what_is_selected_is_copied_and_control_c_is_the_process_s_else(page: Page) -> None:
+    """As in JupyterLab's own terminal."""
     show(page, "some words")
     wait_rows(page, "some words")
-    page.locator("#one .xterm-screen").dblclick(position={"x": 12, "y": 8})
+    copied = "navigator.clipboard.readText()"
+    for keys, word, x in (("Control+c", "some", 12), ("Control+Shift+C", "words", 60)):
+        page.evaluate("navigator.clipboard.writeText('mine')")
+        page.locator("#one .xterm-screen").dblclick(position={"x": x, "y": 8})
+        page.keyboard.press(keys)
+        until(lambda word=word: page.evaluate(copied) == word)  # type: ignore[misc]
+        assert stdin(page) == ""
     page.keyboard.press("Control+c")
     until(lambda: stdin(page) == "\x03")
-    assert page.evaluate("navigator.clipboard.readText()") == "mine"
-    page.locator("#one .xterm-screen").dblclick(position={"x": 12, "y": 8})
-    page.keyboard.press("Control+Shift+C")
-    until(lambda: page.evaluate("navigator.clipboard.readText()") == "some")
-    assert stdin(page) == "\x03"
+    page.evaluate("navigator.clipboard.writeText('pasted')")
+    page.keyboard.press("Control+v")
+    until(lambda: stdin(page) == "\x03pasted")
+
+
+def test_it_is_found_and_selected(page: Page) -> None:
+    show(page, "".join(f"line {n} 漢 word\r\n" for n in range(40)))
+    wait_rows(page, "line 39")
+    page.locator("#one .xterm-screen").click(position=TOP)
+    page.keyboard.press("Control+Shift+F")
+    page.keyboard.type("WORD")
+    said = page.locator("#one .tfnz-shell-search [role=status]")
+    until(lambda: said.inner_text() == "40 of 40")
+    page.keyboard.press("Enter")
+    until(lambda: said.inner_text() == "39 of 40")
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.press("Shift+Enter")
+    until(lambda: said.inner_text() == "1 of 40")
+    wait_rows(page, "^line 0 ")
+    page.keyboard.press("Escape")
+    page.keyboard.type("x")
+    until(lambda: stdin(page) == "x")
+
+
+# --- height --------------------------------------------------------------------------------------
+
+
+def test_it_is_as_high_as_what_was_written_and_stays_so(page: Page) -> None:
+    show(page, "".join(f"{n}\r\n" for n in range(11)))
+    wait_rows(page, "^10$")
+
+    def seen() -> float:
+        script = """e => {
+          const cell = parseFloat(e.querySelector('.xterm-screen').style.height) / 24;
+          return (e.clientHeight - 8) / cell;
+        }"""
+        return float(page.locator("#one .tfnz-shell-screen").evaluate(script))
+
+    until(lambda: abs(seen() - 11) < 0.1)
+    write(page, "\x1b[H\x1b[Jone line")
+    wait_rows(page, "^one line$")
+    assert abs(seen() - 11) < 0.1
+    write(page, "\x1b[20;1Hfurther down")
+    until(lambda: abs(seen() - 20) < 0.1)
+    write(page, "\x1b[?1049hall of it")
+    until(lambda: abs(seen() - 24) < 0.1)
+    assert of(page, "resize") == [], "the process has the same terminal all the while"
 
 
 def test_a_paste_is_bracketed_when_the_program_wants_that(page: Page) -> None:
     show(page)
     write(page, "\x1b[?2004h")
     settled(page)
-    page.locator("#one .xterm-screen").click()
+    page.locator("#one .xterm-screen").click(position=TOP)
     lines = "\n".join(f"line {number}" for number in range(5000))
     page.evaluate("text => navigator.clipboard.writeText(text)", lines)
     page.keyboard.press("Control+Shift+V")
@@ -324,7 +391,7 @@ def test_of_two_views_the_one_turned_to_sets_the_size_and_answers(page: Page) ->
     settled(page, "two")
     assert [each["view"] for each in of(page, "stdin")] == [first["view"]]
 
-    page.locator("#two .xterm-screen").click()
+    page.locator("#two .xterm-screen").click(position=TOP)
     until(lambda: of(page, "resize"))
     told = of(page, "resize")[-1]
     assert told["view"] == second["view"] and told["columns"] < first["columns"]
@@ -347,7 +414,7 @@ def test_two_pages_agree_as_two_views_of_a_page_do(opened: Callable[[], Page]) -
     # Should the second not have heard of the first in time, the first has the last word.
     until(lambda: one.evaluate("k.info.columns") == of(one, "open")[0]["columns"])
     two.bring_to_front()
-    two.locator("#one .xterm-screen").click()
+    two.locator("#one .xterm-screen").click(position=TOP)
     until(lambda: of(two, "resize"))
     write(one, "\x1b[c")
     settled(one)
@@ -371,18 +438,19 @@ def test_credit_follows_what_was_taken_in(page: Page) -> None:
     wait_rows(page, "the end")
 
 
-def test_the_end_is_shown_after_all_output_and_input_is_over(page: Page) -> None:
+def test_input_is_over_after_all_output(page: Page) -> None:
     show(page, "bye\r\n")
     wait_rows(page, "bye")
     page.evaluate("k.state({state: 'ended', returncode: 3, ran: 65, out: k.log.length + 6})")
-    assert "exit 3" not in rows(page)
     write(page, "last\r\n")
-    wait_rows(page, r"^last\nexit 3 . 1 min 05 s$")
-    page.locator("#one .xterm-screen").click()
+    wait_rows(page, "^last$")
+    page.locator("#one .xterm-screen").click(position=TOP)
+    settled(page)
     page.keyboard.type("ls\n")
     settled(page)
     assert stdin(page) == ""
     assert "exit 3" in page.locator("#one .tfnz-status").inner_text()
+    assert "exit 3" not in rows(page), "the terminal has what the process wrote"
 
 
 def test_dark_and_light_are_followed_live(page: Page) -> None:

@@ -83,7 +83,7 @@ class Shell(View):
 
     def focus(self) -> None:
         """Click into it."""
-        self.root.locator(".xterm-screen").click()
+        self.root.locator(".xterm-screen").click(position={"x": 20, "y": 8})
         self.until(lambda: self.focused, 5, lambda: "no focus", "focus")
 
     @property

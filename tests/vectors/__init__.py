@@ -13,3 +13,8 @@ TEXT: Final[dict[str, Any]] = json.loads(
 SCREENS: Final[list[dict[str, Any]]] = json.loads(
     (Path(__file__).parent / "screens.json").read_text(encoding="utf-8")
 )
+
+#: What stays of some rows; stills.py writes it.
+STILLS: Final[dict[str, Any]] = json.loads(
+    (Path(__file__).parent / "stills.json").read_text(encoding="utf-8")
+)

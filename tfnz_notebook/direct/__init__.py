@@ -26,10 +26,15 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 
 def _load_jupyter_server_extension(server: ServerApp) -> None:
-    """Add our websocket to the server's handlers."""
+    """Add our websocket to the server's handlers, and tell its pages that it is there.
+
+    One that is not told asks for none: the browser would log each as an error.
+    """
     from jupyter_server.utils import url_path_join
 
     from tfnz_notebook.direct.handler import ViewsSocket
 
-    url = url_path_join(server.web_app.settings["base_url"], "tfnz/views")
+    settings = server.web_app.settings
+    settings.setdefault("page_config_data", {})["tfnzViews"] = "true"
+    url = url_path_join(settings["base_url"], "tfnz/views")
     server.web_app.add_handlers(".*$", [(url, ViewsSocket)])  # type: ignore[no-untyped-call]

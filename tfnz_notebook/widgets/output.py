@@ -67,6 +67,8 @@ class ProcessPicture:
         info = self.source.info()
         if not info["out"] and not info["err"]:
             info["out"], info["err"] = self._heads[1], self._heads[2]
+        if info["state"] == "starting" and (info["out"] or info["err"]):
+            info["state"] = "running"  # a container's first process, of whose pid nobody told us
         return info
 
     async def direct(self) -> dict[str, str] | None:
@@ -147,15 +149,24 @@ class ProcessPicture:
     ) -> Still:
         """In a worker thread: this takes some ten milliseconds, a terminal's screen more."""
         gone = min(sum(self._gone.values()), above)
+        used: int | None
         if info["tty"]:
             data = b"".join(piece for _, piece in pieces)
             shown = screen.draw(data, info["rows"], info["columns"], middle=above > 0)
-            rows = [frozen.Row(spans) for spans in shown.lines]
+            rows, used = [frozen.Row(spans) for spans in shown.lines], shown.used
         else:
-            rows = frozen.rows(pieces)
+            rows, used = frozen.rows(pieces), None
         return Still(
             frozen.plain(rows, above, f"{self._title} · {said}", gone=gone),
-            frozen.markup(rows, above, said, title=self._command, tall=self._tall(info), gone=gone),
+            frozen.markup(
+                rows,
+                above,
+                said,
+                title=self._command,
+                tall=self._tall(info),
+                gone=gone,
+                used=used,
+            ),
         )
 
 

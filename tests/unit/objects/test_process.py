@@ -1,6 +1,7 @@
 """A process: its end, its output, its stdin, its callbacks."""
 
 import asyncio
+import json
 import os
 import signal
 import threading
@@ -494,3 +495,21 @@ def test_after_a_disconnect(container: Container) -> None:
         process.stdin(b"x")
     with pytest.raises(LinkClosed):
         list(process)
+
+
+def test_a_recording(agent: ScriptedAgent, container: Container) -> None:
+    process = container.spawn_process("sh -c 'echo a'", env={"TOKEN": "a secret"}, tty=True)
+    written = agent.processes[process.id].streams[1]
+    written.data += b"a\r\nb\r\n"
+    read = agent._log_read
+
+    def with_times(message: Any) -> Any:
+        told, piece = read(message)
+        times = {"times": [[1, 0, 20], [1, 3, 1500]]} if message.body.get("times") else {}
+        return told | times, piece
+
+    agent._log_read = with_times  # type: ignore[method-assign]
+    process.stdin(b"typed")
+    head, *events = map(json.loads, process.recording().splitlines())
+    assert head["title"] == "sh -c 'echo a'" and "secret" not in str(head)
+    assert events == [[0.02, "o", "a\r\n"], [1.5, "o", "b\r\n"]]

@@ -6,6 +6,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from vectors import STILLS, stills
 
 from tfnz_notebook.widgets.saved import frozen
 from tfnz_notebook.widgets.saved.ansi import PLAIN, Style
@@ -50,7 +51,7 @@ def parsed(data: bytes, **more: object) -> Tags:
 def test_hostile_output_is_text() -> None:
     status = Status("bad", "<b>", "<i>")
     found = parsed(HOSTILE, status=status, title="<script>$x$</script>\u202e")
-    assert found.tags <= {"div", "pre", "span"} and found.attributes <= {"style"}
+    assert found.tags <= {"div", "pre", "span"} and found.attributes <= {"class", "style"}
     assert "<script>alert(1)</script>" in found.text and "<b>" in found.text
     assert "evil.example" not in found.text and "aGVsbG8" not in found.text
     assert "<U+202E>" in found.text
@@ -59,7 +60,7 @@ def test_hostile_output_is_text() -> None:
 @given(st.binary(max_size=200))
 def test_nothing_gets_out_of_the_text(data: bytes) -> None:
     found = parsed(b"\x1b[1;31m" + data)
-    assert found.tags <= {"div", "pre", "span"} and found.attributes <= {"style"}
+    assert found.tags <= {"div", "pre", "span"} and found.attributes <= {"class", "style"}
 
 
 def test_output_is_in_elements_that_math_leaves_alone() -> None:
@@ -165,14 +166,14 @@ def test_no_output_is_a_status_line_alone() -> None:
         (PLAIN, ""),
         (Style(fg=1), f"color:{frozen.PALETTE[1]}"),
         (Style(fg=0), f"color:{frozen.PALETTE[0]}"),
-        (Style(fg=0, bg=2), f"color:#000;background:{frozen.PALETTE[2]}"),
+        (Style(fg=0, bg=2), f"color:{frozen.FIXED[0]};background:{frozen.FIXED[2]}"),
         (Style(fg=16), "color:#000000"),
         (Style(fg=231), "color:#ffffff"),
         (Style(fg=110), "color:#87afd7"),
         (Style(fg=255), "color:#eeeeee"),
-        (Style(bg=(1, 2, 255)), "background:#0102ff"),
+        (Style(bg=(1, 2, 255)), "color:#fff;background:#0102ff"),
         (Style(underline=True, strike=True), "text-decoration:underline line-through"),
-        (Style(strike=True, bold=True), "font-weight:bold;text-decoration: line-through"),
+        (Style(strike=True, bold=True), "font-weight:bold;text-decoration:line-through"),
     ],
 )
 def test_styles(style: Style, css: str) -> None:
@@ -184,3 +185,10 @@ def test_inverse_exchanges_the_colours() -> None:
         "color:#020202;background:#010101"
     )
     assert "var(--jp-layout-color1" in frozen.css(Style(inverse=True))
+
+
+def test_pages_make_the_same_of_what_they_show() -> None:
+    """``still.test.ts`` holds them to these; ``tests/vectors/stills.py`` writes them."""
+    assert STILLS["templates"] == frozen.TEMPLATES
+    for case in STILLS["cases"]:
+        assert stills.still(case) == {name: case[name] for name in ("text", "html")}

@@ -143,3 +143,12 @@ def test_a_ticket(agent: ScriptedAgent, process: Process, monkeypatch: pytest.Mo
     monkeypatch.setattr(agent, "_process_ticket", lambda _: (answer, None), raising=False)
     direct = wait(process_picture(process).direct())
     assert direct == {"agent": "podman", "process": process.id, "ticket": "secret"}
+
+
+def test_what_has_written_has_begun(agent: ScriptedAgent, process: Process) -> None:
+    """Of a container's first process nobody tells a pid."""
+    process._info["pid"] = 0
+    picture = process_picture(process)
+    assert "starting when last seen" in still(picture).text
+    write(agent, process, b"six lines\n")
+    assert "running when last seen" in still(picture).text

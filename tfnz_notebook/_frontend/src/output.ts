@@ -5,7 +5,9 @@
 // ahead (mode `tail`) and nobody is held back. A view that is out of sight rests, and costs nobody anything.
 import { type Channel, type HubModel, type Ticket, connect } from "./hub.js";
 import sheet from "./output.css";
+import palette from "./palette.css";
 import { type Painter, ask, forget } from "./output/paint.js";
+import { LINES, type Seen, type Still, told } from "./still.js";
 import { Follow } from "./output/scroll.js";
 import { StdinLine } from "./output/stdin.js";
 import { Transcript } from "./output/transcript.js";
@@ -23,6 +25,7 @@ const PIECE = 16 * 1024;
 const FLOOD = 4 * WINDOW;
 const FLOOD_MS = 200;
 const UNSEEN_MS = 3000;
+const ROWS = 20;
 
 interface Model {
   get(name: "subject"): string;
@@ -35,6 +38,8 @@ interface Props {
   el: HTMLElement;
   hub: HubModel;
   signal?: AbortSignal;
+  /** Has the view asked for what it shows, when the page is saved. */
+  seen?(view: Seen): void;
 }
 
 class Output implements Painter {
@@ -61,11 +66,15 @@ class Output implements Painter {
   private seen = true;
   private unseen: ReturnType<typeof setTimeout> | undefined;
 
-  constructor({ model, el, hub }: Props, signal: AbortSignal) {
+  private info: ProcessInfo | undefined;
+  private readonly rowsSeen: number;
+
+  constructor({ model, el, hub, seen }: Props, signal: AbortSignal) {
     const options = model.get("options") ?? {};
     const root = element("div", "tfnz-output");
+    this.rowsSeen = options.rows ?? ROWS;
     themed(root, signal);
-    useStyle("output", sheet);
+    useStyle("output", palette + sheet);
     if (options.rows) root.style.setProperty("--tfnz-rows", String(Math.max(1, Math.floor(options.rows))));
     this.status = new Status(options.title);
     this.follow = new Follow(this.box, () => this.schedule());
@@ -132,6 +141,7 @@ class Output implements Painter {
         },
       },
     });
+    seen?.({ current: () => this.current, take: () => this.still() });
     const sight = new IntersectionObserver((entries) => this.sighted(entries.some((each) => each.isIntersecting)), {
       rootMargin: "200px 0px",
     });
@@ -171,6 +181,7 @@ class Output implements Painter {
   // --- state -------------------------------------------------------------------------------------------------------
 
   private update(info: ProcessInfo): void {
+    this.info = info;
     if (info.retain === "tail") this.kept = "the newest of it";
     this.status.update(info);
     if (this.status.over) this.over();
@@ -183,6 +194,20 @@ class Output implements Painter {
 
   private signalTree(signal: string): void {
     this.channel.send("signal", { signal, tree: true });
+  }
+
+  // --- what a save has of it ---------------------------------------------------------------------------------------
+
+  private get current(): boolean {
+    return this.seen && this.queue.empty && this.ends.length === 0 && this.info !== undefined;
+  }
+
+  private still(): Still {
+    const info = this.info as ProcessInfo;
+    let total = 0;
+    for (const upto of this.received.values()) total += upto;
+    const tall = Math.min(Math.max(this.rowsSeen, 1), 60);
+    return { ...told(info, total), ...this.transcript.shown(LINES), tall };
   }
 
   // --- drawing -----------------------------------------------------------------------------------------------------

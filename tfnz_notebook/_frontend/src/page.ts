@@ -10,18 +10,14 @@
 //
 // JupyterLab and Notebook 7 let us do that; elsewhere there is no context, and nothing of this happens.
 import { type HubModel, transmit } from "./channel/carriers.js";
+import sheet from "./page.css";
+import palette from "./palette.css";
 import { VERSION } from "./protocol.js";
+import { type Seen, type Templates, markup, plain } from "./still.js";
+import { useStyle } from "./theme.js";
 
 /** An output's data, by MIME type. */
 type Data = Record<string, string>;
-
-/** A view's word on what it shows. */
-export interface Seen {
-  /** Whether that is all there is to show. */
-  current(): boolean;
-  /** As text, and as HTML that is safe wherever it is put. */
-  take(): { text: string; html: string };
-}
 
 interface Still {
   /** The widget's id, which its view's output has. */
@@ -71,6 +67,7 @@ export class Keeper {
     this.#context = hub.widget_manager?.context;
     if (this.#context === undefined) return;
     keepers(this.#context).add(this);
+    useStyle("kept", palette + sheet);
     hub.on("msg:custom", (content: { v?: unknown; kept?: unknown } | undefined) => {
       if (content?.v === VERSION && typeof content.kept === "number") this.#answers.get(content.kept)?.();
     });
@@ -120,8 +117,12 @@ export class Keeper {
     for (const [key, model] of this.#models) {
       const view = model.get("still")?.data ? undefined : this.#current(key);
       if (view === undefined) this.#put(model);
-      else this.#twin(key, view.take());
+      else this.#twin(key, view);
     }
+  }
+
+  get #templates(): Templates {
+    return (this.hub.get?.("stills") ?? {}) as Templates;
   }
 
   #current(key: string): Seen | undefined {
@@ -148,15 +149,17 @@ export class Keeper {
     }
   }
 
-  #twin(key: string, { text, html }: { text: string; html: string }): void {
+  #twin(key: string, view: Seen): void {
     const mark = markOf(key);
+    const still = view.take();
+    const html = markup(still, this.#templates);
     for (const [outputs, index, had] of this.#outputs()) {
       const before = joined(had["text/html"]);
       const at = before.indexOf(mark);
       if (at < 0) continue;
       const head = before.slice(0, before.indexOf(BODY, at) + BODY.length);
       const now = `${head}${html}</div>`;
-      if (now !== before) set(outputs, index, { "text/plain": text, "text/html": now });
+      if (now !== before) set(outputs, index, { "text/plain": plain(still), "text/html": now });
     }
   }
 }

@@ -6,6 +6,9 @@
 import xtermCss from "@xterm/xterm/css/xterm.css";
 import { type Channel, type HubModel, type StreamStart, type Ticket, connect, newView } from "./hub.js";
 import { keepFocus } from "./shell/focus.js";
+import { links } from "./shell/links.js";
+import { Search } from "./shell/search.js";
+import { shown } from "./shell/still.js";
 import { grip } from "./shell/grip.js";
 import { FOCUS_IN, FOCUS_OUT } from "./shell/guard.js";
 import { LEAVE, keys, leave } from "./shell/keys.js";
@@ -17,9 +20,10 @@ import { Screen, type Size } from "./shell/screen.js";
 import shellCss from "./shell/shell.css";
 import { Sizing } from "./shell/sizing.js";
 import { Status, button, element } from "./status.js";
+import { type Seen, type Still, told } from "./still.js";
 import { hideTwin, themed, useStyle } from "./theme.js";
-import { duration, size } from "./numbers.js";
-import { type ProcessInfo, ending } from "./words.js";
+import { size } from "./numbers.js";
+import type { ProcessInfo } from "./words.js";
 
 /** Of the log, so much is replayed. */
 const KEEP = 256 * 1024;
@@ -29,6 +33,9 @@ const PADDING = 8;
 const RESIZE_PAUSE = 100;
 const COUNT_PAUSE = 500;
 const STREAM = 1;
+/** Of what scrolled off, and of the screen, so many rows stay at most (HISTORY in widgets/saved/terminal.py). */
+const HISTORY = 1000;
+const TALL = 60;
 
 interface Options {
   key?: string;
@@ -57,6 +64,9 @@ class Shell {
   #rows: number;
   #info: ProcessInfo | undefined;
   readonly #pace = new Pace();
+  #used = 1; // rows that are seen; never fewer again
+  #begun = 0; // where the log began that is shown
+  #arrived = 0;
   #parsed = 0; // bytes that the terminal has taken in: an absolute offset
   #replayEnd = 0;
   #replaying = true;
@@ -70,12 +80,13 @@ class Shell {
     private readonly hub: HubModel,
     el: HTMLElement,
     private readonly signal: AbortSignal,
+    private readonly seen: Props["seen"],
   ) {
     this.#options = (model.get("options") ?? {}) as Options;
     this.#rows = this.#options.rows ?? ROWS;
     this.#root = element("div", "tfnz-shell");
     this.#box = element("div", "tfnz-shell-screen");
-    this.#box.style.height = `${this.#rows * 15 + PADDING}px`; // until a character has been measured
+    this.#box.style.height = `${15 + PADDING}px`; // until a character has been measured
     this.#status = new Status(this.#options.title);
     const what = "End the process and all that it started (TERM, then KILL)";
     this.#end = button("stop", what, () => this.#channel?.send("destroy"));
@@ -135,9 +146,12 @@ class Shell {
     const answers = (): boolean => !this.#replaying && this.#peers.leads;
     const screen = new Screen(this.#box, this.#rows, reader, name, answers);
     this.#screen = screen;
-    this.#box.style.height = "";
     const { terminal } = screen;
-    keys(this.#root, terminal, () => leave(this.#root), this.signal);
+    const search = new Search(terminal);
+    this.#root.insertBefore(search.el, this.#status.el);
+    keys(this.#root, terminal, { leave: () => leave(this.#root), find: () => search.open() }, this.signal);
+    links(terminal, (address) => (this.#box.title = address));
+    this.seen?.({ current: () => this.#current, take: () => this.#still() });
     terminal.onData((data) => this.#typed(data));
     terminal.onBinary((data) => this.#input(Uint8Array.from(data, (each) => each.charCodeAt(0))));
     this.#box.addEventListener("focusin", () => this.#focused(true), { signal: this.signal });
@@ -193,6 +207,15 @@ class Shell {
     if (columns === undefined || this.#over) return;
     if (this.#channel === undefined) this.#screen?.resize({ rows: this.#rows, columns });
     else this.#sizing.fits({ rows: this.#rows, columns });
+    this.#grow();
+  }
+
+  /** As high as what was written takes, up to its rows; and then it stays so. */
+  #grow(): void {
+    const screen = this.#screen;
+    if (screen === undefined) return;
+    this.#used = Math.min(Math.max(this.#used, screen.used(this.#used)), screen.size.rows);
+    screen.grow(this.#used, PADDING);
   }
 
   #wish(pixels: number): void {
@@ -201,9 +224,10 @@ class Shell {
 
   #wishRows(rows: number): void {
     if (rows < 2 || rows > 200) return;
-    this.#rows = rows;
+    this.#rows = this.#used = rows;
     if (this.#over) {
       this.#screen?.resize({ rows, columns: this.#screen.size.columns });
+      this.#grow();
       return;
     }
     this.#turnedTo();
@@ -220,7 +244,7 @@ class Shell {
   #opened(info: ProcessInfo, streams: StreamStart[], again: boolean): void {
     const stream = streams.find((each) => each.stream === STREAM);
     if (!again) {
-      this.#parsed = stream?.from ?? 0;
+      this.#parsed = this.#arrived = this.#begun = stream?.from ?? 0;
       this.#replayEnd = stream?.head ?? 0;
       this.#beginning = this.#parsed > 0 ? new Beginning() : undefined;
       if (this.#replayEnd <= this.#parsed) this.#replayed();
@@ -241,13 +265,14 @@ class Shell {
       this.#data(this.#replayEnd, bytes.subarray(old), 0);
       return;
     }
-    const end = offset + bytes.length;
+    const end = (this.#arrived = offset + bytes.length);
     const last = this.#replaying && end === this.#replayEnd;
     let shown = this.#beginning === undefined ? bytes : this.#beginning.take(bytes);
     if (last) shown ??= this.#beginning?.rest();
     if (shown !== undefined || last) this.#beginning = undefined;
     terminal.write(shown ?? "", () => {
       this.#parsed = end;
+      this.#grow();
       this.#count();
       this.#pace.took(bytes.length);
       this.#channel?.credit(STREAM, end, this.#pace.window);
@@ -291,21 +316,28 @@ class Shell {
     this.#finish();
   }
 
-  /** No more input; a last line that says why. */
+  // --- what a save has of it -------------------------------------------------------------------------------------------
+
+  get #current(): boolean {
+    return this.#info !== undefined && !this.#replaying && this.#parsed === this.#arrived && !this.#beginning;
+  }
+
+  #still(): Still {
+    const { terminal } = this.#screen!;
+    const rows = shown(terminal, HISTORY).map((spans) => ({ spans }));
+    const tall = Math.min(this.#options.rows ?? terminal.rows, TALL);
+    return { ...told(this.#info!, this.#parsed), rows, above: this.#begun, tall, used: this.#used };
+  }
+
+  /** No more input. */
   #finish(): void {
     if (this.#over) return;
     this.#over = true;
-    const info = this.#info;
-    const ended = info !== undefined && info.returncode !== null;
-    const ran = ended && info.ran !== null ? ` · ${duration(info.ran)}` : "";
-    const words = ended ? `${ending(info).text}${ran}` : "gone";
     this.#end.disabled = true;
     this.#hint.textContent = "";
     const { terminal } = this.#screen!;
     terminal.options.disableStdin = true;
-    const { active } = terminal.buffer;
-    const line = `${active.cursorX > 0 ? "\r\n" : ""}\x1b[0;2m${words}\x1b[m`;
-    terminal.write(`${active.type === "normal" ? line : ""}\x1b[?25l`);
+    terminal.write("\x1b[?25l");
   }
 
   #closed(text: string): void {
@@ -339,6 +371,7 @@ class Shell {
   #focused(has: boolean): void {
     this.#hint.textContent = has && !this.#over ? `${LEAVE} leaves the terminal` : "";
     if (has) this.#turnedTo();
+    this.#grow(); // the cursor is seen
   }
 }
 
@@ -349,12 +382,14 @@ interface Props {
   hub: HubModel;
   el: HTMLElement;
   signal?: AbortSignal;
+  /** Has the view asked for what it shows, when the page is saved. */
+  seen?(view: Seen): void;
 }
 
 /** Draws the view; what it returns ends it, for hosts that give no signal. */
-export function render({ model, hub, el, signal }: Props): () => void {
+export function render({ model, hub, el, signal, seen }: Props): () => void {
   const end = new AbortController();
   signal?.addEventListener("abort", () => end.abort(), { once: true });
-  new Shell(model, hub, el, end.signal);
+  new Shell(model, hub, el, end.signal, seen);
   return () => end.abort();
 }

@@ -1,10 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Keeper, type Seen } from "../src/page.js";
+import { Window } from "happy-dom";
+import { Keeper } from "../src/page.js";
 import { VERSION } from "../src/protocol.js";
+import type { Seen } from "../src/still.js";
 import { Clock } from "./clock.js";
 
 type Data = Record<string, unknown>;
+
+globalThis.document = new Window().document as never;
 
 const VIEW = "application/vnd.jupyter.widget-view+json";
 const KEY = "k".repeat(32);
@@ -45,6 +49,7 @@ function page({ answers = true } = {}) {
   };
   const hub = {
     comm_live: true,
+    get: (name: string) => (name === "stills" ? { frame: "{inside}", lines: "<pre>{blocks}</pre>" } : undefined),
     widget_manager: { context },
     send: (content: any) => {
       said.push(content);
@@ -65,7 +70,10 @@ function page({ answers = true } = {}) {
 
 const view = (said: string, current = true): Seen => ({
   current: () => current,
-  take: () => ({ text: said, html: `<pre>${said}</pre>` }),
+  take: () => ({
+    rows: [{ spans: [{ text: said, style: {} }] }],
+    above: 0, tall: 20, title: "sh", called: "sh in box", state: "ok", words: "exit 0", facts: "8 B",
+  }),
 });
 
 test("what is over is put in the view's place in a page that heard of no update", async (t) => {
@@ -95,7 +103,8 @@ test("a save has what a view shows, and asks nobody", async () => {
   keeper.keep(model);
   keeper.seen(model, view("seen just now"));
   await context.save();
-  assert.deepEqual(outputs.list[1], twin("seen just now"));
+  const saved = { ...twin("seen just now\n"), "text/plain": "seen just now\n[sh in box · exit 0 · 8 B]" };
+  assert.deepEqual(outputs.list[1], saved);
   assert.ok(VIEW in outputs.list[0]!);
   assert.deepEqual(said, []);
 });

@@ -173,7 +173,7 @@ beforeEach(() => {
     document: {
       baseURI: "https://hub.example/user/ann/lab",
       getElementById: (id: string) =>
-        id === "jupyter-config-data" ? { textContent: '{"baseUrl": "/user/ann/", "token": "t&k"}' } : null,
+        id === "jupyter-config-data" ? { textContent: '{"baseUrl": "/user/ann/", "token": "t&k", "tfnzViews": "true"}' } : null,
     },
   });
 });

@@ -27,6 +27,7 @@ from tfnz_notebook.widgets import bundle
 from tfnz_notebook.widgets.channel.control import listen, offered, unlisten
 from tfnz_notebook.widgets.channel.haste import Haste
 from tfnz_notebook.widgets.channel.outbox import Outbox
+from tfnz_notebook.widgets.saved import frozen
 
 #: Seconds between two comm messages of a kernel.
 PAUSE: Final = 1 / 60
@@ -48,12 +49,16 @@ class Carrier(ipywidgets.Widget):  # type: ignore[misc]  # ipywidgets has no typ
     control = traitlets.Bool().tag(sync=True)
     #: What looks after our pictures in a page; see ``live.STUB``.
     code = traitlets.Unicode().tag(sync=True)
+    #: What it makes stills of: ``saved/frozen.py``.
+    stills = traitlets.Dict().tag(sync=True)
 
     def __init__(self, received: Callable[[Any, list[Any]], None]) -> None:
         self._received = received
         self._kernel = offered()
         # In the state that opens the comm: a page's first view would not know what came later.
-        super().__init__(control=self._kernel is not None, code=bundle.code(bundle.PAGE))
+        control = self._kernel is not None
+        code, stills = bundle.code(bundle.PAGE), dict(frozen.TEMPLATES)
+        super().__init__(control=control, code=code, stills=stills)
         self._listens_to = self.comm.comm_id
         if self._kernel is not None:
             listen(self._kernel, self._listens_to, self._controlled)

@@ -2,7 +2,11 @@
 
 Nothing here needs a page, a stylesheet or a script: the HTML is read on GitHub and in exported
 pages, in light and in dark. Colours are JupyterLab's variables where there are such, else ones that
-read on white and on black. Text is escaped, always; sizes are bounded, so that a cell stays small.
+read on white and on black; where our views are, the sixteen are theirs, by class. Text is escaped,
+always; sizes are bounded, so that a cell stays small.
+
+Pages make the same of what their views show (``_frontend/src/still.ts``), of the same
+:data:`TEMPLATES`, which the hub brings; ``tests/vectors/stills.json`` holds both to one HTML.
 """
 
 from __future__ import annotations
@@ -28,6 +32,11 @@ ROWS: Final = 20
 PALETTE: Final = (
     *("#6b6b6b", "#d33f3f", "#2e8b3d", "#a97a00", "#3b78d8", "#a94fc4", "#138a96", "#8c8c8c"),
     *("#8a8a8a", "#ef5350", "#3fa34d", "#c79100", "#5b93f0", "#c06bd8", "#26a5b5", "#a8a8a8"),
+)
+#: As backgrounds, and upon such: everywhere the same, as in ``output/draw.ts``.
+FIXED: Final = (
+    *("#1c1f24", "#c62828", "#1a7f37", "#9a6700", "#0a5bc4", "#8e3fae", "#0f7680", "#d0d7de"),
+    *("#57606a", "#ff7b72", "#56d364", "#f2cc60", "#79b8ff", "#d2a8ff", "#56d4dd", "#ffffff"),
 )
 _CUBE: Final = (0, 95, 135, 175, 215, 255)
 
@@ -129,8 +138,12 @@ def markup(
     title: str = "",
     tall: int = ROWS,
     gone: int = 0,
+    used: int | None = None,
 ) -> str:
-    """The last of it as HTML, with its status line; ``tall``: lines seen without scrolling."""
+    """The last of it as HTML, with its status line; ``tall``: lines seen without scrolling.
+
+    ``used``: it is a terminal, of which so many rows were in use.
+    """
     kept: list[Row] = []
     room = HTML_SIZE
     for row in reversed(found[-HTML_LINES:]):
@@ -144,22 +157,21 @@ def markup(
     kept.reverse()
     parts = []
     if above:
-        parts.append(
-            f'<div style="padding:1px 8px;border-bottom:1px dashed {LINE};color:{DIM};'
-            f'font-size:11px;line-height:1.5">{html.escape(_above(above, gone))}</div>'
-        )
-    if kept:
+        parts.append(TEMPLATES["above"].format(above=html.escape(_above(above, gone))))
+    if kept or used:
         blocks = "".join(
             _block(list(group), stderr=stderr)
             for stderr, group in groupby(kept, key=lambda row: row.stderr)
         )
         # A line break right after <pre> is not part of it.
         blocks = "\n" + blocks if blocks.startswith("\n") else blocks
-        # From below: a scrolled box without a script begins at its end.
         room = 8 - 19 * bool(above)  # padding, and the line above
-        height = _safe("max-height", f"calc({tall}*1.4*{SIZE} + {room}px)", f"{tall * 18 + room}px")
-        box = f"display:flex;flex-direction:column-reverse;overflow:auto;{height}"
-        parts.append(f'<div style="{box}"><pre style="{_PRE}">{blocks}</pre></div>')
+        kind, each = ("lines", 18) if used is None else ("screen", 15)
+        least = min(used or 0, tall)
+        box = TEMPLATES[kind].format(
+            tall=tall, room=room, most=tall * each + room, least=least, blocks=blocks
+        )
+        parts.append(box)
     if status is not None:
         parts.append(bar(status, title=title))
     return frame("".join(parts))
@@ -167,36 +179,73 @@ def markup(
 
 def frame(inside: str) -> str:
     """The border and the ground of a view around some HTML."""
-    return (
-        f'<div style="border:1px solid #8886;border-color:{LINE};border-radius:4px;color:{INK};'
-        f'background:{PAPER};font:12px/1.4 {UI};overflow:hidden;{FLUSH}">{inside}</div>'
-    )
+    return TEMPLATES["frame"].format(inside=inside)
 
 
 def bar(status: Status, *, title: str = "") -> str:
     """A status line: how it is, what it is, and what is known of it."""
-    colour = {"ok": GOOD, "bad": BAD, "running": GOOD}.get(status.state, DIM)
-    said = _safe("color", colour) if status.state in ("ok", "bad") else "color:inherit"
-    radius = "1px" if status.state == "bad" else "50%"
+    template = TEMPLATES[f"bar-{status.state}"]
+    return template.format(words=_text(status.words), title=_text(title), facts=_text(status.facts))
+
+
+def _frame() -> str:
+    return (
+        f'<div class="tfnz-kept" style="border:1px solid #8886;border-color:{LINE};'
+        f"border-radius:4px;color:{INK};background:{PAPER};font:12px/1.4 {UI};"
+        f'overflow:hidden;{FLUSH}">{{inside}}</div>'
+    )
+
+
+def _bar(state: str) -> str:
+    colour = {"ok": GOOD, "bad": BAD, "running": GOOD}.get(state, DIM)
+    said = _safe("color", colour) if state in ("ok", "bad") else "color:inherit"
+    radius = "1px" if state == "bad" else "50%"
     dot = f"flex:none;width:8px;height:8px;border-radius:{radius};{_safe('background', colour)}"
     rest = "min-width:0;overflow:hidden;text-overflow:ellipsis"
     return (
         '<div style="display:flex;align-items:center;gap:8px;height:26px;padding:0 8px;'
         f'white-space:nowrap;{_safe("background", BAR)}"><span style="{dot}"></span>'
-        f'<span style="flex:none;font-weight:600;{said}">{_text(status.words)}</span>'
-        f'<span style="{rest};font-family:{MONO}">{_text(title)}</span>'
-        f'<span style="flex:none;{_safe("color", DIM)}">{_text(status.facts)}</span></div>'
+        f'<span style="flex:none;font-weight:600;{said}">{{words}}</span>'
+        f'<span style="{rest};font-family:{MONO}">{{title}}</span>'
+        f'<span style="flex:none;{_safe("color", DIM)}">{{facts}}</span></div>'
     )
 
 
-_PRE: Final = (
-    "flex:none;overflow:visible;margin:0;padding:4px 8px;border:0;background:none;color:inherit;"
-    f"white-space:pre-wrap;overflow-wrap:anywhere;font:{SIZE}/1.4 {MONO}"
-)
+def _box(kind: str) -> str:
+    """What scrolls. From below: a scrolled box without a script begins at its end."""
+    # xterm.js has its lines as high as their font is.
+    height, leading = ("1.4", "1.4") if kind == "lines" else ("1.17", "normal")
+    most = _safe("max-height", f"calc({{tall}}*{height}*{SIZE} + {{room}}px)", "{most}px")
+    least = "" if kind == "lines" else f";min-height:calc({{least}}*1.15*{SIZE})"
+    wrap = "pre-wrap;overflow-wrap:anywhere" if kind == "lines" else "pre"
+    pre = (
+        "flex:none;overflow:visible;margin:0;padding:4px 8px;border:0;background:none;"
+        f"color:inherit;white-space:{wrap};font:{SIZE}/{leading} {MONO}{least}"
+    )
+    return (
+        f'<div style="display:flex;flex-direction:column-reverse;overflow:auto;{most}">'
+        f'<pre style="{pre}">{{blocks}}</pre></div>'
+    )
+
+
 _STDERR: Final = (
     f"display:block;{_safe('color', BAD)};border-left:2px solid;margin-left:-8px;padding-left:6px"
 )
-_EDGE: Final = len(_STDERR) + 24
+
+#: What a still is made of, with the names of its parts in braces.
+TEMPLATES: Final[Mapping[str, str]] = {
+    "frame": _frame(),
+    "above": (
+        f'<div style="padding:1px 8px;border-bottom:1px dashed {LINE};color:{DIM};'
+        'font-size:11px;line-height:1.5">{above}</div>'
+    ),
+    "lines": _box("lines"),
+    "screen": _box("screen"),
+    "stderr": f'<span style="{_STDERR}">{{lines}}</span>',
+    **{f"bar-{state}": _bar(state) for state in ("starting", "running", "ok", "bad")},
+}
+#: What a change to stderr costs.
+_EDGE: Final = len(TEMPLATES["stderr"])
 
 
 def _text(text: str) -> str:
@@ -230,32 +279,58 @@ def _end(row: Row) -> Row:
 def _block(lines: list[Row], *, stderr: bool) -> str:
     # Each line with its end, so that it reads well also where styles are not shown.
     inside = "".join("".join(map(_span, row.spans)) + "\n" for row in lines)
-    return f'<span style="{_STDERR}">{inside}</span>' if stderr else inside
+    return TEMPLATES["stderr"].format(lines=inside) if stderr else inside
 
 
 def _span(span: Span) -> str:
     # quote=False: it is never inside an attribute
     text = html.escape(span.text, quote=False)
-    rule = css(span.style)
-    return f'<span style="{rule}">{text}</span>' if rule else text
+    rule, name = css(span.style), _class(span.style)
+    return f'<span{name} style="{rule}">{text}</span>' if rule else text
+
+
+def _class(style: Style) -> str:
+    """By which a page with our views has the colour that they have."""
+    plain = style.bg is None and not style.inverse and not style.hidden
+    own = plain and isinstance(style.fg, int) and style.fg < 16
+    return f' class="tfnz-a{style.fg}"' if own else ""
 
 
 def css(style: Style) -> str:
     """A style as CSS declarations; nothing in it comes from output but numbers."""
-    fg, bg = colour(style.fg), colour(style.bg)
-    if style.fg == 0 and bg:  # the grey that is black on both grounds is none on a colour
-        fg = "#000"
-    if style.inverse:
-        fg, bg = bg or "var(--jp-layout-color1,#fff)", fg or "var(--jp-content-font-color1,#555)"
-    fg = "transparent" if style.hidden else fg
-    rules = [f"color:{fg}"] if fg else []
+    fg, bg = _colours(style)
+    rules = [f"color:{'transparent' if style.hidden else fg}"] if fg or style.hidden else []
     rules += [f"background:{bg}"] if bg else []
     rules += ["font-weight:bold"] if style.bold else []
     rules += ["opacity:.7"] if style.dim else []
     rules += ["font-style:italic"] if style.italic else []
     under, through = "underline" * style.underline, "line-through" * style.strike
-    rules += [f"text-decoration:{under} {through}".rstrip()] if under or through else []
+    rules += [f"text-decoration:{f'{under} {through}'.strip()}"] if under or through else []
     return ";".join(rules)
+
+
+def _colours(style: Style) -> tuple[str, str]:
+    """Those of the text and behind it; empty for what is around."""
+    fg, bg = style.fg, style.bg
+    if style.inverse:
+        if fg is None and bg is None:
+            return "#fff;color:var(--jp-layout-color1,#fff)", f"#555;background:{INK}"
+        fg, bg = bg, fg
+        if bg is None:
+            return _fixed(fg), f"#555;background:{INK}"
+    if bg is not None:
+        return _upon(_fixed(bg)) if fg is None else _fixed(fg), _fixed(bg)
+    return colour(fg), ""
+
+
+def _fixed(which: Colour) -> str:
+    return FIXED[which] if isinstance(which, int) and which < 16 else colour(which)
+
+
+def _upon(background: str) -> str:
+    """Black or white, whichever reads on it."""
+    red, green, blue = (int(background[at : at + 2], 16) for at in (1, 3, 5))
+    return "#111" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "#fff"
 
 
 def colour(which: Colour) -> str:

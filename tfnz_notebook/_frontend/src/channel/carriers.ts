@@ -177,15 +177,15 @@ export function onWake(model: HubModel, wake: () => void): () => void {
 const CONNECT_MS = 1000;
 const REFUSED = 4403;
 
-/** Where this page's Jupyter server listens for views, or null where the page does not say (VS Code, Colab). */
+/** Where this page's Jupyter server listens for views, or null where it does not say so (without our extension, VS Code). */
 export function viewsUrl(): string | null {
-  let config: { baseUrl?: string; wsUrl?: string; token?: string };
+  let config: { baseUrl?: string; wsUrl?: string; token?: string; tfnzViews?: unknown };
   try {
     config = JSON.parse(document.getElementById("jupyter-config-data")?.textContent ?? "null") ?? {};
   } catch {
     return null;
   }
-  if (typeof config.baseUrl !== "string") return null;
+  if (typeof config.baseUrl !== "string" || !config.tfnzViews) return null;
   const base = new URL(config.wsUrl || config.baseUrl, document.baseURI);
   base.protocol = base.protocol.replace("http", "ws");
   if (!base.pathname.endsWith("/")) base.pathname += "/";

@@ -4,7 +4,8 @@
 // within a frame never becomes an element. A block's content is inline (text nodes, spans for what is styled, line ends
 // as they came), which is cheap, selects and copies as the output was, and is found by the browser's search.
 import { Ansi, type Style, PLAIN } from "./ansi.js";
-import { draw } from "./draw.js";
+import { draw, drawn } from "./draw.js";
+import type { Row } from "../still.js";
 import { Pen, type Run } from "./pen.js";
 import { size } from "../numbers.js";
 
@@ -153,6 +154,21 @@ export class Transcript {
   /** More than the scrollback holds has come: `flush` would drop what is on top. */
   get full(): boolean {
     return this.lines > MOST_LINES || this.size > MOST_SIZE;
+  }
+
+  /** The last lines as they are in the page, and how many bytes there were before them. */
+  shown(most: number): { rows: Row[]; above: number } {
+    const rows: Row[] = [];
+    let { above } = this;
+    for (const block of [...this.blocks].reverse()) {
+      if (rows.length >= most) {
+        above += block.size + block.left;
+        continue;
+      }
+      const stderr = block.stream === 2;
+      rows.unshift(...[...(block.el ? drawn(block.el) : [])].map((spans) => ({ spans, stderr })));
+    }
+    return { rows, above };
   }
 
   /** Brings the page up to date; with `trim`, drops what is beyond the scrollback. */

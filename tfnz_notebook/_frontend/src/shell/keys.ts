@@ -4,8 +4,14 @@ import type { Terminal } from "@xterm/xterm";
 /** What the hint says. Escape itself, with whatever else, is the terminal's. */
 export const LEAVE = "Ctrl+Alt+Esc";
 
-/** Keep keys from the page, and know those that are not the process's; `leave` gives the focus back. */
-export function keys(root: HTMLElement, terminal: Terminal, leave: () => void, signal: AbortSignal): void {
+/** What keys do that are not the process's: give the focus back, search. */
+export interface Own {
+  leave(): void;
+  find(): void;
+}
+
+/** Keep keys from the page, and know those that are not the process's. */
+export function keys(root: HTMLElement, terminal: Terminal, own: Own, signal: AbortSignal): void {
   // Lumino listens on the document, before anything here; this attribute is what it looks for. The other one keeps
   // Lab's context menu away, so that the browser's own, with Copy and Paste, comes.
   root.setAttribute("data-lm-suppress-shortcuts", "true");
@@ -19,7 +25,17 @@ export function keys(root: HTMLElement, terminal: Terminal, leave: () => void, s
     const down = type === "keydown";
     if (event.key === "Escape" && ctrlKey && (altKey || shiftKey)) {
       event.preventDefault();
-      if (down) leave();
+      if (down) own.leave();
+      return false;
+    }
+    // As in JupyterLab's own terminal: what is selected is copied, else it is the process's interrupt.
+    if (ctrlKey && !shiftKey && !altKey && !metaKey) {
+      if (event.code === "KeyC" && terminal.hasSelection()) return false; // the browser's own copy follows
+      if (event.code === "KeyV") return false; // and its paste
+    }
+    if ((ctrlKey || metaKey) && shiftKey && !altKey && event.code === "KeyF") {
+      event.preventDefault();
+      if (down) own.find();
       return false;
     }
     if (ctrlKey && shiftKey && !altKey && !metaKey) {
@@ -38,6 +54,8 @@ export function keys(root: HTMLElement, terminal: Terminal, leave: () => void, s
     }
     return true;
   });
+  // The next Ctrl+C is the process's again.
+  root.addEventListener("copy", () => setTimeout(() => terminal.clearSelection()), { capture: true, signal });
   // Over a full-screen program, the wheel is its arrow keys: not for who only scrolls the notebook.
   terminal.attachCustomWheelEventHandler(() => root.contains(document.activeElement));
 }

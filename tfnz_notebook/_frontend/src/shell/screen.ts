@@ -92,6 +92,21 @@ export class Screen {
     return within(cell === undefined ? LEAST.rows : Math.round(height / cell.height), LEAST.rows, MOST.rows);
   }
 
+  /** Rows in use: those that scrolled off make all of them so, as does a program that takes the whole screen. */
+  used(least: number): number {
+    const { active } = this.terminal.buffer;
+    if (active.type === "alternate" || active.baseY > 0) return this.terminal.rows;
+    let used = this.terminal.rows;
+    while (used > least && !active.getLine(used - 1)?.translateToString(true)) used -= 1;
+    return Math.max(used, this.focused || active.cursorX > 0 ? active.cursorY + 1 : 0);
+  }
+
+  /** Be as high as so many rows. */
+  grow(rows: number, padding: number): void {
+    const cell = this.#cell();
+    if (cell !== undefined) this.#box.style.height = `${Math.min(rows, this.terminal.rows) * cell.height + padding}px`;
+  }
+
   get size(): Size {
     return { rows: this.terminal.rows, columns: this.terminal.cols };
   }
