@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tfnz_notebook._calls import arguments
+from tfnz_notebook._calls import arguments, drawing
 from tfnz_notebook._calls.arguments import StreamName
 from tfnz_notebook._calls.deadline import WORD, within
+from tfnz_notebook._calls.drawing import Drawn
 from tfnz_notebook._calls.faces import Block, Twin, face
 from tfnz_notebook._calls.run import line
 from tfnz_notebook._container.conditions import Conditions
@@ -19,6 +20,8 @@ from tfnz_notebook.errors import Misuse
 from tfnz_notebook.process import Process
 
 if TYPE_CHECKING:
+    import re
+
     from tfnz_notebook.location import Location
     from tfnz_notebook.node import Node
 
@@ -52,15 +55,27 @@ class Stats(_Sample):
     """One sample of what a container uses; None where the engine does not tell, or no limit is set.
 
     ``cpu`` is in percent of one core, since the previous sample (the first: since its creation).
-    Sizes in bytes, all but ``memory`` and ``pids`` counted since the container started. With
-    ``tfnz_notebook.plots``, ``stats().plot()`` plots those that follow.
+    Sizes in bytes, all but ``memory`` and ``pids`` counted since the container started.
     """
 
     container: Container | None = None
     """Whose it is; not part of the tuple."""
 
+    def plot(
+        self,
+        columns: str | Iterable[str] | None = None,
+        window: float | str | None = None,
+        *,
+        every: float = 1.0,
+        title: str | None = None,
+    ) -> Any:
+        """Plot what its container uses from now on, as :meth:`Container.plot` does."""
+        if self.container is None:
+            raise Misuse("Cannot plot: this sample is of no container. Use container.plot().")
+        return drawing.plots().stats_plot(self.container, columns, window, every=every, title=title)
 
-class Container(Block, Processes, Files, Conditions):
+
+class Container(Drawn, Block, Processes, Files, Conditions):
     """Made by :meth:`Node.spawn_container`. ``await container`` is :meth:`wait_until_ready`.
 
     As a context manager it is destroyed at the end of the block. Methods that need it running wait
@@ -201,6 +216,50 @@ class Container(Block, Processes, Files, Conditions):
             sample = Stats(at, percent, used, *(told.get(name) for name in names))
             sample.container = self
             return sample
+
+    @face
+    async def plot(
+        self,
+        command: str | Sequence[str] | None = None,
+        parser: Any = None,
+        columns: str | Iterable[str] | None = None,
+        window: float | str | None = None,
+        *,
+        pattern: str | re.Pattern[str] | None = None,
+        x: str = "time",
+        title: str | None = None,
+        stream: StreamName = "stdout",
+        every: float = 1.0,
+        timeout: float | None = None,
+    ) -> Any:
+        r"""Plot what a command prints; without one, what it uses. Returns the ``plots.Plot``.
+
+        ::
+
+            container.plot()                         # its CPU and memory
+            container.plot(columns='received,sent')
+            container.plot('vmstat 1')
+            container.plot(['ping', 'db'], pattern=r'time=(?P<ms>[\d.]+)')
+
+        What it uses are ``cpu`` (percent of one core), ``memory``, ``pids``, and bytes per second
+        ``read``, ``written``, ``received``, ``sent``, asked of its guest ``every`` so many seconds;
+        no tool is needed in the image. A command runs as a process of it, whose oldest output may
+        be dropped; it has to begin within ``timeout``. All else is as :meth:`Process.plot` has it.
+        """
+        if command is None:
+            if parser is not None or pattern is not None:
+                said = "parser" if pattern is None else "pattern"
+                raise Misuse(f"Cannot plot what it uses: a {said} is for a command. Give one.")
+            return drawing.plots().stats_plot(self, columns, window, every=every, title=title)
+        async with within("plot a command", timeout):
+            process = await self._spawn(command, (None, None, None), retain="tail")
+        try:
+            return process.plot(
+                parser, columns, window, pattern=pattern, x=x, title=title, stream=stream
+            )
+        except BaseException:
+            self._link.background(process.aio.destroy(grace=0.0))
+            raise
 
     @face
     async def ip(self, *, timeout: float | None = None) -> str:

@@ -24,6 +24,7 @@ from tfnz_notebook._calls import arguments, dispatch, goodbye
 from tfnz_notebook._calls.arguments import Command
 from tfnz_notebook._calls.deadline import WORD, within
 from tfnz_notebook._calls.dispatch import Lane
+from tfnz_notebook._calls.drawing import Drawn
 from tfnz_notebook._calls.faces import Block, Twin, face
 from tfnz_notebook._calls.follow import Data, callback
 from tfnz_notebook._calls.spec import RUN_OPTIONS, container_spec, published, volumes_to_make
@@ -39,7 +40,7 @@ from tfnz_notebook.volume import Volume
 __all__ = ["Location", "LocationAio"]
 
 
-class Location(Block):
+class Location(Drawn, Block):
     """A place where containers run, and a session there.
 
     :param where: ``'podman'``, ``'docker'``, ``'host'`` (this machine's own processes, no

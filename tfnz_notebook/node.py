@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 from tfnz_notebook._base.numbers import number, size
 from tfnz_notebook._calls.arguments import Command, Environment, Files
 from tfnz_notebook._calls.deadline import within
+from tfnz_notebook._calls.drawing import Drawn
 from tfnz_notebook._calls.faces import Closed, Owned, Twin, face
 from tfnz_notebook._calls.run.flags import RunFlags
 from tfnz_notebook.errors import Misuse
@@ -26,7 +27,7 @@ Mounts = Iterable[
 """What ``volumes=`` takes: (a volume or a path of the engine's machine, mount point[, 'ro'])."""
 
 
-class Node(Owned, metaclass=Closed):
+class Node(Drawn, Owned, metaclass=Closed):
     """Given by a location's ``node``, ``nodes``, ``best_node`` and ``ranked_nodes``."""
 
     _comes_from = "Use location.best_node() or location.node(name)."

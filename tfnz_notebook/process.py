@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from tfnz_notebook._base import names
 from tfnz_notebook._base.text import clip
-from tfnz_notebook._calls import arguments, echo
+from tfnz_notebook._calls import arguments, drawing, echo
 from tfnz_notebook._calls.changes import Changes
 from tfnz_notebook._calls.deadline import WORD, within
+from tfnz_notebook._calls.drawing import Drawn
 from tfnz_notebook._calls.faces import Closed, Owned, Twin, face
 from tfnz_notebook._calls.follow import Data, Follower, callbacks, termination
 from tfnz_notebook._calls.pieces import Lines, Pieces
@@ -22,6 +23,8 @@ from tfnz_notebook._wire.operations import MAX_CHUNK
 from tfnz_notebook.errors import ContainerGone, Misuse, ProcessGone, WaitTimeout
 
 if TYPE_CHECKING:
+    import re
+
     from tfnz_notebook._link.link import Link
     from tfnz_notebook.container import Container
 
@@ -231,7 +234,7 @@ class Log(Owned, metaclass=Closed):
         return bool(self._info.get("ended")) or self._gone
 
 
-class Process(Log):
+class Process(Drawn, Log):
     r"""A process that :meth:`Container.spawn_process` or :meth:`Container.spawn_shell` started.
 
     Its output is a log with byte offsets that the agent keeps: any number of readers, each from
@@ -532,6 +535,43 @@ class Process(Log):
         reply = await self._link.request("process.destroy", body)
         await self._changes.until(self._settled, None, WaitTimeout)
         return int(reply.body.get("survivors") or 0)
+
+    # -- to be seen
+
+    def plot(
+        self,
+        parser: Any = None,
+        columns: str | Iterable[str] | None = None,
+        window: float | str | None = None,
+        *,
+        pattern: str | re.Pattern[str] | None = None,
+        x: str = "time",
+        title: str | None = None,
+        stream: arguments.StreamName = "stdout",
+    ) -> Any:
+        r"""Plot what it prints, from its first byte on; returns the ``plots.Plot``.
+
+        :param parser: how numbers are read, see :mod:`tfnz_notebook.plots`; None finds out.
+        :param columns: those shown, ``'us,sy'`` or names or patterns; None: the usual ones.
+        :param window: seconds shown, or ``'all'``; None: 60.
+        :param pattern: instead of a parser a regular expression whose named groups are the
+            columns: ``r'time=(?P<ms>[\d.]+)'``.
+        :param x: ``'time'``, ``'row'``, or a column.
+        :param title: instead of the command.
+
+        Lines written before are spread evenly from its start to now: a log has no times. Raises
+        Misuse for a parser or a column that there is not.
+        """
+        return drawing.plots().plot(
+            self, parser, columns, window, pattern=pattern, x=x, title=title, stream=stream
+        )
+
+    def show(self, *, stdin: bool = False, rows: int | None = None) -> None:
+        """Show its output, or its terminal, in the present cell; a line where there is no notebook.
+
+        ``stdin``: with a line to type into (terminals need none). ``rows``: lines seen at once.
+        """
+        drawing.views().show_process(self, stdin=stdin, rows=rows)
 
 
 class ProcessAio(Twin, Process):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tfnz_notebook._calls.drawing import Drawn
 from tfnz_notebook._calls.faces import Closed, Owned, Twin, face
 from tfnz_notebook.errors import TunnelGone
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Tunnel", "TunnelAio"]
 
 
-class Tunnel(Owned, metaclass=Closed):
+class Tunnel(Drawn, Owned, metaclass=Closed):
     """Made by :meth:`Container.attach_tunnel` and :meth:`Container.wait_http_200`.
 
     Goes through the container's guest: no network is needed in the container, and each connection

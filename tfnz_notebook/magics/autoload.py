@@ -102,8 +102,8 @@ class Sleeping:
     # -- what wakes us
 
     def _before_cell(self, info: Any) -> None:
-        # By its text, so that objects have their show() from the beginning; or because something
-        # that an earlier cell called imported us.
+        # By its text, so that it is there from the beginning; or because something that an earlier
+        # cell called imported us.
         if _speaks_of_us(info.raw_cell or "") or "tfnz_notebook.location" in sys.modules:
             self.wake()
             from tfnz_notebook.widgets import cells

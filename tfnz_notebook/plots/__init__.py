@@ -2,14 +2,15 @@ r"""Numbers that processes print, as plots: parsers, plots, and how processes ge
 
 ::
 
-    from tfnz_notebook.plots import vmstat, csv, regex
+    from tfnz_notebook.plots import vmstat, csv
 
     process = container.spawn_process('vmstat 1')
     plot = process.plot(vmstat, columns='us,sy')    # shows itself, live, as a cell's last line
     plot.data                                       # a DataFrame, where pandas is installed
-    ping.plot(regex(r'time=(?P<ms>[\d.]+)'))
+    ping.plot(pattern=r'time=(?P<ms>[\d.]+)')
     worker.plot(lambda line: {'queue': len(line)})
-    container.stats().plot()
+    container.plot('mpstat -P ALL 1')
+    container.plot()                                # what it uses
 
 What repeats a table (``mpstat``, ``sar``, ``pidstat``, ``free -s``, ``nvidia-smi dmon``, ``docker
 stats`` ...) or writes a record a line (CSV, JSON, ``key=value``, a trainer's ``{'loss': 2.3}``) is
@@ -17,9 +18,8 @@ read without being told how. Lines about several things in turns are columns of 
 
 A parser is given as it is (``vmstat``), made (``csv(delimiter=';')``), by name (``'csv'``), as a
 compiled regular expression, or as a function of a line that returns numbers by column, one number,
-or None. Without one, the command's name and its first lines tell. Importing this module gives
-``Process`` and ``Stats`` their ``plot``; the extension (``%load_ext tfnz_notebook``) does it too.
-It needs no notebook: in a script ``plot.wait().picture()`` is a PNG. A whole example::
+or None. Without one, the command's name and its first lines tell. It needs no notebook: in a script
+``plot.wait().picture()`` is a PNG. A whole example::
 
     >>> process = container.spawn_process('echo cpu,io; echo 7,1; echo 9,2')
     >>> plot = process.plot(csv, x='row').wait()
@@ -31,11 +31,12 @@ It needs no notebook: in a script ``plot.wait().picture()`` is a PNG. A whole ex
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable
 
 from tfnz_notebook._calls import arguments
 from tfnz_notebook._calls.arguments import StreamName
-from tfnz_notebook.container import Container, Stats
+from tfnz_notebook.container import Container
 from tfnz_notebook.errors import Misuse
 from tfnz_notebook.plots import parsers
 from tfnz_notebook.plots.choice import Choice, names
@@ -79,6 +80,7 @@ def plot(
     columns: str | Iterable[str] | None = None,
     window: float | str | None = None,
     *,
+    pattern: str | re.Pattern[str] | None = None,
     x: str = "time",
     title: str | None = None,
     stream: StreamName = "stdout",
@@ -88,6 +90,7 @@ def plot(
     :param parser: see :mod:`tfnz_notebook.plots`; None finds out.
     :param columns: those shown, ``'us,sy'`` or names or patterns; None: the parser's usual ones.
     :param window: seconds shown, or ``'all'``; None: 60.
+    :param pattern: instead of a parser a regular expression, whose named groups are the columns.
     :param x: ``'time'`` (when a line came, or what the parser reads in it), ``'row'``, or a column.
     :param title: instead of the command.
 
@@ -97,6 +100,10 @@ def plot(
     arguments.stream("plot", stream)
     if not x:
         raise Misuse(f"Cannot plot over {x!r}: x is 'time', 'row' or a column's name.")
+    if pattern is not None:
+        if parser is not None:
+            raise Misuse("Cannot plot with a parser and a pattern: a pattern is one. Give either.")
+        parser = regex(pattern)
     made = Things(make(parser, process.command), "" if x in ("time", "row") else x)
     choice = Choice(names(columns), made.closed, made.preferred)
     if x not in ("time", "row"):
@@ -109,13 +116,13 @@ def plot(
 
 def stats_plot(
     container: Container,
-    columns: str | Sequence[str] | None = None,
+    columns: str | Iterable[str] | None = None,
     window: float | str | None = None,
     *,
     every: float = 1.0,
     title: str | None = None,
 ) -> Plot:
-    """Plot what a container uses; also ``container.stats().plot(...)``.
+    """Plot what a container uses; also ``container.plot(...)``.
 
     Columns: ``cpu`` (percent of one core), ``memory`` and ``pids``, and bytes per second ``read``,
     ``written``, ``received``, ``sent``; by default the first two. The guest is asked ``every`` so
@@ -128,22 +135,3 @@ def stats_plot(
     new.awaits = "sample"
     feed(new, sample(new, container, seconds))
     return new
-
-
-def _of_a_sample(
-    self: Stats,
-    columns: str | Sequence[str] | None = None,
-    window: float | str | None = None,
-    *,
-    every: float = 1.0,
-    title: str | None = None,
-) -> Plot:
-    """Plot what the container of this sample uses from now on: :func:`stats_plot`."""
-    if self.container is None:
-        raise Misuse("Cannot plot: this sample is of no container. Use container.stats().plot().")
-    return stats_plot(self.container, columns, window, every=every, title=title)
-
-
-# The object model imports nothing that draws: who asks for plots, by this import, adds them.
-Process.plot = plot  # type: ignore[attr-defined]
-Stats.plot = _of_a_sample  # type: ignore[attr-defined]

@@ -38,13 +38,13 @@ Listener = Callable[[bool], None]
 
 
 class Plot(Owned, metaclass=Closed):
-    """Made by ``process.plot(...)`` or ``container.stats().plot()``.
+    """Made by ``process.plot(...)`` or ``container.plot(...)``.
 
     As a cell's last expression, or with :meth:`show`, it shows itself; anywhere it fills, whether
     it is shown or not, and keeps the last 100,000 rows. In a script, :meth:`picture` is a PNG.
     """
 
-    _comes_from = "Use process.plot() or container.stats().plot()."
+    _comes_from = "Use process.plot() or container.plot()."
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tfnz_notebook.container import Container
 from tfnz_notebook.location import Location
 from tfnz_notebook.node import Node
-from tfnz_notebook.plots import Plot  # gives processes and samples their plot()
+from tfnz_notebook.plots import Plot
 from tfnz_notebook.process import Process
 from tfnz_notebook.tunnel import Tunnel
 from tfnz_notebook.widgets import publish
@@ -56,45 +56,27 @@ def display(thing: Thing) -> None:
         publish.mark_shown(thing)
 
 
-def _show(thing: Thing, **options: Any) -> None:
+def show(thing: Thing, **options: Any) -> None:
+    """What ``thing.show()`` does."""
     if publish.shell() is None or publish.console():
         sys.stdout.write(f"{thing!r}\n")
         return
-    from tfnz_notebook.widgets.display import show
+    from tfnz_notebook.widgets import display as drawn
 
-    show(picture(thing, **options))
+    drawn.show(picture(thing, **options))
     publish.mark_shown(thing)
 
 
-def show_process(self: Process, *, stdin: bool = False, rows: int | None = None) -> None:
-    """Show it in the present cell, as a cell's last expression does; anywhere in the cell.
-
-    ``stdin``: with a line to type into (terminals need none). ``rows``: lines seen at once.
-    """
+def show_process(process: Process, *, stdin: bool, rows: int | None) -> None:
+    """What ``process.show()`` does."""
     options: dict[str, Any] = {} if rows is None else {"rows": rows}
-    if stdin and not self.tty:
+    if stdin and not process.tty:
         options["stdin"] = True
-    _show(self, **options)
-
-
-def show_thing(self: Thing) -> None:
-    """Show it in the present cell, as a cell's last expression does; anywhere in the cell."""
-    _show(self)
-
-
-def _methods(*, there: bool) -> None:
-    """Give the objects their ``show()``, or take it away: the object model has no widgets."""
-    kinds: tuple[Any, ...] = (Location, Node, Container, Process, Tunnel)
-    for each in kinds:
-        if there:
-            each.show = show_process if each is Process else show_thing
-        elif "show" in vars(each):
-            del each.show
+    show(process, **options)
 
 
 def register(ip: Any) -> None:
     """Have a kernel's shell show our objects as views. Where there are none it shows their text."""
-    _methods(there=True)
     if getattr(ip, "kernel", None) is None or publish.console():
         return
     formatter = ip.display_formatter.ipython_display_formatter
@@ -104,7 +86,6 @@ def register(ip: Any) -> None:
 
 def unregister(ip: Any) -> None:
     """Have it show their text again."""
-    _methods(there=False)
     formatter = ip.display_formatter.ipython_display_formatter
     for each in SHOWN:
         if formatter.type_printers.get(each) is display:

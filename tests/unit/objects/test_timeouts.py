@@ -90,6 +90,7 @@ def test_whatever_is_not_answered_ends_by_its_deadline(
         "Container.listdir": lambda t: container.listdir(timeout=t),
         "Container.mkdir": lambda t: container.mkdir("/a", timeout=t),
         "Container.spawn_process": lambda t: container.spawn_process("x", timeout=t),
+        "Container.plot": lambda t: container.plot("x", timeout=t),
         "Container.run_process": lambda t: container.run_process("x", timeout=t),
         "Container.spawn_shell": lambda t: container.spawn_shell(timeout=t),
         "Container.destroy_process": lambda t: container.destroy_process(process, timeout=t),

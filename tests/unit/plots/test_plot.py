@@ -1,5 +1,6 @@
 """A plot of a process's log, from the scripted agent."""
 
+import asyncio
 import io
 import itertools
 import math
@@ -51,15 +52,45 @@ def test_rows_by_time(agent: ScriptedAgent, process: Process) -> None:
 
 def test_the_methods_of_processes_and_samples(agent: ScriptedAgent, container: Container) -> None:
     process = container.spawn_process("vmstat 1")
-    plot = process.plot(plots.vmstat, columns="us,sy")  # type: ignore[attr-defined]
+    plot = process.plot(plots.vmstat, columns="us,sy")
     assert isinstance(plot, Plot)
     assert plot.title == "vmstat 1"
     with pytest.raises(Misuse, match="of no container"):
-        Stats(*[1.0] * 10).plot()  # type: ignore[attr-defined,arg-type]
+        Stats(*[1.0] * 10).plot()  # type: ignore[arg-type]
     with pytest.raises(Misuse, match=r"Use process\.plot\(\)"):
         Plot()
     plot.stop()
     assert plot.ended
+
+
+def test_a_pattern_is_a_parser(agent: ScriptedAgent, process: Process) -> None:
+    plot = process.plot(pattern=r"time=(?P<ms>[\d.]+)")
+    agent.write(process.id, b"64 bytes: seq=1 time=0.5 ms\n")
+    agent.end(process.id)
+    assert [row["ms"] for row in plot.wait(20).rows] == [0.5]
+    with pytest.raises(Misuse, match="with a parser and a pattern"):
+        process.plot("csv", pattern="x")
+
+
+def test_a_container_plots_a_command(agent: ScriptedAgent, container: Container) -> None:
+    plot = container.plot("worker --fast", columns="a", title="mine")
+    (process,) = container.all_processes()
+    agent.write(process.id, b"a=1 b=2\n")
+    agent.end(process.id)
+    assert [row["a"] for row in plot.wait(20).rows] == [1]
+    assert (plot.title, plot.shown) == ("mine", ["a"])
+    with pytest.raises(Misuse, match="no such column"):
+        container.plot("vmstat 1", columns="nothere")
+    agent.until(lambda: not any(p.returncode is None for p in container.all_processes()))
+    for wrong in ({"parser": "csv"}, {"pattern": "x"}):
+        with pytest.raises(Misuse, match="is for a command"):
+            container.plot(**wrong)
+
+
+async def test_plots_are_awaitable(agent: ScriptedAgent, container: Container) -> None:
+    plot = await container.aio.plot("worker")
+    assert isinstance(plot, Plot)
+    await asyncio.to_thread(plot.stop)
 
 
 def test_a_dataframe(agent: ScriptedAgent, process: Process) -> None:
@@ -105,10 +136,10 @@ def test_without_a_row_it_says_what_came(agent: ScriptedAgent, process: Process)
     plot = plots.plot(process)
     assert plot.empty == "No row came yet."
     agent.write(process.id, b"Loading \x1b[1mthe model\x1b[0m\n")
-    agent.until(lambda: plot.lines)
+    agent.until(lambda: plot.heard)
     assert plot.empty == "1 line came. It is no row of numbers. It wrote:\nLoading the model"
     agent.write(process.id, b"please wait\n")
-    agent.until(lambda: plot.lines == 2)
+    agent.until(lambda: plot.heard == "please wait")
     assert plot.info()["empty"].startswith("2 lines came. None of them is a row of numbers.")
     assert "please wait" in plot.text
     agent.write(process.id, b"a=1\n")
@@ -338,7 +369,7 @@ def test_statistics(agent: ScriptedAgent, container: Container) -> None:
     asked = samples(agent)
     sample = container.stats()
     assert sample == tuple(sample) and sample.container is container
-    plot = sample.plot(every=0.05)  # type: ignore[attr-defined]
+    plot = sample.plot(every=0.05)
     agent.until(lambda: len(plot) >= 4)
     assert plot.columns == ["cpu", "memory", "read", "written", "received", "sent", "pids"]
     assert plot.shown == ["cpu", "memory"]
@@ -351,6 +382,7 @@ def test_statistics(agent: ScriptedAgent, container: Container) -> None:
     plot.wait(10)
     before = asked()
     assert before >= 4
+    assert container.plot(every=0.05).wait(10).title == plot.title
     with pytest.raises(Misuse, match="no such column"):
         plots.stats_plot(container, "cpu,disk")
     with pytest.raises(Misuse, match="every"):

@@ -84,25 +84,19 @@ def test_showing_by_hand(
 ) -> None:
     monkeypatch.setattr(publish, "shell", lambda: ip)
     register.register(ip)
-    thing: Any = container
-    thing.show()
-    process: Any = container.spawn_process("cat")
+    container.show()
+    process = container.spawn_process("cat")
     process.show(stdin=True, rows=3)
     assert [each.kind for each in shown] == ["explorer", "output"]
     assert shown[1].options == {"stdin": True, "rows": 3}
     assert ip.display_formatter.format(process) == ({}, {}) and len(shown) == 2
-    register.unregister(ip)
-    assert not hasattr(process, "show")
 
 
 def test_showing_by_hand_in_a_terminal(
-    ip: Any, container: Container, capsys: pytest.CaptureFixture[str]
+    container: Container, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    register.register(ip)
-    thing: Any = container
-    thing.show()
+    container.show()
     assert capsys.readouterr().out == f"{container!r}\n"
-    register.unregister(ip)
 
 
 def test_loading_the_extension_imports_no_widgets() -> None:
