@@ -290,13 +290,16 @@ class Location(Drawn, Block):
 
     @face
     async def container(self, name: str, *, timeout: float | None = None) -> Container:
-        """The session's container of that name, tag or id (its beginning, if only one fits)."""
+        """The session's container of that name, tag or id (its beginning, if only one fits).
+
+        Names and ids are ours, or those that the engine's own tools show.
+        """
         async with within("find a container", timeout):
             wanted = arguments.text("find a container", "name", name)
             found = await self._all_containers()
             for fits in (
-                [c for c in found if wanted in (c.id, c.name, c.tag)],
-                [c for c in found if len(wanted) >= 4 and c.id.startswith(wanted)],
+                [c for c in found if c._is(wanted)],
+                [c for c in found if len(wanted) >= 4 and c._begins(wanted)],
             ):
                 if len(fits) == 1:
                     return fits[0]

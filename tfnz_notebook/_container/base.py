@@ -76,8 +76,28 @@ class Base(Owned, metaclass=Closed):
 
     @property
     def name(self) -> str:
-        """Its name at the engine, empty if none was given."""
+        """Its name, as the engine's own tools show it: the given one, or one that was made up.
+
+        Empty until the engine has made it, unless it was given.
+        """
+        return str(self._info.get("engine_name") or self._given)
+
+    @property
+    def _given(self) -> str:
         return str(self._info.get("name") or "")
+
+    @property
+    def engine_id(self) -> str:
+        """Its id, as the engine's own tools show it; empty where they show none, or not yet."""
+        return str(self._info.get("engine_id") or "")
+
+    def _is(self, word: str) -> bool:
+        """Whether that names it: a name, tag or id."""
+        return word in (self._id, self.name, self.tag, self.engine_id)
+
+    def _begins(self, word: str) -> bool:
+        """Whether that begins one of its ids."""
+        return any(each.startswith(word) for each in (self._id, self.engine_id))
 
     @property
     def tag(self) -> str:
@@ -114,7 +134,7 @@ class Base(Owned, metaclass=Closed):
 
     @property
     def _called(self) -> str:
-        called = self.name or self.tag or f"{self.image} {self._id[:8]}"
+        called = self._given or self.tag or f"{self.image} {self._id[:8]}"
         return one_line(called, 400)
 
     # -- hearing of it, on the I/O loop

@@ -138,9 +138,9 @@ class Here:
                 f"Cannot find a container: {word!r} is how one prints. Write the variable's name "
                 "without '$' or braces."
             )
-        fits = [each for each in self._containers() if word in (each.id, each.name, each.tag)]
+        fits = [each for each in self._containers() if each._is(word)]
         if not fits and len(word) >= SHORTEST:
-            fits = [each for each in self._containers() if each.id.startswith(word)]
+            fits = [each for each in self._containers() if each._begins(word)]
         if len(fits) == 1:
             return fits[0]
         if fits:
@@ -164,8 +164,7 @@ class Here:
         """Words that name containers, without asking anybody."""
         location = self.known
         found = list(location._containers.values()) if location else []  # no request
-        named = [each.name or each.tag or each.id[:8] for each in found]
-        return [*self.holding(Container), *named]
+        return [*self.holding(Container), *map(called, found)]
 
     def only_container(self, doing: str) -> Container:
         """The session's only container."""
@@ -235,7 +234,7 @@ def _kind(value: object) -> str:
 
 def called(container: Container) -> str:
     """The word that names it best."""
-    return container.name or container.tag or container.id[:8]
+    return container._given or container.tag or container.id[:8]
 
 
 def titled(process: Process) -> str:

@@ -130,7 +130,8 @@ def stats_plot(
     """
     seconds = arguments.number("plot", "every", every, 0.05, 3600.0, whole=False)
     choice = Choice(names(columns), frozenset(SAMPLED), lambda _columns: ("cpu", "memory"))
-    shown = container.name or container.tag or container.image if title is None else title
+    given = container._given  # noqa: SLF001  # a made-up name is no title
+    shown = given or container.tag or container.image if title is None else title
     new = Plot._create(shown, choice, SAMPLED.__getitem__, window=window)  # noqa: SLF001  # its parent
     new.awaits = "sample"
     feed(new, sample(new, container, seconds))

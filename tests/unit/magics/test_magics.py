@@ -342,6 +342,16 @@ def test_names_of_containers(shell: Shell, agent: ScriptedAgent, web: str) -> No
         shell.run("%tf_run '$web' x".replace("'", '"'))
 
 
+def test_names_of_the_engines_tools(shell: Shell, agent: ScriptedAgent, web: str) -> None:
+    made = shell.run("%tf_spawn debian")
+    there = {"engine_name": f"tfnz-{made.id}", "engine_id": "0123456789ab"}
+    agent.set_state(made.id, "running", **there)
+    agent.until(lambda: made.engine_id)
+    for word in (f"tfnz-{made.id}", "0123456789ab", "01234"):
+        shell.run(f"%tf_shell {word}")
+        assert agent.named("process.spawn")[-1].body["container"] == made.id
+
+
 def test_names_of_processes(shell: Shell, agent: ScriptedAgent, web: str) -> None:
     shell.run("p = %tf_run -d web sleep 1")
     for word in ("p", "42", "web:42", shell["p"].id[:8]):

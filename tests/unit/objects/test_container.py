@@ -91,6 +91,21 @@ def test_one_that_exited_says_so_with_its_last_words(
         assert caught.value.details["log"] == b"config is wrong\n"
 
 
+def test_its_name_and_id_are_those_that_the_engines_tools_show(
+    agent: ScriptedAgent, location: Location, container: Container
+) -> None:
+    assert (container.name, container.engine_id) == ("", "")
+    there = {"engine_name": f"tfnz-{container.id}", "engine_id": "0123456789ab"}
+    agent.set_state(container.id, "running", **there)
+    agent.until(lambda: container.name)
+    assert (container.name, container.engine_id) == (f"tfnz-{container.id}", "0123456789ab")
+    assert repr(container).startswith(f"<Container 'nginx {container.id[:8]}'"), "made up: no title"
+    for word in (container.name, "0123456789ab", "0123", container.id[:8]):
+        assert location.container(word) is container
+    named = location.best_node().spawn_container("nginx", name="web")
+    assert (named.name, location.container("web")) == ("web", named)
+
+
 async def test_it_can_be_awaited(location: Location) -> None:
     node = await location.aio.best_node()
     container = await node.aio.spawn_container("nginx")

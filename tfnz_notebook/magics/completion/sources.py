@@ -172,7 +172,7 @@ class Sources:
             return None
         self._containers()  # those of other kernels become known
         known = list(location._containers.values())  # asks nobody
-        fits = [c for c in known if word in (c.id, c.name, c.tag) or c.id.startswith(word)]
+        fits = [c for c in known if c._is(word) or c._begins(word)]
         return fits[0] if word and len(fits) == 1 else None
 
 
