@@ -275,8 +275,8 @@ class Engine(ABC):
 
     #: 'docker', 'podman', 'host', ...
     name: str = ""
-    #: Of a container whose first process is the image's own: what is weaker on this engine alone.
     unmodified_costs: str = ""
+    """Of a container whose first process is the image's own: what is weaker on this engine alone."""
 
     def __init__(self) -> None:
         self.waits: Callable[[str, str], None] = lambda *_: None

@@ -20,6 +20,7 @@ from tfnz_notebook.plots.model import Plot
 from tfnz_notebook.process import Process
 from tfnz_notebook.tunnel import Tunnel
 from tfnz_notebook.volume import Volume
+from tfnz_notebook.waits import tcp
 
 #: They wait for nobody: all that they do is done here.
 HERE = {"Container.attach_tunnel", "Container.destroy_tunnel", "Tunnel.destroy", "Plot.stop"}
@@ -95,6 +96,7 @@ def test_whatever_is_not_answered_ends_by_its_deadline(
         "Container.spawn_shell": lambda t: container.spawn_shell(timeout=t),
         "Container.destroy_process": lambda t: container.destroy_process(process, timeout=t),
         "Container.all_processes": lambda t: container.all_processes(ended=True, timeout=t),
+        "Container.wait_until": lambda t: container.wait_until(tcp(80), timeout=t),
         "Process.log": lambda t: process.log(timeout=t),
         "Process.elided": lambda t: process.elided(timeout=t),
         "Process.attach": lambda t: process.attach(lambda p, d: None, timeout=t),
