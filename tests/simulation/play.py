@@ -175,7 +175,7 @@ class Play:
         for kernel in self.there():
             self.launch(kernel, "caught_up", acts.caught_up(self, kernel, kernel.link, {}))
         clock.run(self._all_done, clock.now + 60)
-        laws.all_rest(self)
+        self._quiet(laws.all_rest)
         laws.streams(self)
         self._quiet(laws.pictures)
         self._quiet(laws.screens)
@@ -242,7 +242,7 @@ class Play:
         """Nothing fails any more: these end."""
         clock = self.scene.clock
         clock.run(lambda: all(act.task.done() for act in launched), clock.now + END)
-        laws.all_rest(self)
+        self._quiet(laws.all_rest)
 
     def _outlives(self, ttl: float) -> None:
         """The durable session ends when it was said last, whoever comes back and dies meanwhile."""

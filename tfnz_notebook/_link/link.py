@@ -189,11 +189,11 @@ class Link:
 
     async def _take_back(self, name: str, body: dict[str, Any]) -> None:
         """A container that cannot be asked now goes on one day, and what was begun in it."""
-        while True:
+        while self._over is None:
             try:
                 await self.request(name, body)
                 return
-            except (ContainerPaused, ContainerUnresponsive):
+            except (ContainerPaused, ContainerUnresponsive, LinkClosed):
                 await asyncio.sleep(UNDO_AGAIN)
 
     async def caught_up(self) -> None:

@@ -143,9 +143,11 @@ class Server:
             name = session_name(body.get("session")) or f"s-{body['client'][:16]}"
             known = self.sessions.get(name) is not None
             client = self._kernel(identity, body, name)
-        old = self.clients.get(identity)
-        if old is not None:
-            old.close()
+        for old in list(self.clients.values()):
+            # What is still on its way over a connection that it has left was given up, or is said
+            # again over this one.
+            if identity == old.identity or (type(old) is type(client) and old.name == client.name):
+                self.forget(old)
         self.clients[identity] = client
         return {
             "version": link.VERSION,

@@ -15,6 +15,7 @@ from unit.agent.test_handed_in import SPOOL, simulated
 from unit.agent.test_silence import World
 
 from tfnz_notebook._link.reader import Download, Reader
+from tfnz_notebook._wire import link as wire
 from tfnz_notebook.agent.process.writes import Write, Writes
 from tfnz_notebook.agent.sessions import LATE
 from tfnz_notebook.errors import (
@@ -22,7 +23,9 @@ from tfnz_notebook.errors import (
     ContainerUnresponsive,
     EngineGone,
     FileError,
+    LinkClosed,
     Misuse,
+    TfnzError,
 )
 
 
@@ -169,14 +172,19 @@ def test_a_spawn_that_was_cancelled_is_undone_before_its_container_has_started()
     simulated(undone)
 
 
-def test_what_cannot_be_undone_now_is_undone_later() -> None:
+@pytest.mark.parametrize(
+    "why",
+    [ContainerPaused("Cannot use the container: it is paused."), LinkClosed("Cannot reach it.")],
+    ids=["paused", "away"],
+)
+def test_what_cannot_be_undone_now_is_undone_later(why: TfnzError) -> None:
     async def later() -> None:
         world, asked = await World().open(), list[str]()
 
         async def request(name: str, body: object) -> None:
             asked.append(name)
             if asked.count("process.destroy") < 3:
-                raise ContainerPaused("Cannot use the container: it is paused.")
+                raise why
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(world.link, "request", request)
@@ -306,6 +314,25 @@ def test_what_goes_ahead_to_be_made_is_not_gone_when_the_link_breaks() -> None:
         await world.link.close()
 
     simulated(made)
+
+
+def test_what_a_kernel_said_over_a_connection_that_it_left_is_not_done() -> None:
+    """It was given up, or is said again; and it may be read after what came over the newer one."""
+
+    async def leaves() -> None:
+        world = await World().open()
+        box, ident = await world.spawn(), uuid.uuid4().hex
+        server, body = world.agent.server, world.link._hello()
+        left = next(iter(server.clients))
+        server.incoming(b"newer", wire.encode(wire.request(1, "hello", body)))
+        body = {"container": box, "process": ident, "command": ["cat"], "text": "", "env": []}
+        await asyncio.sleep(0.01)
+        server.incoming(left, wire.encode(wire.request(99, "process.spawn", body)))
+        await asyncio.sleep(1)
+        assert ident not in world.agent.sessions.container(world.session, box).processes
+        await world.link.close()
+
+    simulated(leaves)
 
 
 def test_what_a_spawn_s_readers_read_goes_on_though_the_link_breaks_with_its_reply() -> None:
