@@ -233,8 +233,11 @@ class Client:
     # -- connecting ---------------------------------------------------------------------------
 
     async def dial(self) -> Wire:
-        """A connection of its own, for what is no request; whoever asked for it closes it."""
-        return (await self._line(fresh=True)).wire
+        """A connection of its own, for what is no request; whoever asked for it closes it.
+
+        One that a request has just used will do: that saves the handshake of another.
+        """
+        return (await self._line(fresh=False, repeatable=False)).wire
 
     async def identify(self) -> Headers:
         """The headers that say who we are, for what is no request."""

@@ -144,6 +144,31 @@ async def test_stdin_and_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
         assert await heard.end() is None
 
 
+async def test_an_exec_goes_on_where_a_request_just_was() -> None:
+    """Which saves a handshake; a stream has its connection alone all the same."""
+
+    async def answer(asked: Asked) -> bytes | None:
+        if "exec" not in asked.target:
+            return reply(200, {"kind": "Pod"})
+        peer = Peer(asked)
+        await peer.accept(websocket.PROTOCOL)
+        peer.out(b"hello")
+        await peer.hear()
+        return None
+
+    async with serving(answer) as there:
+        heard = Heard()
+        api = Api(Cluster("c", f"http://127.0.0.1:{there.port}", "ns"))
+        await api.call("GET", api.path("pods", "p"))
+        stream = await api.exec("p", "main", ["true"], heard.received, heard.closed)
+        assert await stream.spoke
+        assert there.connections == 1
+        await api.call("GET", api.path("pods", "p"))
+        assert there.connections == 2
+        stream.forget()
+        await api.close()
+
+
 async def test_frames_that_come_with_the_answer() -> None:
     first = bytes(WSConnection(ConnectionType.SERVER) and b"\x82\x03\1hi\x82\x04\1t")
 
