@@ -276,7 +276,7 @@ class Engine(ABC):
     #: 'docker', 'podman', 'host', ...
     name: str = ""
     unmodified_costs: str = ""
-    """Of a container whose first process is the image's own: what is weaker on this engine alone."""
+    """Of a container with the image's own first process: what is weaker on this engine alone."""
 
     def __init__(self) -> None:
         self.waits: Callable[[str, str], None] = lambda *_: None
