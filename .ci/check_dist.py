@@ -29,7 +29,7 @@ IN_WHEEL = (
     *(rf"tfnz_notebook/widgets/static/{kind}\.js" for kind in ("output", "shell", "plot")),
     r"tfnz_notebook/widgets/static/explorer\.js",
     r"tfnz/location\.py",
-    r"[^/]+\.data/data/etc/jupyter/jupyter_server_config\.d/tfnz_notebook\.json",
+    r"[^/]+\.data/data/etc/jupyter/jupyter_server_config\.d/tfnz-notebook\.json",
     r"[^/]+\.data/data/etc/ipython/startup/50-tfnz-notebook\.py",
     r"[^/]+\.dist-info/licenses/LICENSE",
     r"[^/]+\.dist-info/entry_points\.txt",

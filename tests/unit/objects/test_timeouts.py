@@ -98,6 +98,7 @@ def test_whatever_is_not_answered_ends_by_its_deadline(
         "Container.all_processes": lambda t: container.all_processes(ended=True, timeout=t),
         "Container.wait_until": lambda t: container.wait_until(tcp(80), timeout=t),
         "Process.log": lambda t: process.log(timeout=t),
+        "Process.recording": lambda t: process.recording(timeout=t),
         "Process.elided": lambda t: process.elided(timeout=t),
         "Process.attach": lambda t: process.attach(lambda p, d: None, timeout=t),
         "Process.wait": lambda t: process.wait(timeout=t),
