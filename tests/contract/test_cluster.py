@@ -14,7 +14,6 @@ from contract import cluster
 from contract.conftest import CLUSTER, Place
 from contract.talk import Talk, dial, talking
 
-from tfnz_notebook._calls.arguments import GPU
 from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire.guest import Stream as Which
 from tfnz_notebook.engines.base import Claim, Mount, Scheduling
@@ -221,7 +220,10 @@ async def test_it_is_scheduled_as_it_is_asked_for(place: Place) -> None:
             await waits(place, "untolerated taint", scheduling=Scheduling(node_selector=selector))
         finally:
             await taints()
-    await waits(place, "Insufficient nvidia.com/gpu", scheduling=Scheduling(gpus={GPU: 1}))
+    gpu = "nvidia.com/gpu"
+    await waits(place, f"Insufficient {gpu}", scheduling=Scheduling(gpus={gpu: 1}))
+    one = {"count": 1, "ids": [], "capabilities": ["gpu"], "driver": ""}
+    await waits(place, f"Insufficient {gpu}", flags={"gpus": one})
     ref = await place.create(scheduling=Scheduling(pull_secrets=("ours",)))
     assert (await pod(place, ref))["spec"]["imagePullSecrets"] == [{"name": "ours"}]
     with pytest.raises(TfnzError, match='"no-such-class" not found'):

@@ -137,8 +137,17 @@ async def test_main_processes(place: Place, subtests: pytest.Subtests) -> None:
     mains = {
         what: main for what, main in MAINS.items() if place.kind != "host" or "user" not in main[0]
     }
-    refs = [await place.run(**options) for options, _, _ in mains.values()]
-    states = await asyncio.gather(*(noted(place, ref) for ref in refs))
+
+    # each is noted as it comes: a guest waits ten seconds for that
+    starts = asyncio.Semaphore(4 if place.kind in CLUSTER else 1)
+
+    async def life(options: dict[str, Any]) -> tuple[str, State]:
+        async with starts:
+            ref = await place.run(**options)
+        return ref, await noted(place, ref)
+
+    lives = await asyncio.gather(*(life(options) for options, _, _ in mains.values()))
+    refs, states = zip(*lives, strict=True)
     found = {each.ref: each.state for each in await place.engine.find({})}
     for (what, (_, code, log)), ref, state in zip(mains.items(), refs, states, strict=True):
         with subtests.test(what):
