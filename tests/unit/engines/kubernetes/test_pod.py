@@ -149,6 +149,9 @@ def test_a_restricted_namespace_gets_what_it_wants() -> None:
         security = main(manifest.pod(spec, Remote(""), ANCHOR, Volumes(), hard))["securityContext"]
         assert security["runAsNonRoot"]
         assert security["capabilities"]["drop"] == ["ALL"]
+    spec = ContainerSpec(id="c", image="i", flags={"cap_drop": ["KILL"]})
+    said = manifest.pod(spec, Remote(""), ANCHOR, Volumes(), manifest.hardened(spec))
+    assert main(said)["securityContext"]["capabilities"]["drop"] == ["ALL", "KILL"]
     for told in (
         {"capabilities": ("KILL",)},
         {"new_privileges": True},

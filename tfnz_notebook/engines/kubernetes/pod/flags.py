@@ -72,7 +72,8 @@ def apply(flags: Mapping[str, Any], pod: Said, container: Said) -> None:
     if flags.get("privileged"):
         security |= {"privileged": True, "allowPrivilegeEscalation": True}
     if "cap_drop" in flags:
-        security.setdefault("capabilities", {})["drop"] = flags["cap_drop"]
+        capabilities = security.setdefault("capabilities", {})
+        capabilities["drop"] = [*capabilities.get("drop", ()), *flags["cap_drop"]]
 
 
 def _quantity(size: str) -> str:
