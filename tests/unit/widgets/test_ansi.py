@@ -55,8 +55,9 @@ def test_pieces_make_no_difference_and_nothing_raises(data: bytes, cuts: list[in
     for cut in [*sorted(cuts), len(data)]:
         found += parser.feed(data[before:cut])
         before = max(before, cut)
-    assert found + parser.close() == ansi.lines(data)
-    text = "".join(span.text for line in found for span in line)
+    found += parser.close()
+    assert [line.spans() for line in found] == ansi.lines(data)
+    text = "".join(span.text for line in found for span in line.spans())
     assert not any(ord(each) < 32 or 127 <= ord(each) < 160 for each in text.replace("\t", ""))
 
 
@@ -72,3 +73,12 @@ def test_the_fast_way_and_the_slow_are_one(pieces: list[str]) -> None:
 @pytest.mark.parametrize("written", ["漢字", "e\u0301", "👩\u200d👧"])
 def test_a_line_written_anew_is_as_if_it_were_the_first(written: str) -> None:
     assert shown(f"漢\tx🚀\r\x1b[K{written}".encode()) == shown(written.encode())
+
+
+def test_bars_of_several_lines_are_written_over() -> None:
+    bars = b"one 1%\ntwo 1%\n\x1b[2Aone 50%\ntwo 50%\n\x1b[1A\x1b[2K\x1b[1Adone\n\nafter\n"
+    assert shown(bars) == ["done50%", "", "after"]
+    far = b"".join(b"%d\n" % n for n in range(200)) + b"\x1b[999Atop\x1b[999Blast"
+    found = shown(far)
+    assert found[200 - ansi.REACH] == "top" and found[200] == "   last" and found[0] == "0"
+    assert shown(b"a\nb\x1b[F1\x1b[E2") == ["1", "2"]

@@ -55,6 +55,7 @@ class Lines implements Sink {
   text(text: string, style: Style): void {
     this.#pen.write(text, style);
   }
+  move(): void {}
   newline(): void {
     this.found.push(
       this.#pen.take().map(({ text, style }) => {
@@ -261,4 +262,29 @@ test("any bytes at all: never an exception, the size bounded", () => {
     shown.transcript.flush();
     assert.ok(!/[\x00-\x08\x0b-\x1f\x7f-\x9f]/.test(shown.text));
   }
+});
+
+test("bars of several lines are written over", () => {
+  const bars = "one 1%\ntwo 1%\n\x1b[2Aone 50%\ntwo 50%\n\x1b[1A\x1b[2K\x1b[1Adone\n\nafter\n";
+  both(bars, "done50%\n\nafter\n");
+  const many = Array.from({ length: 200 }, (_, n) => `${n}\n`).join("");
+  const lines = new Shown().write(many).write("\x1b[999Atop\x1b[999Blast\n").text.split("\n");
+  assert.deepEqual([lines[0], lines[136], lines[199], lines[200], lines.length], ["0", "top", "199", "   last", 202]);
+  both("a\nb\x1b[F1\x1b[E2", "1\n2");
+});
+
+test("what was written over is where it was, and the other stream after it", () => {
+  const shown = new Shown().write("bar 1\nbar 2\n", 2).write("\x1b[2Abar 3\nbar 4\n", 2).write("out\n").write("more\n", 2);
+  assert.equal(shown.text, "bar 3\nbar 4\nout\nmore\n");
+  shown.write("\x1b[1Aless\n", 2);
+  assert.equal(shown.text, "bar 3\nbar 4\nout\nless\n");
+  shown.transcript.end(2);
+  shown.transcript.flush();
+  assert.equal(shown.text, "bar 3\nbar 4\nout\nless\n");
+});
+
+test("colours stay when lines are taken up again", () => {
+  const shown = new Shown().write("\x1b[31mred\x1b[m\nplain\n\x1b[1Anew");
+  assert.match(shown.spans[0]![1], /--tfnz-a1/);
+  assert.equal(shown.text, "red\nnewin\n");
 });

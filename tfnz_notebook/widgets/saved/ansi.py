@@ -10,6 +10,9 @@ the specification of both, and ``tests/vectors/text.json`` has its examples.
 - ``\r`` goes to the first column and ``\b`` one back. A tab goes to the next multiple of eight; at
   the line's end it stays in the text as a tab, which is as wide as that. ``ESC [ n G`` goes to
   column n, counted from 1. Where nothing was written before what is written then, there are blanks.
+- ``ESC [ n A`` goes n lines up, ``B`` down, in the same column, ``F`` and ``E`` to the first one:
+  among the last lines of the stream (:data:`REACH`), as progress bars do that take several. A
+  line's end goes to the line below, or begins one.
 - ``ESC [ n K`` erases: to the line's end, with 1 up to the cursor, with 2 all; the cursor stays.
 - ``ESC [ ... m`` (SGR) styles: 16 colours, 256 (``38;5;n``), true ones (``38;2;r;g;b``), also with
   colons and a colour space between; bold, dim, italic, underline, inverse, hidden, strike and
@@ -61,6 +64,8 @@ TAB: Final = 8
 WIDEST: Final = 4096
 #: Columns of one line; what follows is cut.
 LONGEST: Final = 16_384
+#: Lines above the one that is written that can still be written over.
+REACH: Final = 64
 
 _TOKEN: Final = re.compile(
     rf"(?P<csi>{escapes.CSI})|{escapes.STRING}|{escapes.SHORT}"
@@ -143,16 +148,36 @@ def _extended(own: list[int], codes: Iterator[list[int]], before: Colour) -> Col
             return before
 
 
-class _Line:
+class Line:
     """A line that is being written, by columns, and where the next character goes.
 
     Of a character that takes several columns, the first has it and the others are empty.
     """
 
+    __slots__ = ("_whole", "at", "cells", "styles")
+
     def __init__(self) -> None:
         self.cells: list[str] = []
         self.styles: list[Style] = []
         self.at = 0
+        self._whole: Span | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Nothing was written in it."""
+        return not self.cells and self._whole is None
+
+    def begin(self, text: str, style: Style) -> None:
+        """All of it, most often: printable, with nothing before and, as a rule, after it."""
+        self._whole = Span(text, style)
+
+    def open(self) -> None:
+        """More comes: have it by columns."""
+        whole, self._whole = self._whole, None
+        if whole is not None:
+            at, self.at = self.at, 0
+            self.write(*whole)
+            self.at = at
 
     def write(self, text: str, style: Style) -> None:
         if text.isascii():
@@ -226,6 +251,9 @@ class _Line:
             self.cells, self.styles = [], []
 
     def spans(self) -> list[Span]:
+        """What it looks like."""
+        if self._whole is not None:
+            return [Span(visible(self._whole.text), self._whole.style)] if self._whole.text else []
         found: list[Span] = []
         start = 0
         for index in range(1, len(self.cells) + 1):
@@ -237,61 +265,91 @@ class _Line:
 
 
 class Parser:
-    """One stream, in pieces: lines without their ends, once they have ended."""
+    """One stream, in pieces: lines, once they have ended.
+
+    One that was given may still be written over, by what comes up to it again.
+    """
 
     def __init__(self) -> None:
         self._style = PLAIN
         self._part = b""
+        self._lines = [Line()]
+        self._row = 0
 
-    def feed(self, data: bytes) -> list[list[Span]]:
+    def feed(self, data: bytes) -> list[Line]:
         """The lines that end in what has come by now."""
         whole, newline, self._part = (self._part + data).rpartition(b"\n")
-        return self._parse(whole) if newline else []
+        if not newline:
+            return []
+        found: list[Line] = []
+        for piece in whole.decode("utf-8", "replace").split("\n"):
+            self._write(piece)
+            found += self._down()
+        return found
 
-    def close(self) -> list[list[Span]]:
+    def close(self) -> list[Line]:
         """The last line, if it has no end."""
         part, self._part = self._part, b""
-        return self._parse(part) if part else []
+        self._write(part.decode("utf-8", "replace"))
+        last = self._lines[-1]
+        return [] if last.empty and not part else [last]
 
-    def _parse(self, data: bytes) -> list[list[Span]]:
-        found: list[list[Span]] = []
-        for piece in data.decode("utf-8", "replace").split("\n"):
-            spans, self._style = _line(piece, self._style)
-            found.append(spans)
-        return found
+    def _down(self) -> list[Line]:
+        """Below this line, which is told if it was the last."""
+        self._row += 1
+        if self._row < len(self._lines):
+            self._lines[self._row].at = 0
+            return []
+        self._lines.append(Line())
+        if len(self._lines) > REACH + 1:
+            del self._lines[0]
+            self._row -= 1
+        return self._lines[-2:-1]
+
+    def _go(self, lines: int, *, home: bool) -> None:
+        at = self._lines[self._row].at
+        self._row = min(max(self._row + lines, 0), len(self._lines) - 1)
+        self._lines[self._row].open()
+        self._lines[self._row].at = 0 if home else at
+
+    def _write(self, piece: str) -> None:
+        line = self._lines[self._row]
+        # Most have no sequence and no control.
+        if piece.isprintable() and 2 * len(piece) <= LONGEST and line.empty and line.at == 0:
+            if piece:
+                line.begin(piece, self._style)
+            return
+        line.open()
+        at = 0
+        for token in _TOKEN.finditer(piece):
+            if token.start() > at:
+                self._lines[self._row].write(piece[at : token.start()], self._style)
+            at = token.end()
+            if token["control"]:
+                self._lines[self._row].control(token["control"], self._style)
+            elif token["csi"]:
+                self._sequence(token["csi"])
+        if at < len(piece):
+            self._lines[self._row].write(piece[at:], self._style)
+
+    def _sequence(self, csi: str) -> None:
+        parameters, final = csi[2 if csi[0] == "\x1b" else 1 : -1], csi[-1]
+        if final == "m":
+            self._style = sgr(self._style, parameters)
+        if not (final in "KGABEF" and re.fullmatch(r"\d{0,9}", parameters, re.ASCII)):
+            return
+        line, number = self._lines[self._row], int(parameters or 0)
+        match final:
+            case "K":
+                line.erase(number)
+            case "G":
+                line.column(number or 1)
+            case _:
+                count = max(1, number)
+                self._go(-count if final in "AF" else count, home=final in "EF")
 
 
 def lines(data: bytes) -> list[list[Span]]:
     """The lines of some output; a last one without an end included."""
     parser = Parser()
-    return parser.feed(data) + parser.close()
-
-
-def _line(piece: str, style: Style) -> tuple[list[Span], Style]:
-    if piece.isprintable() and 2 * len(piece) <= LONGEST:  # most are: no sequence, no control
-        return ([Span(visible(piece), style)] if piece else []), style
-    line = _Line()
-    at = 0
-    for token in _TOKEN.finditer(piece):
-        if token.start() > at:
-            line.write(piece[at : token.start()], style)
-        at = token.end()
-        if token["control"]:
-            line.control(token["control"], style)
-        elif token["csi"]:
-            style = _sequence(line, token["csi"], style)
-    if at < len(piece):
-        line.write(piece[at:], style)
-    return line.spans(), style
-
-
-def _sequence(line: _Line, csi: str, style: Style) -> Style:
-    parameters, final = csi[2 if csi[0] == "\x1b" else 1 : -1], csi[-1]
-    if final == "m":
-        return sgr(style, parameters)
-    if final in "KG" and re.fullmatch(r"\d{0,9}", parameters, re.ASCII):
-        if final == "K":
-            line.erase(int(parameters or 0))
-        else:
-            line.column(int(parameters or 1))
-    return style
+    return [line.spans() for line in parser.feed(data) + parser.close()]

@@ -84,8 +84,9 @@ class Row(NamedTuple):
 def rows(pieces: Iterable[tuple[int, bytes]]) -> list[Row]:
     """The lines of some output: (stream, bytes) in the order in which they came."""
     parsers = {1: Parser(), 2: Parser()}
-    found = [Row(spans, n == 2) for n, data in pieces for spans in parsers[n].feed(data)]
-    return found + [Row(spans, n == 2) for n in parsers for spans in parsers[n].close()]
+    found = [(line, n == 2) for n, data in pieces for line in parsers[n].feed(data)]
+    found += [(line, n == 2) for n in parsers for line in parsers[n].close()]
+    return [Row(line.spans(), stderr) for line, stderr in found]
 
 
 def weave(

@@ -27,6 +27,8 @@ export interface Sink {
   tab(style: Style): void;
   erase(how: number): void;
   column(number: number): void;
+  /** To another line: so many down, or up if less than nothing; in the same column, or to its first. */
+  move(lines: number, home: boolean): void;
 }
 
 const CONTROL = /[\x00-\x1f\x7f-\x9f]/g;
@@ -141,6 +143,10 @@ export class Ansi {
     else if (/^\d{0,9}$/.test(parameters)) {
       if (final === "K") this.sink.erase(Number(parameters));
       else if (final === "G") this.sink.column(Number(parameters || 1));
+      else if ("ABEF".includes(final)) {
+        const count = Math.max(1, Number(parameters));
+        this.sink.move("AF".includes(final) ? -count : count, "EF".includes(final));
+      }
     }
     return end;
   }

@@ -46,6 +46,23 @@ export class Pen {
     this.at = 0;
   }
 
+  /** Where the next character goes, from 0. */
+  get place(): number {
+    return this.at;
+  }
+
+  set place(at: number) {
+    this.at = at;
+  }
+
+  /** A line that was written before. */
+  static of(runs: readonly Run[]): Pen {
+    const pen = new Pen();
+    for (const { text, style } of runs) pen.write(text, style);
+    pen.home();
+    return pen;
+  }
+
   back(): void {
     this.at = Math.max(0, this.at - 1);
   }

@@ -17,6 +17,8 @@ export const MOST_LINES = 5000;
 export const MOST_SIZE = 1024 * 1024;
 /** A beginning in the middle of a line is left out up to here. */
 const RAGGED = 4096;
+/** Lines above the one that is written that can still be written over (widgets/saved/ansi.py). */
+const REACH = 64;
 
 class Block {
   el: HTMLElement | null = null;
@@ -43,11 +45,29 @@ class Block {
     this.openEl = null;
     draw(el, this.pending);
     this.pending = [];
-    if (this.open && this.open.pen.size > 0) {
+    if (this.open && this.open.pens.some((pen) => pen.size > 0)) {
       this.openEl = document.createElement("span");
-      draw(this.openEl, this.open.pen.runs);
+      for (const [index, pen] of this.open.pens.entries()) {
+        if (index > 0) draw(this.openEl, [{ text: "\n", style: PLAIN }]);
+        draw(this.openEl, pen.runs);
+      }
       el.append(this.openEl);
     }
+  }
+
+  /** Takes its last lines out again, at most so many. */
+  reopen(most: number): Run[][] {
+    const { open } = this;
+    this.open = null;
+    this.render();
+    this.open = open;
+    const el = this.el as HTMLElement;
+    const lines = [...drawn(el)];
+    const taken = lines.splice(Math.max(0, lines.length - most));
+    el.replaceChildren();
+    draw(el, lines.flatMap((runs) => [...runs, { text: "\n", style: PLAIN }]));
+    this.dirty = false;
+    return taken;
   }
 
   private make(): HTMLElement {
@@ -57,9 +77,10 @@ class Block {
   }
 }
 
-/** One stream: its parser, and the line it writes. */
+/** One stream: its parser, and the lines it writes: one, or those that it came up to again. */
 class Writer {
-  readonly pen = new Pen();
+  pens = [new Pen()];
+  private row = 0;
   readonly ansi: Ansi;
   block: Block | null = null;
   ragged = false;
@@ -70,7 +91,7 @@ class Writer {
   ) {
     this.ansi = new Ansi({
       text: (text, style) => this.text(text, style),
-      newline: () => home.commit(this, true),
+      newline: () => this.newline(),
       carriageReturn: () => this.pen.home(),
       backspace: () => this.pen.back(),
       tab: (style) => {
@@ -82,12 +103,65 @@ class Writer {
         this.touch();
       },
       column: (number) => this.pen.column(number),
+      move: (lines, first) => this.move(lines, first),
     });
+  }
+
+  get pen(): Pen {
+    return this.pens[this.row] as Pen;
+  }
+
+  /** Whether what it writes now is its last line. */
+  get last(): boolean {
+    return this.row === this.pens.length - 1;
+  }
+
+  /** All lines but the last are as they are. */
+  settle(): void {
+    if (this.pens.length === 1 || !this.last) return;
+    while (this.pens.length > 1) this.shift();
+    if (this.pen.size === 0) this.home.release(this);
+  }
+
+  private shift(): void {
+    this.home.commit(this, true, this.pens.shift() as Pen);
+    this.row -= 1;
+  }
+
+  private newline(): void {
+    if (this.pens.length === 1) {
+      this.home.commit(this, true);
+      return;
+    }
+    this.row += 1;
+    if (this.row === this.pens.length) this.pens.push(new Pen());
+    this.pen.home();
+    if (this.pens.length > REACH + 1) this.shift();
+    this.touch();
+  }
+
+  private move(lines: number, first: boolean): void {
+    const { place } = this.pen;
+    const wanted = this.row + lines;
+    if (wanted < 0) {
+      const found = this.home.reopen(this, Math.min(-wanted, REACH + 1 - this.pens.length));
+      this.pens = [...found.map((runs) => Pen.of(runs)), ...this.pens];
+      this.row += found.length;
+    }
+    this.row = Math.min(Math.max(this.row + lines, 0), this.pens.length - 1);
+    this.pen.place = first ? 0 : place;
+    if (this.pens.length > 1) this.touch();
+  }
+
+  /** To the last line, with those above it as they are. */
+  leave(): void {
+    this.row = this.pens.length - 1;
+    this.settle();
   }
 
   private text(text: string, style: Style): void {
     let rest = text;
-    while (this.pen.size + rest.length > LONGEST) {
+    while (this.pens.length === 1 && this.pen.size + rest.length > LONGEST) {
       let room = Math.max(1, LONGEST - this.pen.size);
       if (/[\ud800-\udbff]/.test(rest[room - 1] as string)) room += 1;
       this.pen.write(rest.slice(0, room), style);
@@ -122,6 +196,7 @@ export class Transcript {
 
   write(stream: number, bytes: Uint8Array, left = 0): void {
     const writer = this.writer(stream);
+    for (const other of this.writers.values()) if (other !== writer) other.settle();
     if (left > 0) {
       this.end(stream);
       this.gap(left);
@@ -134,6 +209,7 @@ export class Transcript {
   end(stream: number): void {
     const writer = this.writer(stream);
     writer.ansi.end();
+    writer.leave();
     if (writer.pen.size > 0) this.commit(writer, true);
   }
 
@@ -177,9 +253,8 @@ export class Transcript {
     const fresh = document.createDocumentFragment();
     for (const block of this.dirty) {
       if (block.dead) continue;
-      const isNew = block.el === null;
       block.render();
-      if (isNew) fresh.append(block.el as unknown as Node);
+      if (block.el?.parentNode === null) fresh.append(block.el as unknown as Node);
     }
     this.dirty = [];
     if (fresh.firstChild) this.box.append(fresh);
@@ -196,14 +271,34 @@ export class Transcript {
     this.mark(writer.block);
   }
 
-  /** A line, or a piece of a long one, is done. */
-  commit(writer: Writer, whole: boolean): void {
-    const { size: written } = writer.pen;
-    const block = writer.block && !writer.block.dead ? writer.block : this.appendable(writer.stream);
-    block.pending.push(...writer.pen.take());
-    if (whole) block.pending.push({ text: "\n", style: PLAIN });
-    block.open = null;
+  /** The last lines of a stream, out of where they are, to be written over. */
+  reopen(writer: Writer, most: number): Run[][] {
+    const found: Run[][] = [];
+    const blocks = this.blocks.filter(({ stream }) => stream === writer.stream);
+    while (found.length < most && blocks.length > 0) {
+      const block = blocks.pop() as Block;
+      const lines = block.reopen(most - found.length);
+      found.unshift(...lines);
+      const characters = lines.reduce((sum, runs) => sum + runs.reduce((all, { text }) => all + text.length, 1), 0);
+      this.count(block, -lines.length, -characters);
+      this.mark(block);
+    }
+    return found;
+  }
+
+  /** A stream writes no line now: the next one goes where the newest are. */
+  release(writer: Writer): void {
+    if (writer.block) writer.block.open = null;
     writer.block = null;
+  }
+
+  /** A line, or a piece of a long one, is done. */
+  commit(writer: Writer, whole: boolean, pen = writer.pen): void {
+    const { size: written } = pen;
+    const block = writer.block && !writer.block.dead ? writer.block : this.appendable(writer.stream);
+    block.pending.push(...pen.take());
+    if (whole) block.pending.push({ text: "\n", style: PLAIN });
+    if (pen === writer.pen) this.release(writer);
     this.count(block, 1, written + (whole ? 1 : 0));
     this.mark(block);
   }
