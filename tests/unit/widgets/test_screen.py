@@ -97,6 +97,11 @@ def test_hardly_anything_is_drawn_for_a_repeat_of_billions() -> None:
     assert len(text(b"x\x1b[999999999b")) <= 1004
 
 
+def test_what_xterm_would_stumble_over_is_not_done() -> None:
+    assert text(b"one\x1b[4;10Hx\x1b[1J\r\x1b[1Aon") == ["one", "", "on", "         x"]
+    assert text(b"one\x1b[4;8Hx\x1b[1J\r\x1b[1Aon") == ["", "", "on"]
+
+
 def test_what_xterm_drops_is_dropped() -> None:
     assert text("\ufeffbo\ufeffm".encode() + b"\xff\xc3!") == ["bom!"]
 

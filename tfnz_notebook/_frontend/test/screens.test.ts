@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { Terminal } from "@xterm/xterm";
 import examples from "../../../tests/vectors/screens.json";
+import { guard } from "../src/shell/guard.js";
 import { shown } from "../src/shell/still.js";
 import { Unicode11 } from "../src/shell/unicode.js";
 
@@ -13,6 +14,7 @@ async function screen(rows: number, cols: number, output: string): Promise<unkno
   const terminal = new Terminal({ cols, rows, allowProposedApi: true, scrollback: 10_000 });
   terminal.unicode.register(new Unicode11());
   terminal.unicode.activeVersion = "11";
+  guard(terminal, () => false);
   await new Promise<void>((resolve) => terminal.write(Buffer.from(output, "base64"), resolve));
   return shown(terminal).map((row) => row.map(({ text, style }) => [text, style]));
 }
@@ -26,6 +28,13 @@ for (const { name, rows, columns, output, screen: expected } of examples) {
     if (!process.env["RECORD"]) assert.deepEqual(JSON.parse(JSON.stringify(found)), expected);
   });
 }
+
+test("what xterm.js would stumble over", async () => {
+  for (const erase of ["\x1b[1J", "\x1b[?1J"]) {
+    const output = Buffer.from(`one\x1b[4;10Hx${erase}\r\x1b[1Aon`).toString("base64");
+    assert.deepEqual(await screen(4, 10, output), [[["one", {}]], [], [["on", {}]], [["         x", {}]]]);
+  }
+});
 
 after(() => {
   if (!process.env["RECORD"]) return;

@@ -542,6 +542,9 @@ class Terminal:
 
     def _erase_display(self, how: int) -> None:
         at = self._within(self.columns)
+        end = at.x + 1 >= self.columns and at.y + 1 >= self.rows + len(at.history)
+        if how == 1 and end:  # not done in pages either: guard.ts
+            return
         if how in (0, 1):
             self._erase_line(how)
         rows = {0: range(at.y + 1, self.rows), 1: range(at.y), 2: range(self.rows)}

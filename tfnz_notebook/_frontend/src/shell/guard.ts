@@ -35,7 +35,14 @@ export function guard(terminal: Terminal, answers: () => boolean): IDisposable[]
   const { parser } = terminal;
   const swallow = (): boolean => true;
   const unlessAnswering = (): boolean => !answers();
+  // xterm.js 6 stumbles over an erasure of all before the last cell of its last line: it looks at the line below.
+  const stumbles = (params: (number | number[])[]): boolean => {
+    const { cursorX, cursorY, length } = terminal.buffer.active;
+    return params[0] === 1 && cursorX + 1 >= terminal.cols && cursorY + 1 >= length;
+  };
   return [
+    parser.registerCsiHandler({ final: "J" }, stumbles),
+    parser.registerCsiHandler({ prefix: "?", final: "J" }, stumbles),
     ...OFF_OSC.map((number) => parser.registerOscHandler(number, swallow)),
     ...OFF_CSI.map((id) => parser.registerCsiHandler(id, swallow)),
     ...OFF_DCS.map((id) => parser.registerDcsHandler(id, swallow)),
