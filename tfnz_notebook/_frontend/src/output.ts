@@ -67,12 +67,12 @@ class Output implements Painter {
   private unseen: ReturnType<typeof setTimeout> | undefined;
 
   private info: ProcessInfo | undefined;
-  private readonly rowsSeen: number;
+  private readonly tall: number;
 
   constructor({ model, el, hub, seen }: Props, signal: AbortSignal) {
     const options = model.get("options") ?? {};
     const root = element("div", "tfnz-output");
-    this.rowsSeen = options.rows ?? ROWS;
+    this.tall = Math.min(Math.max(options.rows ?? ROWS, 1), 60);
     themed(root, signal);
     useStyle("output", palette + sheet);
     if (options.rows) root.style.setProperty("--tfnz-rows", String(Math.max(1, Math.floor(options.rows))));
@@ -206,8 +206,7 @@ class Output implements Painter {
     const info = this.info as ProcessInfo;
     let total = 0;
     for (const upto of this.received.values()) total += upto;
-    const tall = Math.min(Math.max(this.rowsSeen, 1), 60);
-    return { ...told(info, total), ...this.transcript.shown(LINES), tall };
+    return { ...told(info, total), ...this.transcript.shown(LINES), tall: this.tall };
   }
 
   // --- drawing -----------------------------------------------------------------------------------------------------

@@ -39,6 +39,13 @@ interface Outputs {
   set(index: number, value: unknown): void;
 }
 
+/** One output of a cell, and its data. */
+interface Place {
+  outputs: Outputs;
+  index: number;
+  had: Record<string, unknown>;
+}
+
 interface Context {
   model?: { cells?: Iterable<{ outputs?: Outputs }> };
   save?(...given: unknown[]): Promise<unknown>;
@@ -114,10 +121,11 @@ export class Keeper {
 
   /** As the save begins: it writes what is in the model after this. */
   write(): void {
+    const all = this.#outputs();
     for (const [key, model] of this.#models) {
       const view = model.get("still")?.data ? undefined : this.#current(key);
-      if (view === undefined) this.#put(model);
-      else this.#twin(key, view);
+      if (view === undefined) this.#put(model, all);
+      else this.#twin(key, view, all);
     }
   }
 
@@ -129,19 +137,22 @@ export class Keeper {
     return [...(this.#seen.get(key) ?? [])].find((each) => each.current());
   }
 
-  *#outputs(): Iterable<[outputs: Outputs, index: number, data: Record<string, unknown>]> {
+  /** Every output of the notebook: to read one is to copy it. */
+  #outputs(): Place[] {
+    const found: Place[] = [];
     for (const { outputs } of this.#context?.model?.cells ?? []) {
       for (let index = 0; index < (outputs?.length ?? 0); index += 1) {
-        yield [outputs!, index, outputs!.get(index).toJSON().data ?? {}];
+        found.push({ outputs: outputs!, index, had: outputs!.get(index).toJSON().data ?? {} });
       }
     }
+    return found;
   }
 
-  #put(model: Model): void {
+  #put(model: Model, all = this.#outputs()): void {
     const still = model.get("still") as Still | null;
     if (!still) return;
     const mark = markOf(keyOf(model));
-    for (const [outputs, index, had] of this.#outputs()) {
+    for (const { outputs, index, had } of all) {
       const html = joined(had["text/html"]);
       const view = (had[VIEW] as { model_id?: string } | undefined)?.model_id;
       if (still.data && view === still.model) set(outputs, index, still.data);
@@ -149,11 +160,11 @@ export class Keeper {
     }
   }
 
-  #twin(key: string, view: Seen): void {
+  #twin(key: string, view: Seen, all: Place[]): void {
     const mark = markOf(key);
     const still = view.take();
     const html = markup(still, this.#templates);
-    for (const [outputs, index, had] of this.#outputs()) {
+    for (const { outputs, index, had } of all) {
       const before = joined(had["text/html"]);
       const at = before.indexOf(mark);
       if (at < 0) continue;
