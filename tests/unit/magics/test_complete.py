@@ -108,8 +108,11 @@ def test_processes_are_offered_by_variable_and_pid(
     assert shell.complete("%tf_signal slee") == ["worker", "web:42"]
     with provisionalcompleter():
         offered = {c.text: c.type for c in shell.ip.Completer.completions("%tf_signal ", 11)}
-    assert offered["web:42"] == offered["worker"] == "sleep 1 · pid 42"
+    assert offered["worker"].replace("\xa0", " ") == "sleep 1 · pid 42"
     assert offered["web"] == "container"
+    assert not {"web:42", "sleep 1"} & set(offered), "what has a variable is offered once"
+    shell.run("del worker, web, _")
+    assert shell.complete("%tf_signal ")[:2] == ["web", "web:42"]
 
 
 def test_local_files(shell: Shell, answers: ScriptedAgent, web: str, tmp_path: Path) -> None:

@@ -59,14 +59,14 @@ class Sources:
     def of(self, kind: str, at: Place) -> list[Offer]:
         """What may stand at a place."""
         if kind == "target":
-            return [*self.of("container", at), *self._processes()]
+            return [*self.of("container", at), *self._processes(at.word.text)]
         about = _ABOUT.get(kind, kind)
         return [Offer(each, about) for each in self._words(kind, at)]
 
     def _words(self, kind: str, at: Place) -> list[str]:
         match kind:
             case "container":
-                return self._containers()
+                return self._containers(at.word.text)
             case "image":
                 return self._images()
             case "inside":
@@ -121,15 +121,20 @@ class Sources:
 
     # -- names
 
-    def _containers(self) -> list[str]:
+    def _containers(self, typed: str) -> list[str]:
+        """Once each; whatever else it is called is offered as soon as that is typed."""
         listed = self._of_location("container", _containers)
-        held = [n for n, c in self._here.holding(Container).items() if c.state != "destroyed"]
-        return [*held, *listed]
+        holding = self._here.holding(Container).items()
+        held = {c.id: name for name, c in holding if c.state != "destroyed"}
+        others = (name for ident, name in listed if typed or ident not in held)
+        return [*held.values(), *others]
 
-    def _processes(self) -> list[Offer]:
+    def _processes(self, typed: str) -> list[Offer]:
         held = self._here.holding(Process).items()
-        mine = [Offer(name, titled(p), p.command) for name, p in held if p.returncode is None]
-        return [*mine, *self._of_location("process", _processes)]
+        mine = {p.id: _process(name, p) for name, p in held if p.returncode is None}
+        listed = self._of_location("process", _processes)
+        others = (each for ident, each in listed if typed or ident not in mine)
+        return [*mine.values(), *others]
 
     def _images(self) -> list[str]:
         whole = self._of_location("image", lambda at: at.aio.images())
@@ -170,26 +175,29 @@ class Sources:
         location = self._here.known
         if location is None:
             return None
-        self._containers()  # those of other kernels become known
+        self._containers("")  # those of other kernels become known
         known = list(location._containers.values())  # asks nobody
         fits = [c for c in known if c._is(word) or c._begins(word)]
         return fits[0] if word and len(fits) == 1 else None
 
 
-async def _containers(location: Location) -> list[str]:
-    return [called(each) for each in await location.aio.containers()]
+async def _containers(location: Location) -> list[tuple[str, str]]:
+    return [(each.id, called(each)) for each in await location.aio.containers()]
 
 
-async def _processes(location: Location) -> list[Offer]:
+def _process(word: str, process: Process) -> Offer:
+    # A page breaks lines at blanks, and has one line for each.
+    return Offer(word, titled(process).replace(" ", "\N{NO-BREAK SPACE}"), process.command)
+
+
+async def _processes(location: Location) -> list[tuple[str, Offer]]:
     found = []
     for container in await location.aio.containers():
         if container.state == "running":
             running = await container.aio.all_processes()
             name = called(container)
             found += [
-                Offer(f"{name}:{each.pid}", titled(each), each.command)
-                for each in running
-                if each.pid
+                (each.id, _process(f"{name}:{each.pid}", each)) for each in running if each.pid
             ]
     return found
 
