@@ -43,10 +43,12 @@ __all__ = ["Location", "LocationAio"]
 class Location(Drawn, Block):
     """A place where containers run, and a session there.
 
-    :param where: ``'podman'``, ``'docker'``, ``'host'`` (this machine's own processes, no
+    :param where: ``'podman'``, ``'docker'``, ``'docker://context'``, ``'ssh://user@host'`` (an
+        engine there, through the system's ssh), ``'host'`` (this machine's own processes, no
         container), ``'kubernetes://context/namespace'``, ``'tcp://host:2020'`` (an agent
-        elsewhere). None: ``$TFNZ_LOCATION``, else the engine that ``CONTAINER_HOST`` or
-        ``DOCKER_HOST`` names, else Podman or Docker, whichever answers first.
+        elsewhere). None: ``$TFNZ_LOCATION``, else the engine that ``CONTAINER_HOST``,
+        ``DOCKER_HOST`` or the docker command's context names, else Podman or Docker, whichever
+        answers first.
     :param session: a name makes the session durable: its containers stay until they are destroyed
         (or ``ttl`` seconds after the last kernel left), and ``Location(session=...)`` finds them
         again, their processes and all output included. Without a name the session ends with

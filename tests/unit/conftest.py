@@ -13,7 +13,7 @@ from tfnz_notebook.container import Container
 from tfnz_notebook.location import Location
 
 #: What says which engine is meant.
-NAMED = ("DOCKER_HOST", "CONTAINER_HOST", "TFNZ_LOCATION")
+NAMED = ("DOCKER_HOST", "DOCKER_CONTEXT", "CONTAINER_HOST", "TFNZ_LOCATION")
 NO_AGENT = """
 import json
 error = {"class": "NoEngine", "message": "Unit tests start no agent.", "details": {}}
@@ -28,6 +28,7 @@ def _nothing_of_the_users() -> Iterator[None]:
         for name in NAMED:
             patch.delenv(name, raising=False)
         patch.setenv("TFNZ_STATE", state)
+        patch.setenv("DOCKER_CONFIG", state)
         yield
 
 

@@ -1,8 +1,9 @@
 """Which engine a location's name means here and now, where it listens, and its agent's name.
 
-Docker: ``DOCKER_HOST``, the system's socket, the rootless one of this user. Podman:
-``CONTAINER_HOST``, the rootless socket of this user, the system's, and the ``podman`` command,
-whose service we start. A set variable is an order: nothing else is tried then.
+Docker: ``DOCKER_HOST``, the docker command's context (:mod:`.docker.daemons`), the system's socket,
+the rootless one of this user. Podman: ``CONTAINER_HOST``, the rootless socket of this user, the
+system's, and the ``podman`` command, whose service we start. A set variable is an order: nothing
+else is tried then.
 
 Kernels and agents both :func:`resolve` names, so that a kernel finds the agent of its endpoint
 without asking an engine. The agent of the usual endpoint is called as the engine is; any other has
@@ -13,7 +14,8 @@ A cluster's agent is that of one user in one namespace of it, whichever contexts
 
 ``unix://PATH`` (or a bare path) and ``tcp://HOST:PORT``; the latter with TLS when
 ``DOCKER_TLS_VERIFY`` or ``DOCKER_CERT_PATH`` is set, as Docker's own client has it, but with the
-server always verified. ``ssh://`` is refused with the tunnel that does the same.
+server always verified. ``ssh://USER@HOST:PORT[/SOCKET]`` through the system's ssh. As locations:
+``docker://CONTEXT`` and ``ssh://…`` are Docker (or Podman, where the socket's path says so) there.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from tfnz_notebook._base import contexts, paths, system
+from tfnz_notebook._base.docker import daemons
 from tfnz_notebook.errors import NoEngine
 
 DOCKER_SYSTEM = "/var/run/docker.sock"
@@ -44,24 +47,33 @@ LOOK_CLOSER: Final = "'python -m tfnz_notebook doctor' looks closer."
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One address. ``path`` for a Unix socket, else ``host`` and ``port`` (and maybe TLS)."""
+    """One address. ``path`` for a Unix socket, else ``host`` and ``port`` (and maybe TLS).
+
+    ``remote``: of ssh, the socket over there, '' for the usual one; ``host`` is then as ssh takes
+    it, ``user@host``. ``context``: docker's, that names it. ``forwarded``: ``path`` leads there.
+    """
 
     address: str
     path: str | None = None
     host: str = ""
     port: int = 0
     tls: ssl.SSLContext | None = None
+    remote: str | None = None
+    context: str = ""
+    forwarded: bool = False
 
     @property
     def local(self) -> bool:
         """The engine is (as far as an address can tell) on this machine."""
-        return self.path is not None
+        return self.path is not None and not self.forwarded
 
     @property
     def identity(self) -> str:
         """The same for every way to write this address."""
         if self.path is not None:
             return f"unix://{os.path.realpath(self.path)}"  # /var/run is /run
+        if self.remote is not None:
+            return f"ssh://{self.host}:{self.port}{self.remote}"
         return f"tcp://{self.host.lower()}:{self.port}"
 
 
@@ -88,7 +100,9 @@ class Target:
         given = dict(environ)
         if variable := VARIABLES.get(kind(self.where)):
             given.pop(variable, None)
-            if self.endpoint is not None:
+            if self.endpoint is not None and self.endpoint.context:
+                given["DOCKER_CONTEXT"] = self.endpoint.context
+            elif self.endpoint is not None:
                 given[variable] = self.endpoint.address
         return given
 
@@ -108,12 +122,13 @@ def resolve(where: str, environ: Mapping[str, str] = os.environ) -> Target:
 
     Asks engines only where there are several to choose from. Blocks briefly then.
     """
+    where, environ = meant(where, environ)
     plain = re.sub(r"[^a-z0-9._-]", "_", where.lower())
     engine = kind(where)
     if engine == contexts.SCHEME:
-        meant = contexts.find(where, environ)
-        name = f"{engine}-{_digest(meant.identity)}"
-        return Target(meant.where, name, name)
+        found = contexts.find(where, environ)
+        name = f"{engine}-{_digest(found.identity)}"
+        return Target(found.where, name, name)
     if engine not in VARIABLES:
         return Target(where, plain, plain)
     endpoint = _docker(environ) if engine == "docker" else _podman(environ)
@@ -122,6 +137,18 @@ def resolve(where: str, environ: Mapping[str, str] = os.environ) -> Target:
         return Target(where, plain, f"{plain}-default", plain, endpoint)
     name = f"{plain}-{_digest(endpoint.identity)}"
     return Target(where, name, name, plain, endpoint)
+
+
+def meant(where: str, environ: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
+    """An engine's name, and the environment in which it means what a place's address does."""
+    scheme, separator, rest = where.partition("://")
+    if not separator or scheme not in ("docker", "ssh"):
+        return where, environ
+    if scheme == "ssh":
+        name = "podman" if "podman" in rest else "docker"
+        return name, {**environ, VARIABLES[name]: where}
+    kept = {key: value for key, value in environ.items() if key != VARIABLES["docker"]}
+    return "docker", {**kept, "DOCKER_CONTEXT": rest.strip("/")} if rest.strip("/") else kept
 
 
 def _digest(identity: str) -> str:
@@ -136,6 +163,8 @@ def targets(where: str | None, environ: Mapping[str, str] = os.environ) -> list[
 def _preferred(environ: Mapping[str, str]) -> list[str]:
     """The engines that variables name, if any do: what the user's own tools would use."""
     named = [engine for engine, variable in VARIABLES.items() if environ.get(variable)]
+    if not named and daemons.current(environ):
+        return ["docker"]
     if named == ["docker"] and docker(environ)[0].identity == parse(own_podman(environ)).identity:
         return ["podman"]  # as those have it who run Docker's tools on their Podman
     return named or list(VARIABLES)
@@ -183,32 +212,32 @@ def parse(address: str, environ: Mapping[str, str] = os.environ) -> Endpoint:
                 "Write unix:///path/to/socket."
             )
         return Endpoint(address, path=path)
-    if url.scheme == "ssh":
-        raise NoEngine(
-            f"Cannot use the engine address {address!r}: ssh is not spoken here. Forward its "
-            "socket (ssh -N -L ./engine.sock:/var/run/docker.sock HOST) and give that path."
-        )
+    if url.scheme == "ssh" and host and not url.password:
+        named = f"{url.username}@{host}" if url.username else host
+        return Endpoint(address, host=named, port=port or 0, remote=url.path.removesuffix("/"))
     if url.scheme not in ("tcp", "http", "https") or not host:
         raise NoEngine(
             f"Cannot use the engine address {address!r}: it is neither unix:///PATH nor "
-            "tcp://HOST:PORT. Correct DOCKER_HOST or CONTAINER_HOST, or unset it."
+            "tcp://HOST:PORT nor ssh://USER@HOST. Correct DOCKER_HOST or CONTAINER_HOST, or unset "
+            "it."
         )
     tls = None
     if environ.get("DOCKER_TLS_VERIFY") or environ.get("DOCKER_CERT_PATH"):
-        tls = _tls(environ)
+        tls = _tls(Path(environ.get("DOCKER_CERT_PATH") or Path.home() / ".docker"))
     elif url.scheme == "https":
         tls = ssl.create_default_context()
     return Endpoint(address, host=host, port=port or (2376 if tls else 2375), tls=tls)
 
 
-def _tls(environ: Mapping[str, str]) -> ssl.SSLContext:
+def _tls(home: Path, *, verify: bool = True) -> ssl.SSLContext:
     """The context from Docker's certificate directory: ca.pem, cert.pem, key.pem."""
-    home = Path(environ.get("DOCKER_CERT_PATH") or Path.home() / ".docker")
     authority, cert, key = home / "ca.pem", home / "cert.pem", home / "key.pem"
     try:
         context = ssl.create_default_context(cafile=str(authority) if authority.exists() else None)
         if cert.exists():
             context.load_cert_chain(str(cert), str(key))
+        if not verify:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     except (OSError, ssl.SSLError) as error:
         raise NoEngine(
             f"Cannot use the certificates in {str(home)!r}: {error}. "
@@ -236,10 +265,23 @@ def docker(environ: Mapping[str, str] = os.environ) -> list[Endpoint]:
     """Addresses at which a Docker daemon may listen."""
     if named := environ.get("DOCKER_HOST"):
         return [parse(named, environ)]
+    if context := daemons.current(environ):
+        return [_of_context(context, environ)]
     known = [DOCKER_SYSTEM]
     if runtime := paths.users_runtime(environ):
         known.append(f"{runtime}/docker.sock")
     return [parse(path) for path in known if Path(path).exists()]
+
+
+def _of_context(context: str, environ: Mapping[str, str]) -> Endpoint:
+    """What a context of the docker command names; its certificates are its own."""
+    daemon = daemons.find(context, environ)
+    found = parse(daemon.host, {})
+    if found.host and found.remote is None and daemon.certificates is not None:
+        found = replace(found, tls=_tls(daemon.certificates, verify=daemon.verify))
+        if not urlsplit(daemon.host).port:
+            found = replace(found, port=2376)
+    return replace(found, context=context)
 
 
 def _docker(environ: Mapping[str, str]) -> Endpoint | None:
@@ -290,6 +332,8 @@ def podman_binary(environ: Mapping[str, str] = os.environ) -> str | None:
 
 def answers(endpoint: Endpoint, patience: float = 2.0) -> bool:
     """Something there accepts connections, and on a Unix socket answers a ping. Blocks briefly."""
+    if endpoint.remote is not None:
+        return True  # ssh finds out, and may have to ask elsewhere
     try:
         if endpoint.path is None:
             socket.create_connection((endpoint.host, endpoint.port), patience).close()
@@ -312,6 +356,11 @@ def silent(environ: Mapping[str, str] = os.environ) -> list[str]:
             path = endpoint.path
             if path is not None and Path(path).exists() and not os.access(path, os.W_OK):
                 causes.append(forbidden(path, name))
+            elif endpoint.context:
+                causes.append(
+                    f"Nothing answers at {endpoint.address}, which docker's context "
+                    f"{endpoint.context!r} names: start it there, or choose another context."
+                )
             elif environ.get(variable):
                 causes.append(
                     f"Nothing answers at {endpoint.address}, which {variable} names: start it "

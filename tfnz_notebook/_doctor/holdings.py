@@ -58,7 +58,7 @@ async def connected(name: str, runtime: Path) -> AsyncIterator[Client | None]:
     """
     client, why = await probe.reach(name, candidates(name, runtime))
     if client is not None:
-        await probe.probe(client, None)  # finds out the version it speaks
+        await probe.probe(client, "exec")  # for the version it speaks; nothing is mounted
         yield client
         return
     binary = endpoints.podman_binary() if name == "podman" else None
@@ -72,7 +72,7 @@ async def connected(name: str, runtime: Path) -> AsyncIterator[Client | None]:
         try:
             await service.start()
             client = Client(parse(str(service.socket)), name)
-            await probe.probe(client, None)
+            await probe.probe(client, "exec")
             yield client
         finally:
             await service.stop()

@@ -48,6 +48,7 @@ def create(
     engine's.
     """
     where = where or environ.get("TFNZ_LOCATION") or endpoints.usual(environ)
+    where, environ = endpoints.meant(where, environ)
     name, transport = endpoints.kind(where), _transport(where)
     if name in ("podman", "docker"):
         from tfnz_notebook.engines.docker.engine import DockerEngine

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import re
 import shutil
 import socket
@@ -15,6 +17,7 @@ import pytest
 
 from tfnz_notebook import engines
 from tfnz_notebook._base import endpoints, paths
+from tfnz_notebook._base.docker import daemons
 from tfnz_notebook.engines.launch import binary as guest_binary
 from tfnz_notebook.errors import Misuse, NoEngine
 
@@ -46,7 +49,8 @@ def test_tls(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("address", "why"),
     [
-        ("ssh://me@box", "ssh -N -L"),
+        ("ssh://me:secret@box", "neither"),
+        ("ssh://", "neither"),
         ("unix://relative", "absolute"),
         ("ftp://box", "neither"),
         ("tcp://", "neither"),
@@ -241,6 +245,88 @@ def test_what_a_variable_names_is_not_replaced_by_another(here: Path) -> None:
         endpoints.usual({"DOCKER_HOST": "unix:///x"})
 
 
+def test_docker_over_ssh_is_another_engine(here: Path) -> None:
+    found = endpoints.parse("ssh://me@box:2222/run/podman.sock", {})
+    assert (found.host, found.port, found.remote) == ("me@box", 2222, "/run/podman.sock")
+    assert (found.local, found.path) == (False, None)
+    for where, engine, variable in (
+        ("ssh://me@box", "docker", "DOCKER_HOST"),
+        ("ssh://me@box/run/user/1/podman/podman.sock", "podman", "CONTAINER_HOST"),
+    ):
+        target = endpoints.resolve(where, {})
+        assert target.where == engine
+        assert target.name == endpoints.resolve(engine, {variable: where}).name
+        assert target.environment({"A": "b"}) == {"A": "b", variable: where}
+    assert endpoints.resolve("ssh://box", {}).name != endpoints.resolve("ssh://me@box", {}).name
+    assert endpoints.usual({"DOCKER_HOST": "ssh://box"}) == "docker"
+
+
+class Config:
+    """A directory of the docker command's."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.environ = {"DOCKER_CONFIG": str(path)}
+
+    def context(self, name: str, host: str, **more: object) -> Path:
+        """Make one; where its certificates lie."""
+        digest = hashlib.sha256(name.encode()).hexdigest()
+        meta = self.path / "contexts" / "meta" / digest
+        meta.mkdir(parents=True)
+        told = {"Name": name, "Endpoints": {"docker": {"Host": host, **more}}}
+        (meta / "meta.json").write_text(json.dumps(told))
+        return self.path / "contexts" / "tls" / digest / "docker"
+
+    def use(self, name: str) -> None:
+        (self.path / "config.json").write_text(json.dumps({"currentContext": name}))
+
+
+def test_contexts_of_the_docker_command(here: Path) -> None:
+    config = Config(here / "config")
+    tls = config.context("far", "tcp://box:2376", SkipTLSVerify=True)
+    config.context("near", f"unix://{here}/near.sock")
+    environ = config.environ
+    assert daemons.names(environ) == ["far", "near"]
+    assert endpoints.docker(environ) == [], "none is the current one"
+    config.use("default")
+    assert endpoints.docker(environ) == []
+    config.use("near")
+    (near,) = endpoints.docker(environ)
+    assert (near.path, near.context) == (f"{here}/near.sock", "near")
+    assert [each.where for each in endpoints.targets(None, environ)] == ["docker"]
+    (far,) = endpoints.docker({**environ, "DOCKER_CONTEXT": "far"})
+    assert (far.host, far.port, far.tls) == ("box", 2376, None)
+    tls.mkdir(parents=True)
+    (far,) = endpoints.docker({**environ, "DOCKER_CONTEXT": "far"})
+    assert far.tls is not None
+    assert not far.tls.check_hostname
+    (named,) = endpoints.docker({**environ, "DOCKER_HOST": "tcp://other"})
+    assert (named.host, named.context) == ("other", ""), "DOCKER_HOST comes first, as theirs"
+    with pytest.raises(NoEngine, match="near.sock, which docker's context 'near' names"):
+        endpoints.usual(environ)
+
+
+def test_a_context_is_a_place(here: Path) -> None:
+    config = Config(here / "config")
+    config.context("far", "ssh://me@box")
+    config.context("odd", "")
+    config.use("far")
+    target = endpoints.resolve("docker://far", {"DOCKER_HOST": "tcp://x", **config.environ})
+    assert (target.where, target.name) == ("docker", endpoints.resolve("ssh://me@box", {}).name)
+    handed = target.environment({"DOCKER_HOST": "tcp://x", **config.environ})
+    assert handed == {**config.environ, "DOCKER_CONTEXT": "far"}
+    assert endpoints.resolve("docker", handed).name == target.name
+    assert endpoints.resolve("docker://", config.environ).name == target.name
+    for name, says in (("none", r"no.* that name \(there are: far, odd\)"), ("odd", "no host")):
+        with pytest.raises(NoEngine, match=says):
+            endpoints.resolve(f"docker://{name}", config.environ)
+    next((here / "config" / "contexts" / "meta").glob("*/meta.json")).write_text("{")
+    with pytest.raises(NoEngine, match="docker's context '(far|odd)'"):
+        [endpoints.resolve(f"docker://{name}", config.environ) for name in ("far", "odd")]
+    (here / "config" / "config.json").write_text("nonsense")
+    assert daemons.current(config.environ) == ""
+
+
 def test_nothing_there_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,6 +345,7 @@ def test_nothing_there_says_what_to_install(
         ("docker", "docker", None),
         ("docker+exec", "docker", "exec"),
         ("podman?transport=socket", "podman", "socket"),
+        ("docker?transport=exec", "docker", "exec"),
         ("host", "host", None),
         ("fake", "fake", None),
     ],

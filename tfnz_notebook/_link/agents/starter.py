@@ -40,6 +40,8 @@ from tfnz_notebook.errors import AgentError, LinkClosed, Misuse, from_wire
 START_TIMEOUT: Final = 90.0
 #: The last is for tests: see testing.py.
 KNOWN: Final = ("podman", "docker", "host", "kubernetes", "fake")
+#: Those that name more than an engine.
+SCHEMES: Final = ("docker", "ssh", "kubernetes")
 
 #: -P: what lies in the current directory must not be taken for a module.
 AGENT: Final = ("-P", "-m", "tfnz_notebook.agent")
@@ -65,10 +67,13 @@ def place(where: str | None, server_key: str | None = None) -> Place:
         raise Misuse(
             "Cannot use server_key: only agents on 'tcp://host:port' have one. Leave it out."
         )
-    if where is not None and where not in KNOWN and not where.startswith("kubernetes://"):
+    scheme, address, _ = (where or "").partition("://")
+    known = SCHEMES if address else KNOWN
+    if where is not None and (scheme if address else endpoints.kind(where)) not in known:
         raise Misuse(
             f"Cannot open location {where!r}: no such kind of place. Give 'podman', 'docker', "
-            "'host', 'kubernetes://context/namespace' or 'tcp://host:2020'."
+            "'docker://context', 'ssh://user@host', 'host', 'kubernetes://context/namespace' or "
+            "'tcp://host:2020'."
         )
     return LocalPlace(where, paths.private(paths.runtime()))
 

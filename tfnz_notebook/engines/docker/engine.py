@@ -61,6 +61,7 @@ from tfnz_notebook.engines.docker.exec import beside, bridge
 from tfnz_notebook.engines.docker.podman import PodmanService, serve
 from tfnz_notebook.engines.docker.probe import Transport
 from tfnz_notebook.engines.http.client import Client, Response
+from tfnz_notebook.engines.http.ssh import Forward
 from tfnz_notebook.engines.launch import binary
 from tfnz_notebook.engines.launch import socket as guest_socket
 from tfnz_notebook.engines.launch.making import Making
@@ -107,6 +108,7 @@ class DockerEngine(Engine):
         self._guest = guest
         self._client: Client | None = None
         self._service: PodmanService | None = None
+        self._forward: Forward | None = None
         #: What :meth:`open` found out.
         self.facts = probe.Facts()
         #: Directory of each container's socket, by ref; None: it has none (exec transport).
@@ -134,15 +136,28 @@ class DockerEngine(Engine):
         found = self._endpoints
         if found is None:
             found = endpoints.listening(self.name, self._environ)
+        if found and found[0].remote is not None:
+            self._forward = Forward(found[0], self.name, self._runtime, self._environ)
+            found = [await self._forward.open()]
         client, why = await probe.reach(self.name, found)
         service = None
         if client is None and self.name == "podman" and self._endpoints is None:
             client, service = await serve(self._runtime, self._environ)
         if client is None:
+            await self._let_go()
             raise NoEngine(why or system.missing(self.name))
         self._service = service
-        self.facts = await probe.probe(client, self._asked)
+        try:
+            self.facts = await probe.probe(client, self._asked)
+        except BaseException:
+            await self._let_go()
+            raise
         self._client = client
+
+    async def _let_go(self) -> None:
+        if self._forward is not None:
+            forward, self._forward = self._forward, None
+            await forward.close()
 
     async def close(self) -> None:
         await self._making.settled()
@@ -150,6 +165,7 @@ class DockerEngine(Engine):
         if self._service is not None:
             service, self._service = self._service, None
             await service.stop()
+        await self._let_go()
 
     def about(self) -> Mapping[str, str]:
         return {**self.facts.about(), "service": "ours" if self._service else "the system's"}

@@ -2,7 +2,9 @@
 
 - The API version: 1.41 where the engine still speaks it, else the oldest it does.
 - Whether its containers can share a directory with us: a Unix socket that our own user listens
-  on, no user-namespace remapping. Then the guest is reached over its socket, else by exec.
+  on, no user-namespace remapping, and files that are ours too, which a volume tells that is made
+  and looked for. (A socket may be forwarded, or mounted into the container that we are in.) Then
+  the guest is reached over its socket, else by exec, and why is kept.
 - Whether it may raise resource limits. Podman asks for a million files, which fails at start
   where the service lacks CAP_SYS_RESOURCE; its own hard limits are then asked for explicitly.
 - Whether we can keep its containers apart (:mod:`docker_isolation`).
@@ -10,7 +12,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -47,6 +51,8 @@ class Facts:
     #: Its registry for short names, as a URL; '' where only it knows.
     default_registry: str = ""
     transport: Transport = "exec"
+    #: Why it is no other; '' where that is the first choice.
+    why: str = ""
     quirks: shape.Quirks = field(default_factory=shape.Quirks)
     isolation: Isolation = field(default_factory=Isolation)
 
@@ -59,7 +65,7 @@ class Facts:
             "address": self.address,
             "runtime": self.runtime,
             "rootless": str(self.rootless).lower(),
-            "transport": self.transport,
+            "transport": f"{self.transport} ({self.why})" if self.why else self.transport,
             "limits": "explicit" if self.quirks.ulimits else "the engine's",
             "isolation": str(self.isolation),
         }
@@ -110,6 +116,7 @@ async def probe(client: Client, asked: Transport | None) -> Facts:
         info = answers.mapping((await client.request("GET", "/info", timeout=30)).json())
     owner = socket_owner(client.endpoint)
     rootless = answers.rootless(info) or (quick and owner != 0)
+    why = "asked for" if asked else _apart(owner, info, rootless) or await _elsewhere(client)
     return Facts(
         podman=podman,
         version=version,
@@ -118,9 +125,10 @@ async def probe(client: Client, asked: Transport | None) -> Facts:
         runtime=str(info.get("DefaultRuntime", "")),
         rootless=rootless,
         default_registry=str(info.get("IndexServerAddress") or ""),
-        transport=asked or ("socket" if _shares(owner, info, rootless) else "exec"),
+        transport=asked or ("exec" if why else "socket"),
+        why=why,
         quirks=shape.Quirks(
-            ulimits=_limits(client.peer) if podman else None,
+            ulimits=_limits(client.peer) if quick else None,
             selinux=client.endpoint.local and selinux(),
             podman=podman,
             version=version,
@@ -133,7 +141,7 @@ async def probe(client: Client, asked: Transport | None) -> Facts:
 
 def socket_owner(endpoint: Endpoint) -> int | None:
     """The user who listens on the engine's socket; None where that is not known."""
-    if endpoint.path is None or not sys.platform.startswith("linux"):
+    if not endpoint.local or endpoint.path is None or not sys.platform.startswith("linux"):
         return None  # elsewhere, or (other systems) in a virtual machine
     try:
         return Path(endpoint.path).stat().st_uid
@@ -146,11 +154,37 @@ def selinux() -> bool:
     return Path("/sys/fs/selinux/enforce").exists()
 
 
-def _shares(owner: int | None, info: dict[str, Any], rootless: bool) -> bool:
-    """A directory of ours can be mounted, and root in the container is this user as we see it."""
+def _apart(owner: int | None, info: dict[str, Any], rootless: bool) -> str:
+    """Why no directory of ours can be mounted for a root that is this user as we see it, or ''."""
+    if owner is None:
+        return "the engine is on another machine, as far as its address tells"
     if any("name=userns" in str(option) for option in info.get("SecurityOptions") or ()):
-        return False
-    return owner == os.geteuid() and (rootless or owner == 0)
+        return "root in its containers is another user here"
+    if owner != os.geteuid() or not (rootless or owner == 0):
+        return f"the engine is user {owner}'s, and this is {os.geteuid()}"
+    return ""
+
+
+async def _elsewhere(client: Client) -> str:
+    """Why its files are not ours, or ''. Where it cannot be asked, it is believed.
+
+    Nothing of an engine's may be taken for a path here before that: it would make the directories
+    on its own side.
+    """
+    if not client.peer:
+        return "the engine is in another container or machine: its process is not seen from here"
+    name = f"tfnz-probe-{secrets.token_hex(8)}"
+    made = await client.request("POST", "/volumes/create", payload={"Name": name}, timeout=30)
+    if made.status >= 300:
+        return ""
+    try:
+        place = str(answers.mapping(made.json()).get("Mountpoint") or "")
+        there = not place or await asyncio.to_thread(Path(place).exists)
+    except PermissionError:
+        there = True
+    finally:
+        await client.request("DELETE", f"/volumes/{name}", timeout=30)
+    return "" if there else "its files are not this machine's: its socket comes from elsewhere"
 
 
 def _limits(service: int) -> tuple[int, int] | None:

@@ -1,0 +1,1 @@
+"""What the ``docker`` command of this user is told."""
