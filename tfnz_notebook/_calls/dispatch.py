@@ -35,7 +35,7 @@ from threading import get_ident
 from typing import Any, Final, Literal
 from weakref import WeakKeyDictionary
 
-from tfnz_notebook._link.thread import Call, Caller, inside, pumps
+from tfnz_notebook._link.thread import Call, Caller, inside, pumped, pumps
 from tfnz_notebook.errors import Misuse
 
 #: Most bytes given to a data callback in one call, where several chunks were waiting.
@@ -278,5 +278,5 @@ def home(mode: Mode | None, caller: Caller) -> Home:
         for loop in [loop for loop in _loops if loop.is_closed()]:
             _forget(_loops.pop(loop))
         found = _loops[caller.loop] = Home(caller.loop, caller.thread)
-    pumps[found.thread] = found.pump
+    pumped(found.thread, found.pump)
     return found

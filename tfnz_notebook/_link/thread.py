@@ -214,6 +214,18 @@ inside: dict[int, list[object]] = {}
 #: Calls for which threads are blocked.
 _blocked: list[Call[Any]] = []
 
+
+def pumped(ident: int, pump: Callable[[Call[Any]], None]) -> None:
+    """On the loop: that thread runs ``pump`` while it is blocked, and if it is now, from now on.
+
+    It may be blocked by the very call that made its first callbacks, and waits for them.
+    """
+    if pumps.get(ident) != pump:
+        pumps[ident] = pump
+        for call in _blocked.copy():
+            call.wake.put(None)
+
+
 os.register_at_fork(after_in_child=_after_fork)
 
 
@@ -234,11 +246,14 @@ def wait(coroutine: Coroutine[Any, Any, T]) -> T:
         _blocked.append(call)
         try:
             thread.loop.call_soon_threadsafe(call.start, context=_context())
-            pump = pumps.get(ident)
-            if pump is not None:
-                pump(call)
-            while not call.done:
-                call.wake.get()
+            while True:
+                pump = pumps.get(ident)
+                if pump is not None:
+                    pump(call)
+                elif not call.done:
+                    call.wake.get()
+                if call.done:
+                    break
         finally:
             if call in _blocked:  # a fork has cleared it
                 _blocked.remove(call)

@@ -414,3 +414,34 @@ async def test_a_lane_never_overlaps_itself_however_it_is_pumped() -> None:
         await asyncio.sleep(0)
     assert got == list(range(50))
     assert deepest == 1
+
+
+async def test_who_is_blocked_already_runs_the_first_callbacks_of_its_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As of a first ``run_process(data_callback=...)``: it waits for what it has made itself."""
+    looked = threading.Event()
+
+    class Pumps(dict[int, Any]):
+        def get(self, *asked: Any) -> Any:
+            found = super().get(*asked)
+            if threading.get_ident() == caller.thread:
+                looked.set()  # and found none: it will block
+            return found
+
+    caller = here()
+    for module in (thread, dispatch):
+        monkeypatch.setattr(module, "pumps", Pumps())
+    got: list[int] = []
+
+    async def call() -> None:
+        while not looked.is_set():
+            await asyncio.sleep(0)
+        ran = asyncio.Event()
+        one = lane(caller)
+        one.push(Item(got.append, (1,), None, lambda _: thread.io().soon(ran.set)))
+        async with asyncio.timeout(10):
+            await ran.wait()
+
+    thread.wait(call())
+    assert got == [1]
