@@ -197,11 +197,11 @@ class Plot(Owned, metaclass=Closed):
 
     @property
     def text(self) -> str:
-        """It in a line: its title, how many rows, and the newest number of each column shown."""
-        last = ", ".join(
-            f"{n} {human(self.table.last(n), self.unit(n))}" for n in self.choice.shown
-        )
-        said = f"{self.title}: {self._counted()}" + (f"; {last}" if last else "")
+        """It in a line, also for who cannot see it.
+
+        Its title, how many rows, and of each column shown the newest number, the least, the most.
+        """
+        said = "; ".join([f"{self.title}: {self._counted()}", *map(self._told_of, self.shown)])
         if empty := self.empty:
             said = f"{self.title}: {empty}".replace("\n", " ")
         return one_line(f"{said}. {self.error}" if self.error else said, 1000)
@@ -218,6 +218,14 @@ class Plot(Owned, metaclass=Closed):
             said = f"No {self.awaits} came." if self.ended else f"No {self.awaits} came yet."
         said = f"{self.outcome} {said}" if self.outcome else said
         return f"{said} It wrote:\n{self.heard}" if self.heard else said
+
+    def _told_of(self, column: str) -> str:
+        unit, start = self.unit(column), self.begin(whole=not self.chosen)
+        known = [each for each in self.table.column(column, start) if not math.isnan(each)]
+        said = f"{column} {human(self.table.last(column), unit)}"
+        if len(known) < 2 or min(known) == max(known):
+            return said
+        return f"{said} ({human(min(known), unit)} to {human(max(known), unit)})"
 
     def unit(self, column: str) -> str:
         """The unit of a column: ``%``, ``B``, ``B/s``, ``1/s``, ``s`` or empty."""

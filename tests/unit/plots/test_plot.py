@@ -46,7 +46,7 @@ def test_rows_by_time(agent: ScriptedAgent, process: Process) -> None:
     assert times == sorted(times)
     assert before - 1 <= times[0] <= times[-1] <= time.time()
     assert (len(plot), plot.columns, plot.shown, plot.ended) == (3, ["a", "b"], ["a", "b"], True)
-    assert plot.text == "worker: 3 rows; a 5, b 6"
+    assert plot.text == "worker: 3 rows; a 5 (1 to 5); b 6 (2 to 6)"
     assert repr(plot) == "<Plot 'worker': 3 rows of a, b>"
 
 

@@ -5,9 +5,11 @@
 import { type CarrierKind, type Channel, type HubModel, connect } from "./hub.js";
 import { plural } from "./numbers.js";
 import sheet from "./plot.css";
-import { Chart, type Line } from "./plot/chart.js";
+import { Axis, type Linked } from "./plot/axis.js";
+import { Chart } from "./plot/chart.js";
 import { Choosers } from "./plot/choosers.js";
 import { Legend } from "./plot/legend.js";
+import { type Column, Numbers, extremes } from "./plot/numbers.js";
 import { Rows } from "./plot/rows.js";
 import { clock, human } from "./plot/units.js";
 import { button, element, icon, set } from "./status.js";
@@ -21,6 +23,12 @@ const UNSEEN_MS = 2000;
 const NOTE_MS = 12_000;
 /** Between updates of how many rows there are. */
 const COUNT_MS = 1000;
+/** Between those of the chart in words, which are also made when it is focused. */
+const DESCRIBED_MS = 10_000;
+/** Rows that an arrow with Shift goes on by, and how much of what is shown + leaves. */
+const LEAP = 10;
+const CLOSER = 0.5;
+const KEYS = "Arrows: the row before or after, with Shift ten. Plus and minus: zoom. 0: all again. Space: pause.";
 
 /** A plot's `info` (VIEWS.md). */
 export interface Info {
@@ -49,7 +57,7 @@ interface Props {
 
 const EMPTY: Info = { columns: [], order: [], window: 60, x: "time", skipped: 0, rows: 0, ended: false, title: "", error: "" };
 
-class Plot {
+class Plot implements Linked {
   readonly #box = element("div", "tfnz-plot-chart");
   readonly #empty = element("div", "tfnz-plot-empty");
   readonly #status = element("div", "tfnz-status");
@@ -60,6 +68,10 @@ class Plot {
   readonly #note = element("span", "tfnz-note");
   readonly #pauseButton: HTMLButtonElement;
   readonly #wholeButton: HTMLButtonElement;
+  readonly #linkButton: HTMLButtonElement;
+  readonly #tableButton: HTMLButtonElement;
+  readonly #numbers: Numbers;
+  readonly #axis = Axis.ofPage;
   readonly #legend: Legend;
   readonly #choosers: Choosers;
   readonly #channel: Channel;
@@ -68,7 +80,9 @@ class Plot {
   #info = EMPTY;
   #chart: Chart | undefined;
   #drawn = ""; // what the chart was made for
-  #lines: (Line & { column: number })[] = [];
+  #lines: Column[] = [];
+  #cursor: number | undefined; // the row at which keys have put the pointer
+  #pointed: number | null = null; // the x at which another plot has it
   #low = 0; // the first row that is drawn
   #frame = 0;
   #wait: ReturnType<typeof setTimeout> | undefined;
@@ -82,6 +96,7 @@ class Plot {
   #carrier: CarrierKind | undefined;
   #gone = "";
   #toldAt = 0;
+  #describedAt = -Infinity;
 
   constructor({ model, el, hub }: Props, private readonly signal: AbortSignal) {
     const root = element("div", "tfnz-plot");
@@ -89,17 +104,28 @@ class Plot {
     themed(root, signal, () => this.#remake());
     this.#legend = new Legend((index, visible) => this.#chart?.show(index, visible));
     this.#choosers = new Choosers(
-      (seconds) => this.#choose(seconds),
+      (seconds) => (this.#linked ? this.#axis.choose(seconds) : this.window(seconds)),
       (names) => this.#channel.send("do", { action: "columns", args: { names } }),
     );
-    this.#pauseButton = button("pause", "Pause", () => this.#pause(!this.#paused));
+    this.#pauseButton = button("pause", "Pause", () => this.#stop(!this.#paused));
     this.#wholeButton = element("button", "tfnz-button", "Reset zoom");
     this.#wholeButton.type = "button";
     this.#wholeButton.hidden = true;
     this.#wholeButton.title = "Show the whole window again (double-click)";
     this.#wholeButton.addEventListener("click", () => this.#zoomed(null));
+    this.#linkButton = toggle("Link", "One time axis: the linked plots of this page show the same moments", () =>
+      this.#axis.link(!this.#axis.on, this.#info.window),
+    );
+    this.#numbers = new Numbers("The numbers of the plot");
+    this.#tableButton = toggle("Table", "The numbers in view as a table", () => this.#tabulate());
     const actions = element("div", "tfnz-actions");
-    actions.append(this.#wholeButton, this.#pauseButton, this.#choosers.window, this.#choosers.button);
+    actions.append(this.#wholeButton, this.#pauseButton, this.#choosers.window, this.#linkButton, this.#tableButton, this.#choosers.button);
+    this.#box.tabIndex = 0;
+    this.#box.setAttribute("role", "application");
+    this.#box.setAttribute("aria-roledescription", "chart");
+    this.#box.setAttribute("data-lm-suppress-shortcuts", "true");
+    this.#box.addEventListener("focus", () => this.#describe());
+    this.#box.addEventListener("blur", () => this.#go(undefined));
     this.#skipped.hidden = true;
     this.#status.setAttribute("role", "group");
     this.#state.setAttribute("role", "status");
@@ -107,7 +133,7 @@ class Plot {
     this.#status.append(element("span", "tfnz-dot"), this.#state, this.#title, this.#facts, this.#skipped, this.#note);
     this.#status.append(element("span", "tfnz-space"), actions);
     this.#box.append(this.#empty);
-    root.append(this.#legend.el, this.#box, this.#choosers.panel, this.#status);
+    root.append(this.#legend.el, this.#box, this.#numbers.el, this.#choosers.panel, this.#status);
     el.append(root);
     hideTwin((model.get("options") ?? {}).key, signal);
     this.#tell();
@@ -169,6 +195,7 @@ class Plot {
         clearTimeout(this.#noteTimer);
         cancelAnimationFrame(this.#frame);
         this.#channel.close();
+        this.#axis.delete(this);
         this.#chart?.destroy();
         root.remove();
       },
@@ -206,6 +233,7 @@ class Plot {
 
   #update(info: Info): void {
     this.#info = info;
+    if (info.x === "time" && info.columns.length > 0) this.#axis.add(this);
     this.#choosers.update(info);
     this.#explain(info.empty ?? "");
     this.#tell();
@@ -219,14 +247,45 @@ class Plot {
     if (this.#empty.textContent !== said + lines.join("\n")) this.#empty.replaceChildren(...parts);
   }
 
-  #choose(seconds: number): void {
+  get #linked(): boolean {
+    return this.#axis.on && this.#info.x === "time";
+  }
+
+  get newest(): number {
+    return this.#rows.last;
+  }
+
+  moved(): void {
+    this.#wholeButton.hidden = this.#zoomOf === null;
+    this.#numbers.reset();
+    this.#redraw();
+  }
+
+  told(): void {
+    this.#linkButton.hidden = !this.#axis.several || this.#info.x !== "time" || this.#info.columns.length === 0;
+    this.#linkButton.setAttribute("aria-pressed", String(this.#axis.on));
+  }
+
+  point(x: number | null): void {
+    this.#pointed = x;
+    this.#chart?.point(x);
+    this.#hover(x === null || this.#rows.length === 0 ? null : this.#rows.at(x) - this.#low);
+  }
+
+  window(seconds: number): void {
+    if (seconds === this.#info.window && this.#zoom === null) return;
     this.#zoom = null;
     this.#info = { ...this.#info, window: seconds };
     this.#channel.send("do", { action: "window", args: { seconds } });
     this.#redraw();
   }
 
-  #pause(on: boolean): void {
+  #stop(on: boolean): void {
+    if (this.#linked) this.#axis.pause(on);
+    else this.paused(on);
+  }
+
+  paused(on: boolean): void {
     this.#paused = on;
     this.#pauseButton.replaceChildren(icon(on ? "play" : "pause"));
     this.#pauseButton.title = on ? "Go on" : "Pause";
@@ -237,10 +296,67 @@ class Plot {
     if (!on) this.#redraw();
   }
 
+  get #zoomOf(): [number, number] | null {
+    return this.#linked ? this.#axis.zoom : this.#zoom;
+  }
+
   #zoomed(range: [number, number] | null): void {
+    if (this.#linked) {
+      this.#axis.zoomed(range);
+      return;
+    }
     this.#zoom = range;
-    this.#wholeButton.hidden = range === null;
-    this.#redraw();
+    this.moved();
+  }
+
+  #tabulate(): void {
+    this.#numbers.el.hidden = !this.#numbers.el.hidden;
+    this.#tableButton.setAttribute("aria-pressed", String(!this.#numbers.el.hidden));
+    this.moved();
+  }
+
+  // --- keys --------------------------------------------------------------------------------------------------------
+
+  #key(key: string, shift: boolean): boolean {
+    const last = this.#rows.length - 1;
+    const [from, to] = this.#limits ?? [0, 0];
+    const at = this.#cursor ?? Math.min(last + 1, this.#rows.at(to) + 1);
+    const step = shift ? LEAP : 1;
+    if (last < 0) return false;
+    if (key === "ArrowLeft") this.#go(at - step);
+    else if (key === "ArrowRight") this.#go(at + step);
+    else if (key === "Home") this.#go(this.#rows.at(from));
+    else if (key === "End") this.#go(last);
+    else if (key === "+" || key === "=") this.#closer(CLOSER);
+    else if (key === "-") this.#closer(1 / CLOSER);
+    else if (key === "0" || (key === "Escape" && (this.#zoomOf !== null || this.#cursor !== undefined))) {
+      this.#go(undefined);
+      this.#zoomed(null);
+    } else if (key === " " && !this.#info.ended) this.#stop(!this.#paused);
+    else return false;
+    return true;
+  }
+
+  /** The pointer to a row, which is spoken; undefined: away. */
+  #go(row: number | undefined): void {
+    if (row === undefined && this.#cursor === undefined) return;
+    const last = this.#rows.length - 1;
+    this.#cursor = row === undefined ? undefined : Math.max(0, Math.min(last, row));
+    const x = this.#cursor === undefined ? null : this.#rows.x(this.#cursor);
+    this.point(x);
+    if (this.#linked) this.#axis.point(this, x);
+    const said = this.#lines.filter((line) => this.#legend.visible(line.name));
+    this.#legend.spoken.textContent =
+      x === null ? "" : `${this.#where(x)}: ${said.map((line) => `${line.name} ${human(this.#rows.value(line.column, this.#cursor ?? 0), line.unit)}`).join(", ")}`;
+  }
+
+  /** Show a part of what is shown, or more, around the pointer. */
+  #closer(part: number): void {
+    const [from, to] = this.#limits ?? [0, 0];
+    const middle = this.#cursor === undefined ? (from + to) / 2 : this.#rows.x(this.#cursor);
+    const half = ((to - from) * part) / 2;
+    const range: [number, number] = [Math.max(this.#rows.x(0), middle - half), Math.min(this.#rows.last, middle + half)];
+    this.#zoomed(range[0] <= this.#rows.x(0) && range[1] >= this.#rows.last ? null : range);
   }
 
   #say(text: string): void {
@@ -265,7 +381,7 @@ class Plot {
       [state, words] = ["lost", "not connected"];
       hint = "The kernel was restarted or ended. %tf_attach finds the process again; then plot it once more.";
     } else if (info.ended) {
-      [state, words] = [info.error ? "bad" : "ok", "ended"];
+      [state, words] = [info.error || info.empty ? "bad" : "ok", "ended"];
     } else if (this.#paused) {
       [state, words] = ["starting", "paused"];
     }
@@ -277,6 +393,24 @@ class Plot {
     set(this.#skipped, `${plural(info.skipped, "line")} not understood`, info.complaint ? `The last: ${info.complaint}` : "");
     if (info.error || !this.#noteTimer) this.#mention(info.error);
     this.#pauseButton.hidden = info.ended || this.#gone !== "";
+    this.#tableButton.hidden = this.#choosers.window.hidden = info.columns.length === 0;
+    this.told();
+    if (this.#toldAt >= this.#describedAt + DESCRIBED_MS || info.ended) this.#describe();
+  }
+
+  #describe(): void {
+    this.#describedAt = performance.now();
+    this.#box.setAttribute("aria-label", `${this.#info.title}: ${this.#described()} ${KEYS}`);
+  }
+
+  /** The chart in words. */
+  #described(): string {
+    const said = this.#lines.map((line) => {
+      const found = extremes(this.#rows, line.column, this.#low, this.#rows.length);
+      const range = found && found.low < found.high ? `, ${human(found.low, line.unit)} to ${human(found.high, line.unit)}` : "";
+      return `${line.name} ${human(this.#rows.newest(line.column), line.unit)}${range}`;
+    });
+    return said.length > 0 ? `${this.#counted()}. ${said.join("; ")}.` : (this.#info.empty ?? "");
   }
 
   #counted(): string {
@@ -315,14 +449,16 @@ class Plot {
     if (this.#box.clientWidth < 50 || this.#chart?.marking) return;
     this.#make();
     if (this.#chart === undefined || this.#rows.length === 0) return;
-    if (!this.#paused || this.#limits === undefined || this.#zoom !== null || this.#unzoom) this.#limits = this.#between();
+    if (!this.#paused || this.#limits === undefined || this.#zoomOf !== null || this.#unzoom) this.#limits = this.#between();
     const [from, to] = this.#limits;
     // One row beyond either end, so that lines go on to the edges.
     this.#low = Math.max(0, this.#rows.at(from) - 1);
     const high = Math.min(this.#rows.length, this.#rows.at(to) + 1);
     const data = [this.#rows.slice(0, this.#low, high), ...this.#lines.map((line) => this.#rows.slice(line.column, this.#low, high))];
     this.#chart.draw(data as never, this.#limits);
+    if (this.#pointed !== null) this.point(this.#pointed);
     if (began >= this.#toldAt + COUNT_MS) this.#tell();
+    this.#numbers.update(began, this.#rows, this.#lines, this.#rows.at(from), high, this.#xName, (x) => this.#where(x));
     this.#legend.values(began, (line) => human(this.#rows.newest(this.#lines[line]?.column ?? -1), this.#lines[line]?.unit));
     const now = performance.now();
     this.#notBefore = now + (now - began) * (SHARE - 1);
@@ -330,13 +466,14 @@ class Plot {
 
   #limits: [number, number] | undefined;
   get #unzoom(): boolean {
-    return this.#paused && this.#zoom === null;
+    return this.#paused && this.#zoomOf === null;
   }
 
   /** From which x to which is shown. */
   #between(): [number, number] {
-    if (this.#zoom !== null) return this.#zoom;
-    const last = this.#rows.last;
+    const zoom = this.#zoomOf;
+    if (zoom !== null) return zoom;
+    const last = this.#linked ? this.#axis.newest : this.#rows.last;
     return [this.#info.window > 0 ? last - this.#info.window : this.#rows.x(0), last];
   }
 
@@ -356,8 +493,23 @@ class Plot {
     this.#empty.remove();
     this.#chart = new Chart(this.#box, this.#lines, x === "time", {
       zoom: (range) => this.#zoomed(range),
-      hover: (index) => this.#hover(index),
+      hover: (index) => this.#hovered(index),
+      key: (key, shift) => this.#key(key, shift),
     });
+  }
+
+  /** The mouse is at a row. */
+  #hovered(index: number | null): void {
+    this.#hover(index);
+    if (this.#linked) this.#axis.point(this, index === null ? null : this.#rows.x(this.#low + index));
+  }
+
+  get #xName(): string {
+    return this.#info.x === "time" ? "time" : this.#info.x_name || "row";
+  }
+
+  #where(x: number): string {
+    return this.#info.x === "time" ? clock(x, x % 1 ? 0.1 : 1) : `${this.#xName} ${human(x)}`;
   }
 
   #hover(index: number | null): void {
@@ -367,9 +519,17 @@ class Plot {
     }
     const row = this.#low + index;
     const x = this.#rows.x(row);
-    const where = this.#info.x === "time" ? clock(x, x % 1 ? 0.1 : 1) : `${this.#info.x_name || "row"} ${human(x)}`;
-    this.#legend.at(where, (line) => human(this.#rows.value(this.#lines[line]?.column ?? -1, row), this.#lines[line]?.unit));
+    this.#legend.at(this.#where(x), (line) => human(this.#rows.value(this.#lines[line]?.column ?? -1, row), this.#lines[line]?.unit));
   }
+}
+
+function toggle(text: string, title: string, act: () => void): HTMLButtonElement {
+  const made = element("button", "tfnz-button", text);
+  made.type = "button";
+  made.title = title;
+  made.setAttribute("aria-pressed", "false");
+  made.addEventListener("click", act);
+  return made;
 }
 
 export function render(props: Props): () => void {

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import text from "../../../tests/vectors/text.json";
+import { Axis, type Linked } from "../src/plot/axis.js";
+import { extremes } from "../src/plot/numbers.js";
 import { Rows } from "../src/plot/rows.js";
 import { bounds, clock, human, labels, step, ticks, timeStep } from "../src/plot/units.js";
 
@@ -139,4 +141,52 @@ test("what is malformed adds nothing", () => {
   assert.equal(rows.length, 0);
   assert.ok(Number.isNaN(rows.last));
   assert.ok(Number.isNaN(rows.newest(0)));
+});
+
+// --- several plots, and their numbers ---------------------------------------------------------------------------------
+
+class Member implements Linked {
+  heard: string[] = [];
+  constructor(readonly newest: number) {}
+  moved(): void {
+    this.heard.push("moved");
+  }
+  told(): void {}
+  paused(on: boolean): void {
+    this.heard.push(`paused ${on}`);
+  }
+  window(seconds: number): void {
+    this.heard.push(`window ${seconds}`);
+  }
+  point(x: number | null): void {
+    this.heard.push(`point ${x}`);
+  }
+}
+
+test("linked plots show the same moments", () => {
+  const axis = new Axis();
+  const [one, two, empty] = [new Member(100), new Member(160), new Member(NaN)];
+  for (const each of [one, one, two, empty]) axis.add(each);
+  assert.ok(axis.several);
+  assert.equal(axis.newest, 160);
+  axis.link(true, 30);
+  axis.zoomed([10, 20]);
+  axis.point(one, 15);
+  axis.pause(true);
+  assert.deepEqual(one.heard, ["window 30", "moved", "moved", "paused true"]);
+  assert.deepEqual(two.heard, ["window 30", "moved", "moved", "point 15", "paused true"]);
+  assert.deepEqual(axis.zoom, [10, 20]);
+  axis.choose(60);
+  assert.equal(axis.zoom, null, "another window is no part of it");
+  axis.delete(two);
+  axis.delete(empty);
+  assert.ok(!axis.several && !axis.on, "one alone is not linked");
+});
+
+test("what a column was: least, most, mean; without the rows that say nothing", () => {
+  const rows = new Rows();
+  rows.add(0, 2, Float64Array.of(0, 5, 1, NaN, 2, 7, 3, 3));
+  assert.deepEqual(extremes(rows, 1, 0, 4), { low: 3, high: 7, mean: 5 });
+  assert.deepEqual(extremes(rows, 1, 0, 2), { low: 5, high: 5, mean: 5 });
+  assert.equal(extremes(rows, 1, 1, 2), undefined);
 });

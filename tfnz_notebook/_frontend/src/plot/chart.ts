@@ -12,8 +12,10 @@ export interface Line {
 export interface Told {
   /** Somebody marked a stretch of x, or asked for all again (null). */
   zoom(range: [number, number] | null): void;
-  /** The mouse is at a row of the data given (null: nowhere). */
+  /** The pointer is at a row of the data given (null: nowhere). */
   hover(index: number | null): void;
+  /** A key was pressed at the chart; whether it meant something. */
+  key(key: string, shift: boolean): boolean;
 }
 
 const FONT = "11px";
@@ -93,12 +95,17 @@ export class Chart {
         ],
         hooks: {
           setSelect: [(u) => this.#marked(u)],
-          setCursor: [(u) => this.told.hover(u.cursor.idx ?? null)],
+          setCursor: [(u) => !this.#led && this.told.hover(u.cursor.idx ?? null)],
         },
       },
       undefined,
       box,
     );
+    box.onkeydown = (event) => {
+      if (event.ctrlKey || event.altKey || event.metaKey || event.target !== box || !told.key(event.key, event.shiftKey)) return;
+      event.preventDefault();
+      event.stopPropagation();
+    };
     this.#plot.over.addEventListener("mousedown", (event) => (this.marking = event.button === 0));
     // It ends wherever the button is let go; uPlot hears that too, and calls setSelect.
     this.#release = (): void => {
@@ -153,6 +160,15 @@ export class Chart {
   draw(data: uPlot.AlignedData, limits: [number, number]): void {
     this.#limits = limits[1] > limits[0] ? limits : [limits[0] - 1, limits[0]];
     this.#plot.setData(data);
+  }
+
+  #led = false;
+  /** Put the pointer at an x; null: away. Nobody is told. */
+  point(x: number | null): void {
+    const left = x === null ? -10 : this.#plot.valToPos(x, "x");
+    this.#led = true;
+    this.#plot.setCursor({ left: left <= this.#plot.bbox.width / devicePixelRatio ? left : -10, top: 10 });
+    this.#led = false;
   }
 
   show(index: number, visible: boolean): void {

@@ -10,6 +10,8 @@ type Value = (line: number) => string;
 export class Legend {
   readonly el = element("div", "tfnz-plot-legend");
   readonly #where = element("span", "tfnz-plot-at");
+  /** What is under the pointer, for who moved it with keys and hears it. */
+  readonly spoken = element("span", "tfnz-spoken");
   #numbers: Text[] = [];
   readonly #hidden = new Set<string>();
   #newest: Value | undefined;
@@ -18,7 +20,8 @@ export class Legend {
   #wait: ReturnType<typeof setTimeout> | undefined;
 
   constructor(private readonly toggled: (line: number, visible: boolean) => void) {
-    this.el.append(this.#where);
+    this.el.append(this.#where, this.spoken);
+    this.spoken.setAttribute("aria-live", "polite");
   }
 
   visible(name: string): boolean {
@@ -27,7 +30,7 @@ export class Legend {
 
   update(lines: Line[]): void {
     this.#numbers = lines.map(() => document.createTextNode(""));
-    this.el.replaceChildren(...lines.map((line, index) => this.#entry(line, index)), this.#where);
+    this.el.replaceChildren(...lines.map((line, index) => this.#entry(line, index)), this.#where, this.spoken);
     this.#notBefore = 0;
   }
 
