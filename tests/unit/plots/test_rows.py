@@ -95,8 +95,14 @@ def test_reading_while_another_thread_appends() -> None:
         thread.join(20)
 
 
-def test_a_signal_handler_may_read_in_the_middle_of_a_read() -> None:
-    made = Rows()
+def test_a_reader_waits_for_nobody_and_sees_what_it_began_with() -> None:
+    """A lock could be held by a thread that a forked child does not have."""
+    made = Rows(most=80)
     made.append(1.0, {"a": 2.0})
-    with made._lock:
-        assert made.last("a") == 2.0
+    state = made._state
+    for number in range(200):
+        made.append(number + 2.0, {"a": 3.0, "b": 4.0})
+    assert (state.first, [*state.places], list(state.cells)) == (0, ["a"], [1, 2])
+    assert made.first > 0
+    made.rename({"a": "c"})
+    assert made.columns == ["c", "b"] and made.last("c") == 3
