@@ -162,9 +162,9 @@ async def test_the_end_of_a_log_is_followed_without_asking_again(agent: LiveAgen
     spec = {"image": "debian", "command": ["count", "20000"]}
     await link.request("container.spawn", {"container": where, "spec": spec})
     await until(lambda: (link.known.process(where) or {}).get("ended"))
-    told: list[dict] = []
-    tail = Tail(link, where, lambda: told.append(tail.said))
-    await until(lambda: told and told[-1]["out"].endswith("line 19999"))
-    assert told[-1]["out"].splitlines()[0] == "line 19800"
-    assert all(len(said["out"]) <= BYTES for said in told)
+    told: list[str] = []
+    tail = Tail(link, where, lambda: told.append("".join(text for _, text in tail.said)))
+    await until(lambda: told and told[-1].endswith("line 19999"))
+    assert told[-1].splitlines()[0] == "line 19800"
+    assert all(len(said) <= BYTES for said in told)
     tail.close()

@@ -5,7 +5,7 @@
 import { Card } from "./explorer/card.js";
 import type { Desk, Drawing } from "./explorer/desk.js";
 import css from "./explorer/explorer.css";
-import type { Info } from "./explorer/info.js";
+import type { Info, Said, Summary } from "./explorer/info.js";
 import { LocationCard, NodeCard } from "./explorer/places.js";
 import { Ps } from "./explorer/ps.js";
 import { Top } from "./explorer/top.js";
@@ -18,7 +18,7 @@ import { hideTwin, themed, useStyle } from "./theme.js";
 /** Milliseconds out of sight after which a view closes. */
 const UNSEEN = 3_000;
 /** Milliseconds that something asked for may take before it can be asked for again. */
-const PENDING = 12_000;
+const PENDING = 60_000;
 const LOST = "not connected";
 const ATTACH =
   "The kernel was restarted or has ended: this is what was last known. Containers of a named session are still there, " +
@@ -45,6 +45,8 @@ class Explorer implements Desk {
   readonly #said = element("span", "");
   readonly #body = element("div", "tfnz-body");
   readonly #asked = new Map<string, number>();
+  readonly #shown = new Set<string>();
+  readonly #tails = new Map<string, Said>();
   #talk: Talk | undefined;
   #drawing: Drawing<any> | undefined;
   #info: Info | undefined;
@@ -74,12 +76,14 @@ class Explorer implements Desk {
     root.classList.add("tfnz-explorer");
     hideTwin(model.get("options")?.key, signal);
     this.#bar.append(element("span", "tfnz-dot"), this.#word);
-    this.#word.setAttribute("role", "status");
+    this.#word.setAttribute("role", "status"); // read out when it changes
     this.#alert.setAttribute("role", "alert");
     this.#alert.hidden = true;
     this.#alert.append(this.#said, button("kill", "Close this message", () => this.#say("")));
-    root.append(this.#bar, this.#alert, this.#body);
-    this.#begin(String(model.get("options")?.shows ?? ""));
+    root.append(this.#bar, this.#body, this.#alert); // beneath: it moves nothing
+    const { shows, info } = (model.get("options") ?? {}) as { shows?: string; info?: Info };
+    this.#begin(String(shows ?? ""));
+    if (info) this.#tell(info);
     this.#look();
     // Keys for buttons are not the notebook's: Enter would run the cell.
     root.addEventListener("keydown", (event) => {
@@ -96,15 +100,29 @@ class Explorer implements Desk {
 
   // --- what drawings ask
 
-  act(action: string, args: Record<string, unknown> = {}): void {
-    this.#asked.set(JSON.stringify([action, args]), Date.now() + PENDING);
+  act(action: string, args: Record<string, unknown> = {}, ids: readonly string[] = [""]): void {
+    for (const id of ids) this.#asked.set(`${action} ${id}`, Date.now() + PENDING);
     this.#talk?.do(action, args);
     this.redraw();
   }
 
-  pending(action: string, args: Record<string, unknown> = {}): boolean {
-    const until = this.#asked.get(JSON.stringify([action, args]));
-    return until !== undefined && Date.now() < until;
+  pending(action: string, id = ""): boolean {
+    return Date.now() < (this.#asked.get(`${action} ${id}`) ?? 0);
+  }
+
+  open(process: string): boolean {
+    return this.#shown.has(process);
+  }
+
+  show(process: string, on: boolean): void {
+    if (on) this.#shown.add(process);
+    else this.#shown.delete(process);
+    this.#talk?.do("tail", { process, on });
+    this.redraw();
+  }
+
+  said(process: string): Said | undefined {
+    return this.#tails.get(process);
   }
 
   held(): boolean {
@@ -122,9 +140,9 @@ class Explorer implements Desk {
 
   redraw(): void {
     if (!this.#info || !this.#drawing) return;
-    const { dot, text } = this.#drawing.state(this.#info);
+    const { dot, text, hint } = this.#drawing.state(this.#info);
     const lost = this.lost && dot !== "";
-    set(this.#word, lost ? LOST : text, this.#why);
+    set(this.#word, lost ? LOST : text, lost ? this.#why : hint);
     const state = lost ? "lost" : dot;
     if (this.#bar.dataset["state"] !== state) this.#bar.dataset["state"] = state;
     this.#root.classList.toggle("tfnz-lost", this.lost);
@@ -162,11 +180,17 @@ class Explorer implements Desk {
     this.#talk = new Talk(this.#hub, this.#subject, {
       info: (info: Info, first) => {
         this.#tell(info);
-        if (first) this.#drawing?.again?.();
+        // After a new opening the desk does not know any more who wants to see what.
+        if (first) for (const process of this.#shown) this.#talk?.do("tail", { process, on: true });
       },
-      error: (text, doing) => {
-        for (const key of [...this.#asked.keys()]) if (key.startsWith(`[${JSON.stringify(doing)},`)) this.#asked.delete(key);
-        this.#say(text);
+      done: (doing, args, error) => {
+        const { process, containers, port } = args as { process?: string; containers?: string[]; port?: number };
+        for (const id of [process ?? "", ...(containers ?? []), String(port ?? "")]) this.#asked.delete(`${doing} ${id}`);
+        if (error) this.#say(error);
+        this.redraw();
+      },
+      tails: (tails) => {
+        for (const [process, said] of Object.entries(tails)) this.#tails.set(process, said);
         this.redraw();
       },
       reached: (yes) => {
@@ -187,17 +211,25 @@ class Explorer implements Desk {
     this.#bar.append(...drawing.title, element("span", "tfnz-space"), this.#actions);
     this.#actions.append(...drawing.actions);
     this.#body.append(...drawing.body);
-    this.#body.hidden = this.#actions.hidden = true; // until something is known
+    this.#body.hidden = true; // until something is known
     set(this.#word, "…");
   }
 
   #tell(info: Info): void {
-    const first = this.#info === undefined;
+    if ("containers" in info) this.#complete(info);
     this.#info = info;
     this.#heardAt = performance.now();
     if (!this.#drawing) this.#begin(info.kind);
-    if (first) this.#body.hidden = this.#actions.hidden = false;
+    this.#body.hidden = false;
     this.redraw();
+  }
+
+  /** Of containers that are as they were, the ids alone are told. */
+  #complete(info: Info & { containers: Summary[] }): void {
+    const before = this.#info as { containers?: Summary[] } | undefined;
+    const had = new Map(before?.containers?.map((each) => [each.id, each]));
+    const told = info.containers.map((each) => (typeof each === "string" ? had.get(each) : each));
+    info.containers = told.filter((each) => each !== undefined);
   }
 
   /** Why nothing can be asked for now; empty: it can be again. */
@@ -205,7 +237,7 @@ class Explorer implements Desk {
     if (why === this.#why) return;
     this.#lostAt = this.now();
     this.#why = why;
-        this.#say(why);
+    this.#say(why);
     if (!this.#info && why) {
       set(this.#word, LOST);
       this.#bar.dataset["state"] = "lost";

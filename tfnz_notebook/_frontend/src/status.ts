@@ -11,6 +11,7 @@ const ICONS = {
   down: "M7.300 2h1.400v8.300l3.100-3.100 1 1L8 13 3.200 8.200l1-1 3.100 3.100z",
   pause: "M4 3h3v10H4zm5 0h3v10H9z",
   play: "M4 2.500 13 8l-9 5.500z",
+  lines: "M2 3h12v1.400H2zm0 4.300h12v1.400H2zm0 4.300h8v1.400H2z",
 } as const;
 export type Icon = keyof typeof ICONS;
 

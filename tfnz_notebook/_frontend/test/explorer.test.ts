@@ -24,6 +24,7 @@ Object.assign(globalThis, {
 const { render } = await import("../src/explorer.js");
 const { address } = await import("../src/explorer/desk.js");
 const { Rows } = await import("../src/explorer/parts.js");
+const { kept } = await import("../src/explorer/table.js");
 
 const EVIL = '<img src=x onerror="alert(1)"><script>alert(2)</script>';
 
@@ -31,8 +32,8 @@ const process = (id: string, more: object = {}): object => ({
   id, text: `command ${id}`, pid: 12, tty: false, returncode: null, started: 1, main: false, why: "", ...more,
 });
 const container = (id: string, more: object = {}): any => ({
-  id, title: id, name: id, tag: "", image: "nginx", node: "first", ip: "", state: "running", returncode: null, created: 940,
-  pull: null, error: "", log: "", usage: null, tunnels: [], processes: [process("main", { main: true, pid: 7 })], more: 0, ...more,
+  id, engine_id: `${id}123`, engine_name: id, title: id, name: id, tag: "", image: "nginx", node: "first", ip: "", state: "running", returncode: null, created: 940,
+  pull: null, error: "", log: "", usage: null, ports: [], tunnels: [], processes: [process("main", { main: true, pid: 7 })], more: 0, ...more,
 });
 const usage = (cpu: number, more: object = {}): object => ({
   cpu, memory: 1 << 20, limit: 1 << 28, pids: 2, read: 0, written: 0, received: 0, sent: 0, cpus: [1, cpu], memories: [1], ...more,
@@ -50,9 +51,9 @@ class Page {
   private handlers = new Map<string, (...args: any[]) => void>();
   readonly end: () => void;
 
-  constructor(kind: string) {
+  constructor(kind: string, info?: object) {
     document.body.replaceChildren(this.el);
-    const values: Record<string, unknown> = { subject: "s/1", options: { shows: kind, key: "k1" } };
+    const values: Record<string, unknown> = { subject: "s/1", options: { shows: kind, key: "k1", info } };
     this.end = render({ model: { get: (name) => values[name] }, hub: this as never, el: this.el });
   }
 
@@ -119,10 +120,10 @@ test("a card shows what it was told and changes only what has changed", async ()
   await show(card({ usage: usage(2.5) }));
   for (const part of ["running", "web", "up 1 min 00 s", "2.5 %", "1 MiB of 256 MiB", "command main", "first"])
     assert.ok(page.text.includes(part), `${part} in ${page.text}`);
-  const row = page.find("tbody tr");
+  const row = page.find("tr.tfnz-row");
   await page.tell("state", { info: card({ processes: [process("main", { main: true, returncode: 3 }), process("two")] }) });
-  assert.equal(page.find("tbody tr"), row);
-  assert.equal(page.all("tbody tr").length, 2);
+  assert.equal(page.find("tr.tfnz-row"), row);
+  assert.equal(page.all("tr.tfnz-row").length, 2);
   assert.ok(row.textContent?.includes("exit 3"));
 });
 
@@ -160,7 +161,7 @@ for (const kind of ["container", "ps", "top", "location", "node", "tunnel"]) {
     const bad = container("bad", { ...names, processes: [process("p", { text: EVIL, why: EVIL })] });
     const node = { name: EVIL, cpus: 2, cpu_free: 1, memory: 2, memory_free: 1, containers: 1, labels: { [EVIL]: EVIL } };
     const infos: Record<string, object> = {
-      container: { ...card(), ...bad, tail: { out: EVIL, err: EVIL }, state: "exited", returncode: 1 },
+      container: { ...card(), ...bad, state: "exited", returncode: 1 },
       ps: ps(bad),
       top: top(bad),
       location: { ...base, where: EVIL, engine: EVIL, version: EVIL, about: {}, session: EVIL, durable: false, nodes: [node], containers: [bad], more: 0 },
@@ -180,7 +181,7 @@ test("to destroy takes a second click, and can be called off", async () => {
   page.button("Destroy web").click();
   assert.deepEqual(await page.asked(), []);
   assert.ok(page.text.includes("Destroy web?"));
-  page.button("Keep").click();
+  page.button("Do not destroy").click();
   assert.ok(page.find(".tfnz-sure").hidden);
   page.button("Destroy web").click();
   const event = new (window as any).KeyboardEvent("keydown", { key: "Escape", bubbles: true });
@@ -188,30 +189,75 @@ test("to destroy takes a second click, and can be called off", async () => {
   assert.ok(page.find(".tfnz-sure").hidden);
   page.button("Destroy web").click();
   page.find(".tfnz-danger").click();
-  assert.deepEqual(await page.asked(), [["destroy", { container: "web" }]]);
+  assert.deepEqual(await page.asked(), [["destroy", { containers: ["web"] }]]);
   assert.ok(page.button("Destroy web").disabled);
+});
+
+test("what can be done is in its place from the first frame on, dim while it cannot be done", async () => {
+  page = new Page("container", card({ state: "creating", processes: [], engine_id: "" }));
+  const controls = ["Show the end", "Pause", "Stop", "Destroy web"];
+  const buttons = controls.map((each) => page.button(each));
+  const dim = (): string => buttons.map((each) => (each.disabled ? "-" : "x")).join("");
+  assert.equal(dim(), "---x");
+  for (const [state, expected] of [["running", "xxxx"], ["paused", "xx-x"], ["unresponsive", "x--x"], ["exited", "x--x"], ["destroyed", "x---"]]) {
+    await page.tell("opened", { streams: [], info: card({ state }) });
+    assert.equal(dim(), expected, state);
+    assert.ok(buttons.every((each) => each.isConnected && !each.hidden && each.style.visibility === ""));
+  }
+  await page.tell("state", { info: card({ state: "paused" }) });
+  page.button("Resume web").click();
+  assert.deepEqual(await page.asked(), [["unpause", { containers: ["web"] }]]);
+  assert.ok(page.button("Resume web").disabled);
+  await page.tell("done", { doing: "unpause", args: { containers: ["web"] } });
+  await page.tell("state", { info: card() });
+  assert.ok(!page.button("Pause web").disabled);
 });
 
 test("an error is shown, and what was asked for can be asked for again", async () => {
   await show(card({ processes: [process("two")] }));
   page.button("Stop command two").click();
-  assert.deepEqual(await page.asked(), [["process.stop", { container: "web", process: "two" }]]);
+  const args = { container: "web", process: "two" };
+  assert.deepEqual(await page.asked(), [["process.stop", args]]);
   assert.ok(page.button("Stop command two").disabled && page.text.includes("stopping…"));
   assert.ok(!page.button("Kill command two").disabled);
-  await page.tell("error", { doing: "process.stop", text: `Cannot stop ${EVIL}: no.` });
+  await page.tell("error", { doing: "process.stop", args, text: `Cannot stop ${EVIL}: no.` });
   assert.ok(page.text.includes(EVIL) && !page.find("[role=alert]").hidden);
   assert.ok(!page.button("Stop command two").disabled);
   page.button("Close this message").click();
   assert.ok(page.find("[role=alert]").hidden);
 });
 
-test("the log is asked for, shown, and asked for again after a new opening", async () => {
-  await show(card());
-  page.button("Logs").click();
-  await page.tell("state", { info: card({ tail: { out: "hello", err: "trouble" } }) });
-  assert.ok(page.find(".tfnz-log").textContent === "hello\ntrouble");
-  await page.tell("opened", { streams: [], info: card() });
-  assert.deepEqual(await page.asked(), [["logs", { on: true }], ["logs", { on: true }]]);
+test("a row expands to what its process wrote, and is asked for again after a new opening", async () => {
+  await show(card({ processes: [process("main", { id: "web", main: true }), process("two")] }));
+  const row = page.find("[aria-expanded]");
+  row.click();
+  await page.tell("tails", { tails: { web: [[1, "hello"], [2, EVIL]] } });
+  assert.equal(page.find(".tfnz-said .tfnz-log").textContent, `hello\n${EVIL}\n`);
+  assert.equal(page.find(".tfnz-err").textContent, `${EVIL}\n`);
+  assert.equal(page.button("Show the end").getAttribute("aria-pressed"), "true");
+  await page.tell("opened", { streams: [], info: card({ processes: [process("main", { id: "web", main: true })] }) });
+  const tail = ["tail", { process: "web", on: true }];
+  assert.deepEqual(await page.asked(), [tail, tail]);
+  page.button("Show the end").click();
+  assert.equal(page.all(".tfnz-said").length, 0);
+});
+
+test("a container that was destroyed keeps what it showed", async () => {
+  await show(card({ state: "destroyed", usage: usage(3), processes: [process("web", { why: "gone" }), process("two", { returncode: 1 })] }));
+  for (const part of ["destroyed", "3 %", "command web", "ended", "exit 1"]) assert.ok(page.text.includes(part), part);
+  assert.ok(page.all("tbody button:not(.tfnz-open)").every((each) => (each as HTMLButtonElement).disabled));
+});
+
+test("a port that nobody has a tunnel to is opened by a click, and then a link", async () => {
+  const opened: string[] = [];
+  Object.assign(globalThis, { window: { open: (url: string, _: string, features: string) => opened.push(`${url} ${features}`) } });
+  await show(card({ ports: [80, 443] }));
+  page.button("Open port 80").click();
+  assert.deepEqual(await page.asked(), [["open", { port: 80 }]]);
+  await page.tell("state", { info: card({ ports: [80, 443], tunnels: [{ port: 80, local: 4000, url: "" }] }) });
+  assert.deepEqual(opened, ["http://localhost:4000/ noopener,noreferrer"]);
+  assert.equal(page.find("a").textContent, "80 → 4000");
+  assert.ok(page.button("Open port 443"));
 });
 
 test("nothing can be asked for once the kernel is gone, and the view says how to reattach", async () => {
@@ -220,7 +266,7 @@ test("nothing can be asked for once the kernel is gone, and the view says how to
   page.emit("comm_live_update");
   await turn();
   assert.ok(page.text.includes("not connected") && page.text.includes("%tf_attach"));
-  assert.ok(page.button("Destroy web").disabled && page.button("Logs").disabled);
+  assert.ok(page.button("Destroy web").disabled && page.button("Show the end").disabled);
   page.comm_live = true;
   page.emit("comm_live_update");
   await page.tell("opened", { streams: [], info: card() });
@@ -261,43 +307,84 @@ test("a view that was dropped opens again; out of sight it is closed", async () 
 
 // --- rows --------------------------------------------------------------------------------------------------------------
 
-test("rows keep their elements and their order, and stay while somebody points at them", () => {
+test("rows keep their elements, and their order", () => {
   const parent = document.createElement("div");
-  let held = false;
   const make = (name: string): { el: HTMLElement; update(): void } => {
     const el = document.createElement("p");
     el.textContent = name;
     return { el, update: () => undefined };
   };
-  const rows = new Rows<string>(parent, (name) => name, make, () => held);
-  const shown = (): string => [...parent.children].map((el) => `${el.textContent}${"gone" in (el as HTMLElement).dataset ? "!" : ""}`).join(" ");
+  const rows = new Rows<string>(parent, (name) => name, make);
+  const shown = (): string => [...parent.children].map((el) => el.textContent).join(" ");
   rows.update(["a", "b", "c"]);
   const b = parent.children[1];
   rows.update(["c", "b", "a", "d"]);
   assert.equal(shown(), "c b a d");
-  held = true;
-  rows.update(["b", "d", "e"]);
-  assert.equal(shown(), "c! b a! d e");
-  rows.update(["b", "a", "d", "e"]);
-  assert.equal(shown(), "c! b a d e");
-  held = false;
   rows.update(["a", "b", "e"]);
   assert.equal(shown(), "a b e");
   assert.equal(parent.children[1], b);
 });
 
+test("while somebody points at a table its rows stay where they are", () => {
+  const lines = (names: string): any[] => [...names].map((key) => ({ key, height: 1, item: 0, loose: key === "x" }));
+  const shown = (before: string, now: string): string => kept(lines(before), lines(now)).map((line) => line.key + (line.gone ? "!" : "")).join("");
+  assert.equal(shown("cba", "bde"), "c!bdea!");
+  assert.equal(shown("abc", "cba"), "abc");
+  assert.equal(shown("", "ab"), "ab");
+  assert.equal(shown("axb", "ab"), "ab");
+  assert.equal(shown("ab", "zab"), "zab");
+});
+
 test("usage is sorted by the column that is clicked: down, up, as it was", async () => {
   const lines = [container("b", { usage: usage(1) }), container("a", { usage: usage(50) }), container("c", { usage: null })];
   await show(top(...lines));
-  const order = (): string => page.all("tbody tr").map((row) => row.firstElementChild?.textContent).join("");
-  const cpu = page.button("CPU");
+  const order = (): string => page.all("tr.tfnz-row").map((row) => row.firstElementChild?.textContent).join("");
+  const cpu = page.button("Sort by CPU");
   for (const expected of ["bac", "abc", "cba", "bac"]) {
     assert.equal(order(), expected);
     cpu.click();
   }
   assert.equal(page.find("th[aria-sort]").getAttribute("aria-sort"), "descending");
-  page.button("container").click();
+  page.button("Sort by container").click();
   assert.equal(order(), "abc");
+});
+
+test("of two hundred containers those are in the page that are seen; all can be found, chosen and destroyed", async () => {
+  const many = Array.from({ length: 200 }, (_, i) => container(`box-${i}`, { processes: [process(`p${i}`)] }));
+  await show(ps(...many));
+  assert.ok(page.all("tr.tfnz-row").length < 40);
+  assert.equal(page.find("table").getAttribute("aria-rowcount"), "401");
+  const scroller = page.find(".tfnz-scroller");
+  scroller.scrollTop = 200 * 24;
+  scroller.dispatchEvent(new (window as any).Event("scroll"));
+  assert.ok(page.text.includes("box-100") && !page.text.includes("box-10 ") && page.all("tr.tfnz-row").length < 50);
+
+  const type = (text: string): void => {
+    (page.find(".tfnz-filter") as HTMLInputElement).value = text;
+    page.find(".tfnz-filter").dispatchEvent(new (window as any).Event("input"));
+  };
+  type("box-19 command");
+  assert.equal(page.all(".tfnz-container").length, 11);
+  type("p7");
+  assert.deepEqual(page.all(".tfnz-row").map((row) => row.textContent?.match(/box-\d+|p\d+/)?.[0]).slice(0, 2), ["box-7", "p7"]);
+  type("BOX-19");
+  const all = page.find("thead input") as HTMLInputElement;
+  all.click();
+  assert.ok(page.text.includes("11 chosen"));
+  (page.find(".tfnz-container input") as HTMLInputElement).click();
+  assert.ok(page.text.includes("10 chosen") && all.indeterminate);
+  type("");
+  page.button("Destroy 10 containers").click();
+  assert.ok(page.text.includes("Destroy 10 containers?"));
+  page.find(".tfnz-danger").click();
+  const chosen = Array.from({ length: 10 }, (_, i) => `box-${190 + i}`);
+  assert.deepEqual(await page.asked(), [["destroy", { containers: chosen }]]);
+});
+
+test("of containers that are as they were their ids are told", async () => {
+  await show(ps(container("a"), container("b")));
+  await page.tell("state", { info: ps("b" as never, container("c")) });
+  assert.deepEqual(page.all(".tfnz-container .tfnz-c-name").map((each) => each.textContent), ["b", "c"]);
 });
 
 // --- tunnels -----------------------------------------------------------------------------------------------------------

@@ -443,7 +443,9 @@ class Container:
     def _main(self, kind: type[Process] = Process, *, adopt: bool = False) -> Process:
         assert self.guest is not None
         argv = self.spec.argv(self._image or Image(""))
-        command = Command([], text=command_line(argv) or "main process", retain="tail")
+        # A command line that was given to a shell is shown as it was typed.
+        typed = argv[2] if len(argv) == 3 and tuple(argv[:2]) == ("/bin/sh", "-c") else ""
+        command = Command([], text=typed or command_line(argv) or "main process", retain="tail")
         process = kind(
             self.ident,
             self.ident,
@@ -825,6 +827,11 @@ class Container:
             self.look_soon()
 
     # -- telling
+
+    @property
+    def called(self) -> tuple[str, str]:
+        """Its id and its name at the engine; empty before it is made there."""
+        return self._engine.called(self.ref, self.spec) if self.ref else ("", "")
 
     def info(self) -> dict[str, Any]:
         """What kernels see, as in PROTOCOL.md."""

@@ -18,6 +18,7 @@ MAX_PORTS: Final = 64
 def info_of(container: Container) -> dict[str, Any]:
     """The ``info`` of its events: a few KiB, whatever it is and did."""
     spec, progress, error = container.spec, container.progress, container.error
+    engine_id, engine_name = container.called
     told = {
         "container": container.ident,
         "state": container.state,
@@ -25,6 +26,8 @@ def info_of(container: Container) -> dict[str, Any]:
         "ended": container.counted(0)[1],
         "image": spec.image,
         "name": spec.name or "",
+        "engine_id": engine_id,
+        "engine_name": engine_name,
         "node": container.node,
         "session": container.session,
         "created": container.created,

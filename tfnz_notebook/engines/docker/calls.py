@@ -20,9 +20,14 @@ def check(answer: Response, what: str) -> None:
         )
 
 
+def name_of(spec: ContainerSpec) -> str:
+    """As ``docker ps`` shows it."""
+    return spec.name or f"tfnz-{spec.id}"
+
+
 async def create(client: Client, spec: ContainerSpec, made: dict[str, Any]) -> str:
     """Create a container; its id. ImageMissing, Misuse (the name is taken), EngineError."""
-    name = spec.name or f"tfnz-{spec.id}"
+    name = name_of(spec)
     query = {"name": name}
     if platform := spec.flags.get("platform"):
         query["platform"] = platform

@@ -312,6 +312,9 @@ class DockerEngine(Engine):
         if answer.status not in (204, 304, 404):
             calls.check(answer, "stop the container")
 
+    def called(self, ref: str, spec: ContainerSpec) -> tuple[str, str]:
+        return self._ref(ref)[:12], calls.name_of(spec)
+
     async def pause(self, ref: str) -> None:
         await self._turn(ref, "pause", "paused")
 
@@ -326,7 +329,7 @@ class DockerEngine(Engine):
             calls.check(answer, f"{word} the container")
 
     async def recreate(self, ref: str, spec: ContainerSpec, image: Image) -> str:
-        real, name = self._ref(ref), spec.name or f"tfnz-{spec.id}"
+        real, name = self._ref(ref), calls.name_of(spec)
         await calls.rename(self.client, real, f"{name}-before")
         try:
             again = await self.create(spec, image)

@@ -276,6 +276,9 @@ class KubernetesEngine(Engine):
             with contextlib.suppress(TfnzError):  # else they go with the session
                 await self.api.call("DELETE", path, repeatable=True)
 
+    def called(self, ref: str, spec: ContainerSpec) -> tuple[str, str]:  # noqa: ARG002
+        return "", ref  # kubectl shows no ids
+
     async def start(self, ref: str) -> None:
         said = await self._look(ref)
         container = manifest.labels_of(said).get(LABEL_CONTAINER, "") if said else ""

@@ -30,10 +30,15 @@ MOST_ROWS: Final = 1000
 
 #: States that nothing follows.
 OVER: Final = frozenset({"failed", "destroyed"})
+#: Those in which what was measured last still is what it uses.
+MEASURED: Final = frozenset({"running", "paused", "unresponsive", "unreachable"})
 
 
 def process(told: Mapping[str, Any]) -> Info:
-    """One process, of the agent's ``info``."""
+    """One process, of the agent's ``info``.
+
+    ``why`` it ended: ``timeout``, ``memory``, or ``gone``: with its container, nobody knows how.
+    """
     return {
         "id": str(told.get("process") or ""),
         "text": one_line(told.get("text")) or "main process",
@@ -84,8 +89,11 @@ def container(
     image = one_line(told.get("image"), 120)
     ident = str(told.get("container") or "")
     log = bytes(told.get("log") or b"")
+    drawn = [_gone(each) for each in processes_shown] if state in OVER else processes_shown
     return {
         "id": ident,
+        "engine_id": one_line(told.get("engine_id"), 64),
+        "engine_name": one_line(told.get("engine_name"), 300),
         "title": name or tag or f"{image} {ident[:8]}",
         "name": name,
         "tag": tag,
@@ -98,11 +106,28 @@ def container(
         "pull": pull(told) if state == "pulling" else None,
         "error": last_words(str(error.get("message") or "").encode("utf-8", "replace"), lines=20),
         "log": last_words(log, lines=20) if state in ("failed", "exited") else "",
-        "usage": usage if state == "running" else None,
-        "tunnels": [drawn for each in tunnels if (drawn := tunnel(each))],
-        "processes": [] if state in OVER else processes_shown,
-        "more": 0 if state in OVER else more,
+        "usage": usage if state in MEASURED else None,
+        "ports": [int(port) for port in told.get("ports") or ()],
+        "tunnels": [shown for each in tunnels if (shown := tunnel(each))],
+        "processes": drawn,
+        "more": more,
     }
+
+
+def left(over: Info, before: Info) -> Info:
+    """A container that is over, with what it showed before."""
+    ended = {each["id"]: each for each in over["processes"]}
+    shown = [ended.pop(each["id"], _gone(each)) for each in before["processes"]]
+    return {
+        **over,
+        **{key: over[key] or before[key] for key in ("ip", "node", "usage", "log")},
+        "processes": [*shown, *ended.values()],
+        "more": before["more"],
+    }
+
+
+def _gone(each: Info) -> Info:
+    return each if each["returncode"] is not None else {**each, "why": "gone"}
 
 
 def fitted(containers: list[Info], most: int = MOST_ROWS) -> list[Info]:

@@ -63,7 +63,8 @@ def _indented(text: str) -> str:
 
 def _container(info: Info) -> list[str]:
     lines = [f"container {info['title']}: {state(info)}"]
-    about = [("image", info["image"]), ("tag", info["tag"]), ("id", info["id"][:12])]
+    about = [("image", info["image"]), ("tag", info["tag"])]
+    about += [("id", (info["engine_id"] or info["id"])[:12]), ("name", info["engine_name"])]
     about += [("node", info["node"]), ("up", up(info))]
     lines.append("  " + "  ".join(f"{k} {v}" for k, v in about if v and v != info["title"]))
     usage = info.get("usage")
@@ -92,9 +93,9 @@ def _container(info: Info) -> list[str]:
 
 
 def ended(process: Info) -> str:
-    """How a process does: ``running``, ``exit 0``, ``SIGKILL (memory)``."""
+    """How a process does: ``running``, ``exit 0``, ``SIGKILL (memory)``, ``ended``."""
     if process["returncode"] is None:
-        return "running"
+        return "ended" if process["why"] == "gone" else "running"
     return short(process["returncode"], process["why"])
 
 

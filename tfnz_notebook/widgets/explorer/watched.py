@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +19,7 @@ from tfnz_notebook.errors import TfnzError
 from tfnz_notebook.widgets.explorer import page
 from tfnz_notebook.widgets.explorer import text as words
 from tfnz_notebook.widgets.explorer.ledger import Interest, Ledger, ledger_of
+from tfnz_notebook.widgets.explorer.tail import Said, Tails
 
 if TYPE_CHECKING:
     from tfnz_notebook._link.views.desk import View
@@ -36,6 +38,10 @@ EVERY: Final = 0.5
 SILENCE: Final = 300.0
 #: Seconds that a first picture waits for the agent's answers.
 FIRST: Final = 1.0
+#: Containers of a table that is told with its widget, which every page loads: a screenful.
+FEW: Final = 40
+#: What names a process.
+IDENT: Final = re.compile(r"[0-9a-f]{32}")
 #: Seconds that a still waits for them; drawing a cell's output waits for it, two at most.
 TEXT: Final = 1.5
 
@@ -58,18 +64,19 @@ class Watched:
         #: One line of it.
         self.text = text
         self.source = self
-        self.options: dict[str, Any] = {"shows": self.shows}
         self.ledger: Ledger = ledger_of(location)
         self._views: dict[str, View] = {}
         self._heard: dict[str, float] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         self._opened: set[str] = set()
         self._sent: dict[str, Info] = {}
+        self._said: dict[str, dict[str, Said]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._told = 0.0
         self._last: Info | None = None
         self._gathering: asyncio.Task[None] | None = None
+        self._tails = Tails(self.ledger.link, self.changed)
 
     # -- what subclasses say
 
@@ -85,10 +92,6 @@ class Watched:
         """What ``do`` may name."""
         return {}
 
-    def extras(self, view: View) -> Info:  # noqa: ARG002  # for those that have some
-        """What this one view gets beside."""
-        return {}
-
     async def gather(self) -> None:
         """Ask for what the ledger does not know: before the first picture, then every period."""
 
@@ -97,6 +100,14 @@ class Watched:
         return not self.location.connected
 
     # -- the picture; on the I/O loop
+
+    @property
+    def options(self) -> Info:
+        """What it is, and what is known of it already: its first frame in a page is whole."""
+        last = self._last
+        if last is None or len(last.get("containers", ())) > FEW:
+            return {"shows": self.shows}
+        return {"shows": self.shows, "info": {**last, "now": time.time()}}
 
     async def direct(self) -> dict[str, str] | None:
         """It lives in this kernel alone."""
@@ -107,7 +118,9 @@ class Watched:
         from tfnz_notebook.widgets.display import Still
 
         info = self.known() if final or self.done() else await self.latest()
-        settled = {**info, "usage": None, "connected": info["connected"] or final}
+        settled = {**info, "connected": info["connected"] or final, "tails": self._tails.all()}
+        if not final:
+            settled["usage"] = None
         return Still(words.draw(settled), page.draw(settled))
 
     async def over(self) -> None:
@@ -186,8 +199,7 @@ class Watched:
             pass
         if self._views.get(view.id) is view:
             self._opened.add(view.id)
-            info = {**self._info(), **self.extras(view)}
-            self._last = self._sent[view.id] = info
+            info = self._last = self._sent[view.id] = self._info()
             view.send("opened", streams=[], info={**info, "now": time.time()})
 
     def closed(self, view: View) -> None:
@@ -196,7 +208,9 @@ class Watched:
             return
         del self._views[view.id]
         self._opened.discard(view.id)
-        self._sent.pop(view.id, None)
+        self._tails.close(view.id)
+        for told in (self._sent, self._said):
+            told.pop(view.id, None)
         self._heard.pop(view.id, None)
         if not self._views:
             self._last = self._info()
@@ -224,7 +238,8 @@ class Watched:
         if head.get("t") != "do" or head.get("action") == "here":
             return
         name, given = head.get("action"), head.get("args")
-        action = self.actions().get(name) if isinstance(name, str) else None
+        offered = {"tail": self._show_tail, **self.actions()}
+        action = offered.get(name) if isinstance(name, str) else None
         if action is None:
             doing = one_line(name, 40)
             view.send("error", doing=doing, text=f"Cannot do {doing!r}: it is not offered here.")
@@ -235,12 +250,19 @@ class Watched:
         try:
             await action(view, given)
         except TfnzError as error:
-            view.send("error", doing=name, text=str(error))
+            view.send("error", doing=name, args=given, text=str(error))
         except Exception as error:  # the view must not wait for ever
             log.exception("%s: %s", self.subject, name)
             text = f"Cannot {name}: {type(error).__name__}. Look at the kernel's log."
-            view.send("error", doing=name, text=text)
+            view.send("error", doing=name, args=given, text=text)
+        else:
+            view.send("done", doing=name, args=given)
         self.changed()
+
+    async def _show_tail(self, view: View, given: Mapping[str, Any]) -> None:
+        ident = given.get("process")
+        if isinstance(ident, str) and IDENT.fullmatch(ident):
+            self._tails.show(view.id, ident, on=given.get("on") is True and view.open)
 
     def beside(self, coroutine: Any) -> None:
         """Run it in the background, and keep it until it is done."""
@@ -268,11 +290,23 @@ class Watched:
 
     def _tell(self) -> None:
         self._timer = None
-        info = self._info()
+        info = self._last = self._info()
+        self._told = asyncio.get_running_loop().time()
         for ident in list(self._opened):
-            view = self._views[ident]
-            whole = {**info, **self.extras(view)}
-            if whole != self._sent.get(ident):
-                self._sent[ident] = whole
-                self._told = asyncio.get_running_loop().time()
-                view.send("state", info={**whole, "now": time.time()})
+            view, sent = self._views[ident], self._sent[ident]
+            if info != sent:
+                self._sent[ident] = info
+                view.send("state", info={**_news(info, sent), "now": time.time()})
+            before, said = self._said.get(ident, {}), self._tails.of(ident)
+            if news := {each: text for each, text in said.items() if text != before.get(each)}:
+                view.send("tails", tails=news)
+            self._said[ident] = said
+
+
+def _news(info: Info, sent: Info) -> Info:
+    """The same, with the ids alone of those containers that a view was told of already."""
+    if "containers" not in info:
+        return info
+    known = {each["id"]: each for each in sent["containers"]}
+    told = [each["id"] if known.get(each["id"]) == each else each for each in info["containers"]]
+    return {**info, "containers": told}

@@ -41,24 +41,29 @@ FIXED: Final = (
 _CUBE: Final = (0, 95, 135, 175, 215, 255)
 
 INK: Final = "var(--jp-content-font-color1,inherit)"
-DIM: Final = "var(--jp-content-font-color2,#767676)"
+#: JupyterLab's own second colour, and those of success and failure, are too pale on its grounds.
+DIM: Final = "color-mix(in srgb,currentColor 70%,transparent)"
 LINE: Final = "var(--jp-border-color2,rgba(128,128,128,.4))"
 PAPER: Final = "var(--jp-layout-color1,transparent)"
 BAR: Final = "var(--jp-layout-color2,rgba(128,128,128,.12))"
-BAD: Final = "var(--jp-error-color1,#d33f3f)"
-GOOD: Final = "var(--jp-success-color1,#2e8b3d)"
+BAD: Final = "color-mix(in srgb,#d33f3f 80%,currentColor)"
+GOOD: Final = "color-mix(in srgb,#2e8b3d 75%,currentColor)"
+WARN: Final = "color-mix(in srgb,#b07800 70%,currentColor)"
+#: The same where a declaration with ``color-mix`` is not let through.
+_PLAIN: Final = {DIM: "#767676", BAD: "#d33f3f", GOOD: "#2e8b3d", WARN: "#9a6700"}
 SIZE: Final = "var(--jp-code-font-size,13px)"
 MONO: Final = "var(--jp-code-font-family,ui-monospace,Menlo,Consolas,DejaVu Sans Mono,monospace)"
 UI: Final = "var(--jp-ui-font-family,system-ui,sans-serif)"
 
 
-def _safe(name: str, value: str, plain: str = "") -> str:
+def safe(name: str, value: str, plain: str = "") -> str:
     """A declaration with a simpler one before it.
 
     JupyterLab shows notebooks that are not trusted without declarations that it cannot judge, as
     those with ``var()``. What stays must do: the height above all.
     """
-    plain = plain or value.partition("(")[2].partition(",")[2].removesuffix(")")
+    other = value.partition("(")[2].partition(",")[2].removesuffix(")")
+    plain = plain or _PLAIN.get(value, other)
     return f"{name}:{plain};{name}:{value}"
 
 
@@ -199,16 +204,16 @@ def _frame() -> str:
 
 def _bar(state: str) -> str:
     colour = {"ok": GOOD, "bad": BAD, "running": GOOD}.get(state, DIM)
-    said = _safe("color", colour) if state in ("ok", "bad") else "color:inherit"
+    said = safe("color", colour) if state in ("ok", "bad") else "color:inherit"
     radius = "1px" if state == "bad" else "50%"
-    dot = f"flex:none;width:8px;height:8px;border-radius:{radius};{_safe('background', colour)}"
+    dot = f"flex:none;width:8px;height:8px;border-radius:{radius};{safe('background', colour)}"
     rest = "min-width:0;overflow:hidden;text-overflow:ellipsis"
     return (
-        '<div style="display:flex;align-items:center;gap:8px;height:26px;padding:0 8px;'
-        f'white-space:nowrap;{_safe("background", BAR)}"><span style="{dot}"></span>'
+        '<div style="display:flex;align-items:center;gap:8px;height:28px;padding:0 8px;'
+        f'white-space:nowrap;{safe("background", BAR)}"><span style="{dot}"></span>'
         f'<span style="flex:none;font-weight:600;{said}">{{words}}</span>'
         f'<span style="{rest};font-family:{MONO}">{{title}}</span>'
-        f'<span style="flex:none;{_safe("color", DIM)}">{{facts}}</span></div>'
+        f'<span style="flex:none;{safe("color", DIM)}">{{facts}}</span></div>'
     )
 
 
@@ -216,7 +221,7 @@ def _box(kind: str) -> str:
     """What scrolls. From below: a scrolled box without a script begins at its end."""
     # xterm.js has its lines as high as their font is.
     height, leading = ("1.4", "1.4") if kind == "lines" else ("1.17", "normal")
-    most = _safe("max-height", f"calc({{tall}}*{height}*{SIZE} + {{room}}px)", "{most}px")
+    most = safe("max-height", f"calc({{tall}}*{height}*{SIZE} + {{room}}px)", "{most}px")
     least = "" if kind == "lines" else f";min-height:calc({{least}}*1.15*{SIZE})"
     wrap = "pre-wrap;overflow-wrap:anywhere" if kind == "lines" else "pre"
     pre = (
@@ -230,7 +235,7 @@ def _box(kind: str) -> str:
 
 
 _STDERR: Final = (
-    f"display:block;{_safe('color', BAD)};border-left:2px solid;margin-left:-8px;padding-left:6px"
+    f"display:block;{safe('color', BAD)};border-left:2px solid;margin-left:-8px;padding-left:6px"
 )
 
 #: What a still is made of, with the names of its parts in braces.

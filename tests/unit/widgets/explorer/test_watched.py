@@ -16,7 +16,8 @@ from tfnz_notebook.container import Container
 from tfnz_notebook.errors import ContainerGone, Misuse
 from tfnz_notebook.location import Location
 from tfnz_notebook.widgets import explorer
-from tfnz_notebook.widgets.explorer import ledger, opening, watched
+from tfnz_notebook.widgets.explorer import ledger, opening, tail, watched
+from tfnz_notebook.widgets.explorer.tail import Tails
 from tfnz_notebook.widgets.explorer.watched import Watched
 
 VIEW = "0123456789abcdef"
@@ -53,9 +54,22 @@ class Page:
         return [head for _, head in self.heard if head["view"] == view and head["t"] == t]
 
     def info(self, view: str = VIEW) -> dict[str, Any]:
-        """The last that the view was told."""
-        heads = [h for _, h in self.heard if h["view"] == view and "info" in h]
-        return heads[-1]["info"]  # type: ignore[no-any-return]
+        """The last that the view was told; of containers that are as they were, the ids are."""
+        info: dict[str, Any] = {}
+        for told in [h["info"] for _, h in self.heard if h["view"] == view and "info" in h]:
+            known = {each["id"]: each for each in info.get("containers", ())}
+            info = dict(told)
+            if "containers" in info:
+                news = told["containers"]
+                info["containers"] = [known[n] if isinstance(n, str) else n for n in news]
+        return info
+
+    def tails(self, view: str = VIEW) -> dict[str, Any]:
+        """What it was told that processes wrote."""
+        found: dict[str, Any] = {}
+        for head in self.of(view, "tails"):
+            found |= head["tails"]
+        return found
 
     def until(self, met: Callable[[], Any], timeout: float = 10.0) -> Any:
         deadline = time.monotonic() + timeout
@@ -241,11 +255,17 @@ def test_states_are_told_seldom_and_only_when_something_changed(
 def test_an_end_is_told_and_over(
     agent: ScriptedAgent, container: Container, location: Location, page: Page
 ) -> None:
+    sampled(agent)
     picture = explorer.card(container)
+    mine = container.spawn_process("sleep 100")
     page.open(picture)
+    page.until(lambda: page.info()["usage"])
     container.destroy()
     page.until(lambda: page.info()["state"] == "destroyed")
-    assert page.info()["processes"] == []
+    shown = page.info()["processes"]  # it keeps what it showed
+    assert [p["id"] for p in shown] == [container.id, mine.id]
+    assert shown[1]["text"] == "sleep 100"
+    assert page.info()["usage"]["memory"] == 1 << 20
     wait(picture.over())
     still = wait(picture.still(final=True))
     assert "destroyed" in still.text and "destroyed" in still.html
@@ -293,28 +313,64 @@ def test_one_bad_sample_is_not_the_last(
     page.until(lambda: page.info()["containers"][0]["usage"])
 
 
-# -- the log
+# -- what processes wrote
 
 
-def test_the_log_is_read_only_for_views_that_show_it(
-    agent: ScriptedAgent, container: Container, page: Page
+def test_what_a_process_wrote_is_read_only_for_views_that_show_it(
+    agent: ScriptedAgent, container: Container, location: Location, page: Page
 ) -> None:
-    picture = explorer.card(container)
+    picture, table = explorer.card(container), explorer.ps(location)
     page.open(picture)
     page.open(picture, "f" * 16)
+    page.open(table, "e" * 16)
+    mine = container.spawn_process("sleep 100")
     agent.write(container.id, b"\x1b[31mhello\x1b[0m\n")
+    agent.write(mine.id, b"100 %\rdone\n")
+    assert not [m for m in agent.named("reader.open") if m.body["process"] == container.id]
+    page.do("tail", process=container.id, on=True)
+    page.until(lambda: page.tails() == {container.id: [(1, "hello")]})
     agent.write(container.id, b"<b>trouble\n", stream=2)
-    assert not agent.named("reader.open")
-    page.do("logs", on=True)
-    page.until(lambda: page.info().get("tail") == {"out": "hello", "err": "<b>trouble"})
-    assert "tail" not in page.info("f" * 16)
-    page.do("logs", on=False)
-    page.until(lambda: "tail" not in page.info())
-    assert picture._tail is None  # type: ignore[attr-defined]  # it is a container's card
-    page.do("logs", on=True)
-    page.until(lambda: picture._tail is not None)  # type: ignore[attr-defined]
+    page.until(lambda: page.tails() == {container.id: [(1, "hello"), (2, "<b>trouble")]})
+    assert not page.of("f" * 16, "tails")
+    page.do("tail", "e" * 16, process=mine.id, on=True)
+    page.until(lambda: page.tails("e" * 16) == {mine.id: [(1, "done%")]})  # as a terminal shows it
+    still = wait(picture.still(final=False))
+    assert "hello" in still.html and "&lt;b&gt;trouble" in still.html
+    page.do("tail", process=container.id, on=False)
+    page.until(lambda: not picture._tails.all())
+    page.do("tail", process=container.id, on=True)
+    page.until(lambda: picture._tails.all())
     page.say("close")
-    assert picture._tail is None  # type: ignore[attr-defined]
+    assert not picture._tails.all()
+    for strange in (None, 5, "x", "/" * 32):
+        page.do("tail", "f" * 16, process=strange, on=True)
+    page.until(lambda: len(page.of("f" * 16, "done")) == 4)
+    assert not picture._tails.all()
+
+
+def test_a_view_shows_some_processes_at_a_time_and_of_each_the_end(
+    agent: ScriptedAgent, container: Container
+) -> None:
+    tails = Tails(container.location._link, lambda: None)
+
+    async def look() -> None:
+        for number in range(tail.MOST + 3):
+            tails.show("view", f"{number:032x}", on=True)
+        assert len(tails.of("view")) == len(tails.all()) == tail.MOST
+        assert f"{0:032x}" not in tails.all()
+        one = tails._tails[f"{5:032x}"]
+        one._begin()
+        for number in range(10_000):
+            one._received(1, b"line %d\n" % number)
+        one._received(2, b"x" * 3 * tail.BYTES + b"\n")
+        one._received(1, b"the end")
+        held = sum(len(piece) for _, piece in one._held)
+        assert held <= 2 * tail.BYTES and held == one._size
+        assert one.said[-1][1].endswith("the end")
+        tails.close("view")
+        assert not tails.all()
+
+    wait(look())
 
 
 # -- what is done
@@ -338,13 +394,19 @@ def test_containers_are_stopped_and_destroyed(
     agent: ScriptedAgent, location: Location, container: Container, page: Page
 ) -> None:
     page.open(explorer.ps(location))
-    page.do("stop", container=container.id)
+    page.do("pause", containers=[container.id])
+    page.until(lambda: agent.named("container.pause"))
+    page.do("stop", containers=[container.id])
     page.until(
         lambda: [m.body["process"] for m in agent.named("process.destroy")] == [container.id]
     )
-    page.do("destroy", container=container.id)
+    second = location.best_node().spawn_container("debian").wait_until_ready(10)
+    page.until(lambda: len(page.info()["containers"]) == 2)
+    page.do("destroy", containers=[container.id, second.id])
     page.until(lambda: not page.info()["containers"])
-    assert container.state == "destroyed"
+    assert container.state == second.state == "destroyed"
+    done = [head["args"]["containers"] for head in page.of(VIEW, "done")]
+    assert done[-1] == [container.id, second.id]
 
 
 @pytest.mark.parametrize(
@@ -354,9 +416,13 @@ def test_containers_are_stopped_and_destroyed(
         ("_do", {}, "not offered"),
         ("", {}, "not offered"),
         ("destroy", {}, "not given"),
-        ("destroy", {"container": 5}, "not given"),
-        ("destroy", {"container": "x" * 100}, "not given"),
-        ("destroy", {"container": "e" * 32}, "another container"),
+        ("destroy", {"containers": []}, "not given"),
+        ("destroy", {"containers": "MINE"}, "not given"),
+        ("destroy", {"containers": [5]}, "not given"),
+        ("destroy", {"containers": ["x" * 100]}, "not given"),
+        ("destroy", {"containers": ["e" * 32]}, "another container"),
+        ("open", {}, "port"),
+        ("open", {"port": "80"}, "port"),
         ("process.kill", {"container": "MINE"}, "not given"),
         ("process.kill", {"container": "MINE", "process": "e" * 32}, "no such process"),
         ("process.kill", {"container": "MINE", "process": "OTHERS"}, "no such process"),
@@ -392,14 +458,28 @@ def test_what_goes_wrong_comes_back_to_the_view_that_asked(
     table = explorer.ps(location)
     page.open(table)
     page.open(table, "f" * 16)
-    page.do("destroy", container=container.id)
+    page.do("destroy", containers=[container.id])
     error = page.until(lambda: page.of(VIEW, "error"))[0]
     assert error["doing"] == "destroy" and "the engine is away" in error["text"]
+    assert error["args"] == {"containers": [container.id]}
+    second = location.best_node().spawn_container("debian").wait_until_ready(10)
+    page.do("destroy", containers=[container.id, second.id])
+    error = page.until(lambda: page.of(VIEW, "error")[1:])[0]
+    assert error["text"].endswith("Wait. So it is with 2 of 2.")
     assert not page.of("f" * 16, "error")
     del agent.answers["container.destroy"]
 
 
 # -- tunnels
+
+
+def test_a_port_is_opened_from_the_card_once(container: Container, page: Page) -> None:
+    page.open(explorer.card(container))
+    for _ in range(2):
+        page.do("open", port=80)
+    page.until(lambda: len(page.of(VIEW, "done")) == 2)
+    page.until(lambda: [each["port"] for each in page.info()["tunnels"]] == [80])
+    assert [each.dest_port for each in container.all_tunnels()] == [80]
 
 
 def test_a_tunnel_is_knocked_at_until_somebody_listens(

@@ -4,21 +4,23 @@ import { element, set } from "../status.js";
 import { short } from "../words.js";
 import { Controls } from "./controls.js";
 import type { Desk, Drawing } from "./desk.js";
-import type { Container, ContainerInfo, Process, Tunnel } from "./info.js";
-import { Link } from "./link.js";
-import { Fact, Rows, Sparkline, word } from "./parts.js";
-import { ProcessCells } from "./process.js";
+import type { Container, ContainerInfo, Process } from "./info.js";
+import { Fact, type Row, Sparkline, label, word } from "./parts.js";
+import { Ports } from "./ports.js";
+import { ProcessCells, SaidRow, processLines } from "./process.js";
+import { type Column, type Line, ROW, Table } from "./table.js";
 
-/** What a container is doing, for the dot and in words. */
-export function doing(told: Pick<Container, "state" | "returncode">): { dot: string; text: string } {
+/** What a container is doing, for the dot, in words, and what that means where it is not plain. */
+export function doing(told: Pick<Container, "state" | "returncode">): { dot: string; text: string; hint?: string } {
   switch (told.state) {
     case "running":
       return { dot: "running", text: "running" };
     case "paused":
-      return { dot: "paused", text: "paused" };
+      return { dot: "paused", text: "paused", hint: "Its engine has stopped it for a while: Resume lets it go on." };
     case "unresponsive":
+      return { dot: "lost", text: "unresponsive", hint: "It runs, but does not answer." };
     case "unreachable":
-      return { dot: "lost", text: told.state };
+      return { dot: "lost", text: "unreachable", hint: "The machine that it is on does not answer." };
     case "exited":
       return { dot: told.returncode ? "bad" : "ok", text: told.returncode === null ? "exited" : short(told.returncode) };
     case "failed":
@@ -30,118 +32,119 @@ export function doing(told: Pick<Container, "state" | "returncode">): { dot: str
   }
 }
 
+/** The tone of a state in a table. */
+export function tone(dot: string): string {
+  return { running: "good", bad: "bad", paused: "warn", lost: "warn" }[dot] ?? "quiet";
+}
+
+const COLUMNS: readonly Column[] = [
+  ["", "process", "tfnz-c-name"],
+  ["", "state", "tfnz-c-state"],
+  ["", "pid", "tfnz-number tfnz-c-pid"],
+  ["", "to do", "tfnz-controls tfnz-c-controls"],
+];
+
 export class Card implements Drawing<ContainerInfo> {
   readonly title: HTMLElement[];
   readonly actions: HTMLElement[];
   readonly body: HTMLElement[];
   readonly #name = element("span", "tfnz-title tfnz-strong");
-  readonly #image = element("span", "tfnz-facts tfnz-clip");
+  readonly #image = element("span", "tfnz-facts tfnz-clip tfnz-first-to-go");
   readonly #up = element("span", "tfnz-facts");
   readonly #logs: HTMLButtonElement;
-  #controls: Controls | undefined;
-  readonly #group = element("span", "tfnz-group");
+  readonly #controls: Controls;
 
-  readonly #pull = element("div", "tfnz-pull");
+  /** A pull, until there is something to measure: they share their place. */
+  readonly #pull = element("span", "tfnz-pull");
   readonly #progress = element("progress", "tfnz-progress");
-  readonly #pulled = element("span", "tfnz-dim");
+  readonly #pulled = element("span", "tfnz-dim tfnz-clip");
 
   readonly #use = element("div", "tfnz-line tfnz-use");
-  readonly #cpu = new Fact("CPU", "6ch");
-  readonly #memory = new Fact("memory", "9ch");
-  readonly #disk = new Fact("disk", "19ch");
-  readonly #net = new Fact("network", "19ch");
-  readonly #pids = new Fact("pids", "3ch");
+  readonly #cpu = new Fact("CPU", "tfnz-cpu");
+  readonly #memory = new Fact("memory", "tfnz-memory");
+  readonly #pids = new Fact("pids", "tfnz-pids");
+  readonly #disk = new Fact("disk", "tfnz-moved tfnz-disk");
+  readonly #net = new Fact("network", "tfnz-moved tfnz-net");
   readonly #cpus = new Sparkline();
   readonly #memories = new Sparkline();
 
   readonly #line = element("div", "tfnz-line");
-  readonly #facts = { id: new Fact("id"), tag: new Fact("tag"), node: new Fact("node"), ip: new Fact("address") };
-  readonly #ports = element("span", "tfnz-ports");
-  readonly #tunnels: Rows<Tunnel>;
+  readonly #facts = {
+    id: new Fact("id"),
+    called: new Fact("name", "tfnz-called"),
+    tag: new Fact("tag", "tfnz-called"),
+    engine: new Fact("engine", "tfnz-where"),
+    node: new Fact("node", "tfnz-where"),
+    ip: new Fact("address", "tfnz-where"),
+  };
+  readonly #ports: Ports;
 
-  readonly #table = element("table", "tfnz-table");
-  #processes: Rows<Process> | undefined;
+  readonly #table: Table<Process>;
   readonly #more = element("div", "tfnz-line tfnz-dim");
   readonly #trouble = element("div", "tfnz-trouble");
   readonly #log = element("pre", "tfnz-log");
-  readonly #out = element("span", "");
-  readonly #err = element("span", "tfnz-err");
-  #shown = false;
+  #id = "";
 
   readonly #desk: Desk;
 
   constructor(desk: Desk) {
     this.#desk = desk;
-    this.#logs = word("Logs", "Show the end of what the main process wrote", () => this.#showLogs(!this.#shown));
+    this.#logs = word("Logs", "Show the end of what the main process wrote", () => desk.show(this.#id, !desk.open(this.#id)), "lines");
     this.#logs.setAttribute("aria-pressed", "false");
+    this.#logs.disabled = true;
+    this.#controls = new Controls(desk, true);
+    this.#name.dir = "auto";
     this.title = [this.#name, this.#image, this.#up];
-    this.actions = [this.#logs, this.#group];
+    this.actions = [this.#logs, this.#controls.el];
+    label(this.#progress, "how much of the image is here");
     this.#pull.append(this.#progress, this.#pulled);
-    this.#cpu.el.append(this.#cpus.el);
-    this.#memory.el.append(this.#memories.el);
-    this.#use.append(this.#cpu.el, this.#memory.el, this.#pids.el, this.#disk.el, this.#net.el);
-    this.#line.append(...Object.values(this.#facts).map((fact) => fact.el), this.#ports);
-    this.#tunnels = new Rows(this.#ports, (each) => String(each.local), tunnelRow, () => false);
-    this.#log.append(this.#out, this.#err);
+    this.#cpu.value.before(this.#cpus.el);
+    this.#memory.value.before(this.#memories.el);
+    this.#use.append(this.#pull, ...[this.#cpu, this.#memory, this.#pids, this.#disk, this.#net].map((fact) => fact.el));
+    this.#ports = new Ports(desk);
+    this.#line.append(this.#ports.el, ...Object.values(this.#facts).map((fact) => fact.el));
     this.#log.tabIndex = 0; // scrolled by keyboard
-    this.#log.setAttribute("aria-label", "log");
-    this.body = [this.#pull, this.#use, this.#line, this.#table, this.#more, this.#trouble, this.#log];
+    this.#log.setAttribute("aria-label", "last words");
+    this.#table = new Table<Process>(desk, "tfnz-processes", COLUMNS, (line) => this.#row(line));
+    this.body = [this.#use, this.#line, this.#table.el, this.#more, this.#trouble, this.#log];
+    this.#more.hidden = this.#trouble.hidden = this.#log.hidden = true;
   }
 
-  state(told: ContainerInfo): { dot: string; text: string } {
+  state(told: ContainerInfo): { dot: string; text: string; hint?: string } {
     return doing(told);
-  }
-
-  /** After a new opening: the desk does not know any more who wants to see the log. */
-  again(): void {
-    if (this.#shown) this.#desk.act("logs", { on: true });
   }
 
   update(told: ContainerInfo): void {
     const desk = this.#desk;
-    this.#controls ??= this.#begin(told.id);
-    this.#controls.update(told);
-    this.#logs.disabled = desk.lost;
+    this.#id = told.id;
+    this.#controls.update([told]);
+    this.#logs.disabled = desk.lost || !told.processes.some((each) => each.main);
+    this.#logs.setAttribute("aria-pressed", String(desk.open(told.id)));
     const running = told.state === "running";
     set(this.#name, told.title, told.title);
     set(this.#image, told.title === told.image ? "" : told.image, told.image);
     set(this.#up, running && told.created ? `up ${elapsed(desk.now() - told.created)}` : "");
     this.#updatePull(told);
     this.#updateUse(told);
-    this.#facts.id.say(told.id.slice(0, 12), told.id);
-    this.#facts.tag.say(told.tag === told.title ? "" : told.tag);
+    this.#facts.id.say((told.engine_id || told.id).slice(0, 12), told.engine_id && `At the engine; here it is ${told.id}`);
+    this.#facts.called.say(told.engine_name === told.title ? "" : told.engine_name, told.engine_name);
+    this.#facts.tag.say(told.tag === told.title ? "" : told.tag, told.tag);
+    this.#facts.engine.say(told.engine, `At ${told.where}`);
     this.#facts.node.say(told.node);
     this.#facts.ip.say(told.ip);
-    this.#tunnels.update(told.tunnels);
-    this.#table.hidden = told.processes.length === 0;
-    this.#processes?.update(told.processes);
+    this.#ports.update(told);
+    this.#table.el.hidden = told.processes.length === 0;
+    this.#table.update(told.processes.flatMap((each) => processLines(desk, each, each, ROW)));
     this.#more.hidden = told.more === 0;
     set(this.#more, plural(told.more, "more process"));
     this.#updateLog(told);
   }
 
-  #begin(container: string): Controls {
-    const controls = new Controls(this.#desk, { container }, true);
-    this.#group.append(controls.el);
-    const head = element("thead", "");
-    const row = element("tr", "");
-    const names: [string, string][] = [
-      ["pid", "tfnz-number tfnz-w-pid"],
-      ["state", "tfnz-w-does"],
-      ["process", ""],
-      ["", "tfnz-w-controls"],
-    ];
-    row.append(...names.map(([text, name]) => element("th", name, text)));
-    head.append(row);
-    const body = element("tbody", "");
-    this.#table.append(head, body);
-    const make = (each: Process): ProcessCells => {
-      const cells = new ProcessCells(this.#desk, container, each.id);
-      cells.el.append(cells.pid, cells.state, cells.command, cells.controls);
-      return cells;
-    };
-    this.#processes = new Rows(body, (each) => each.id, make, () => this.#desk.held());
-    return controls;
+  #row(line: Line<Process>): Row<Process> {
+    if (line.loose) return new SaidRow(this.#desk, COLUMNS.length);
+    const cells = new ProcessCells(this.#desk, this.#id, line.key);
+    cells.el.append(cells.command, cells.state, cells.pid, cells.controls);
+    return cells;
   }
 
   #updatePull(told: ContainerInfo): void {
@@ -157,16 +160,17 @@ export class Card implements Drawing<ContainerInfo> {
     set(this.#pulled, [progress(pull.done, pull.total), pull.text].filter(Boolean).join(" · "), pull.text);
   }
 
-  #updateUse(told: ContainerInfo): void {
-    const { usage } = told;
-    // Its place is kept while it runs, so that the first sample moves nothing.
-    this.#use.hidden = told.state !== "running";
-    this.#cpu.say(usage ? percent(usage.cpu) || "…" : "…");
-    this.#memory.say(usage?.memory != null ? of(usage.memory, usage.limit) : "…");
-    const known = usage !== null;
-    this.#disk.say(known && usage.read !== null ? `↓ ${rate(usage.read)}  ↑ ${rate(usage.written)}` : "", "read, written");
-    this.#net.say(known && usage.received !== null ? `↓ ${rate(usage.received)}  ↑ ${rate(usage.sent)}` : "", "received, sent");
-    this.#pids.say(usage?.pids != null ? String(usage.pids) : "");
+  /** Its places are kept from the first frame, so that no sample moves anything. */
+  #updateUse({ usage, pull, state }: ContainerInfo): void {
+    this.#use.classList.toggle("tfnz-past", state !== "running");
+    const said: [Fact, string, string][] = [
+      [this.#cpu, percent(usage?.cpu), ""],
+      [this.#memory, usage?.memory != null ? of(usage.memory, usage.limit) : "", ""],
+      [this.#pids, usage?.pids != null ? String(usage.pids) : "", "processes and threads"],
+      [this.#disk, usage?.read != null ? `↓ ${rate(usage.read)}  ↑ ${rate(usage.written)}` : "", "read, written"],
+      [this.#net, usage?.received != null ? `↓ ${rate(usage.received)}  ↑ ${rate(usage.sent)}` : "", "received, sent"],
+    ];
+    for (const [fact, text, title] of said) fact.say(pull ? "" : text || "–", title);
     this.#cpus.draw(usage?.cpus ?? [], 20);
     this.#memories.draw(usage?.memories ?? [], usage?.limit ?? 1.25 * (usage?.memory ?? 0));
   }
@@ -174,40 +178,13 @@ export class Card implements Drawing<ContainerInfo> {
   #updateLog(told: ContainerInfo): void {
     set(this.#trouble, told.error);
     this.#trouble.hidden = told.error === "";
-    const tail = this.#shown ? told.tail : null;
-    const last = !tail && (told.state === "failed" || (told.state === "exited" && Boolean(told.returncode)));
-    const out = tail ? tail.out : last && !told.error.includes(told.log) ? told.log : "";
-    const err = tail ? tail.err : "";
-    this.#log.hidden = !(this.#shown || out || err);
-    const below = this.#log.scrollHeight - this.#log.scrollTop - this.#log.clientHeight < 8;
-    const nothing = this.#shown && !out && !err ? (tail ? "The main process has written nothing." : "…") : "";
-    set(this.#out, out ? `${out}\n` : nothing);
-    set(this.#err, err);
-    if (below) this.#log.scrollTop = this.#log.scrollHeight;
-  }
-
-  #showLogs(on: boolean): void {
-    this.#shown = on;
-    this.#logs.setAttribute("aria-pressed", String(on));
-    this.#desk.act("logs", { on });
-    this.#desk.redraw();
+    const last = told.state === "failed" || (told.state === "exited" && Boolean(told.returncode));
+    const words = last && !this.#desk.open(told.id) && !told.error.includes(told.log) ? told.log : "";
+    set(this.#log, words);
+    this.#log.hidden = words === "";
   }
 }
 
 function of(memory: number, limit: number | null): string {
   return limit ? `${size(memory)} of ${size(limit)}` : size(memory);
-}
-
-function tunnelRow(): { el: HTMLElement; update(item: Tunnel): void } {
-  const el = element("span", "tfnz-fact");
-  const name = element("span", "tfnz-name");
-  const link = new Link();
-  el.append(name, link.el);
-  return {
-    el,
-    update: (each) => {
-      set(name, `port ${each.port}`);
-      link.point(each.local, "", "");
-    },
-  };
 }

@@ -1,11 +1,18 @@
 // What a drawing may ask of its view, and where its links lead.
+import type { Said } from "./info.js";
 
 /** Given to every drawing. */
 export interface Desk {
-  /** Asks for something; what it was asked for counts as pending until the state changes, or it fails. */
-  act(action: string, args?: Record<string, unknown>): void;
-  /** Whether this was asked for just now. */
-  pending(action: string, args?: Record<string, unknown>): boolean;
+  /** Asks for something, for those; it is pending for each until it was done, or failed. */
+  act(action: string, args?: Record<string, unknown>, ids?: readonly string[]): void;
+  /** Whether this was asked for, and has not been done yet. */
+  pending(action: string, id?: string): boolean;
+  /** Whether what a process wrote is shown. */
+  open(process: string): boolean;
+  /** Shows what it wrote, or not any more. */
+  show(process: string, on: boolean): void;
+  /** What it wrote last; undefined: not told yet. */
+  said(process: string): Said | undefined;
   /** Whether somebody points at the view or has its focus, so that nothing should move. */
   held(): boolean;
   /** Seconds since the epoch at the kernel's side. */
@@ -23,10 +30,8 @@ export interface Drawing<T> {
   actions: HTMLElement[];
   body: HTMLElement[];
   update(info: T): void;
-  /** The view was opened, anew perhaps. */
-  again?(): void;
-  /** For the dot: running, starting, ok, bad, lost. */
-  state(info: T): { dot: string; text: string };
+  /** For the dot (running, starting, ok, bad, paused, lost), in words, and what those mean where it is not plain. */
+  state(info: T): { dot: string; text: string; hint?: string };
 }
 
 const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;

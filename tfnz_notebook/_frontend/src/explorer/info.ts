@@ -9,8 +9,12 @@ export interface Process {
   returncode: number | null;
   started: number;
   main: boolean;
+  /** "timeout", "memory", or "gone": with its container, nobody knows how. */
   why: string;
 }
+
+/** What a process wrote, by stream, in the order in which it came. */
+export type Said = readonly (readonly [stream: number, text: string])[];
 
 export interface Tunnel {
   port: number;
@@ -40,6 +44,9 @@ export interface Summary {
 }
 
 export interface Container extends Summary {
+  /** As the engine's own tools show it. */
+  engine_id: string;
+  engine_name: string;
   name: string;
   tag: string;
   node: string;
@@ -49,6 +56,8 @@ export interface Container extends Summary {
   error: string;
   log: string;
   usage: Usage | null;
+  /** Those that the image says it serves. */
+  ports: number[];
   tunnels: Tunnel[];
   processes: Process[];
   more: number;
@@ -71,7 +80,7 @@ interface Base {
   now: number;
 }
 
-export type ContainerInfo = Base & Container & { kind: "container"; engine: string; tail?: { out: string; err: string } | null };
+export type ContainerInfo = Base & Container & { kind: "container"; engine: string };
 export type PsInfo = Base & { kind: "ps"; session: string; containers: Container[]; more: number };
 export type TopInfo = Base & { kind: "top"; session: string; containers: (Summary & { usage: Usage | null })[]; more: number };
 export type LocationInfo = Base & {

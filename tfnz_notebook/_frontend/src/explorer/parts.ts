@@ -1,5 +1,5 @@
 // Small things that cards and tables are made of. The page is touched only where something is new.
-import { element, set } from "../status.js";
+import { type Icon, element, icon, set } from "../status.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -7,23 +7,33 @@ export function mark(target: HTMLElement, name: string, value: string): void {
   if (target.dataset[name] !== value) target.dataset[name] = value;
 }
 
-/** A button with a word in it. */
-export function word(text: string, title: string, act: () => void): HTMLButtonElement {
-  const made = element("button", "tfnz-button tfnz-word", text);
+/** What a button, or another control, is called. */
+export function label(target: HTMLElement, text: string): void {
+  if (target.title === text) return;
+  target.title = text;
+  target.setAttribute("aria-label", text);
+}
+
+/** A button with a word in it; with a shape as well, which is all of it where the view is narrow. */
+export function word(text: string, title: string, act: () => void, shape?: Icon): HTMLButtonElement {
+  const made = element("button", "tfnz-button tfnz-word");
   made.type = "button";
-  made.title = title;
+  if (shape) made.append(icon(shape));
+  made.append(element("span", "", text));
+  label(made, title);
   made.addEventListener("click", act);
   return made;
 }
 
-/** A name and a value beside it; hidden while the value is empty. */
+/** A name and a value beside it. What is not known yet keeps its place; what never comes (empty) has none. */
 export class Fact {
-  readonly el = element("span", "tfnz-fact");
+  readonly el: HTMLElement;
   readonly value = element("span", "tfnz-value");
 
-  constructor(name: string, width = "") {
+  constructor(name: string, kind = "") {
+    this.el = element("span", `tfnz-fact ${kind}`);
+    this.value.dir = "auto";
     this.el.append(element("span", "tfnz-name", name), this.value);
-    if (width) this.value.style.minWidth = width;
     this.el.hidden = true;
   }
 
@@ -33,10 +43,11 @@ export class Fact {
   }
 }
 
-/** A curve of the last minutes, no larger than a word. */
+/** A curve of the last minutes over its ground line, no larger than a word. */
 export class Sparkline {
   readonly el = document.createElementNS(SVG, "svg");
   readonly #line = document.createElementNS(SVG, "polyline");
+  readonly #area = document.createElementNS(SVG, "polygon");
   #drawn = "";
 
   readonly #points: number;
@@ -47,7 +58,7 @@ export class Sparkline {
     this.el.setAttribute("viewBox", `0 0 ${points - 1} 16`);
     this.el.setAttribute("preserveAspectRatio", "none");
     this.el.setAttribute("aria-hidden", "true");
-    this.el.append(this.#line);
+    this.el.append(this.#area, this.#line);
   }
 
   /** The newest value is at the right end; `top` is at least the height of the picture. */
@@ -55,10 +66,11 @@ export class Sparkline {
     const shown = values.slice(-this.#points);
     const high = Math.max(top, ...shown) || 1;
     const first = this.#points - shown.length;
-    const drawn = shown.map((value, i) => `${first + i},${(15 - (14 * value) / high).toFixed(1)}`).join(" ");
+    const drawn = shown.map((value, i) => `${first + i},${(15 - (13 * value) / high).toFixed(1)}`).join(" ");
     if (drawn === this.#drawn) return;
     this.#drawn = drawn;
     this.#line.setAttribute("points", drawn);
+    this.#area.setAttribute("points", `${first},16 ${drawn} ${this.#points - 1},16`);
   }
 }
 
@@ -68,64 +80,36 @@ export interface Row<T> {
   update(item: T): void;
 }
 
-/**
- * Rows by key, kept in the order of the items. A row whose item is gone stays, marked, while `held()` (somebody points at
- * it and would click on what comes up in its place), and goes with the next `update` after that.
- */
+/** Rows by key, in the order of the items; those whose item is gone go. */
 export class Rows<T> {
   readonly #rows = new Map<string, Row<T>>();
 
   readonly #parent: HTMLElement;
   readonly #key: (item: T) => string;
   readonly #make: (item: T) => Row<T>;
-  readonly #held: () => boolean;
 
-  constructor(
-    parent: HTMLElement,
-    key: (item: T) => string,
-    make: (item: T) => Row<T>,
-    held: () => boolean,
-  ) {
+  constructor(parent: HTMLElement, key: (item: T) => string, make: (item: T) => Row<T>) {
     this.#parent = parent;
     this.#key = key;
     this.#make = make;
-    this.#held = held;
   }
 
   update(items: readonly T[]): void {
     const left = new Set(this.#rows.keys());
-    let after: Element | null = null;
-    const held = this.#held();
+    for (const item of items) left.delete(this.#key(item));
+    for (const key of left) {
+      this.#rows.get(key)?.el.remove();
+      this.#rows.delete(key);
+    }
+    let place = this.#parent.firstElementChild;
     for (const item of items) {
       const key = this.#key(item);
       let row = this.#rows.get(key);
-      const known = row !== undefined;
-      if (!row) {
-        row = this.#make(item);
-        this.#rows.set(key, row);
-      }
-      left.delete(key);
-      delete row.el.dataset["gone"];
+      if (!row) this.#rows.set(key, (row = this.#make(item)));
       row.update(item);
-      const place: Element | null = after ? after.nextElementSibling : this.#parent.firstElementChild;
-      // Rows that are gone but still there are passed over; what is in order is not moved, which would take its focus.
-      if (!known || (!held && row.el !== place)) this.#parent.insertBefore(row.el, this.#past(place));
-      after = row.el;
+      // What is in order is not moved, which would take its focus.
+      if (row.el === place) place = place.nextElementSibling;
+      else this.#parent.insertBefore(row.el, place);
     }
-    for (const key of left) {
-      const row = this.#rows.get(key) as Row<T>;
-      if (held) {
-        row.el.dataset["gone"] = "";
-      } else {
-        row.el.remove();
-        this.#rows.delete(key);
-      }
-    }
-  }
-
-  #past(place: Element | null): Element | null {
-    let here = place;
-    while (here instanceof HTMLElement && "gone" in here.dataset) here = here.nextElementSibling;
-    return here;
   }
 }

@@ -1,10 +1,17 @@
 // Cards of a location and of a node.
 import { number, plural, share, size } from "../numbers.js";
 import { element, set } from "../status.js";
-import { doing } from "./card.js";
+import { doing, tone } from "./card.js";
 import type { Desk, Drawing } from "./desk.js";
 import type { LocationInfo, Node, NodeInfo, Summary } from "./info.js";
 import { Fact, type Row, Rows, mark } from "./parts.js";
+import { type Column, ROW, Table, cell } from "./table.js";
+
+const COLUMNS: readonly Column[] = [
+  ["", "container", "tfnz-c-name"],
+  ["", "state", "tfnz-c-state"],
+  ["", "image", "tfnz-c-wide"],
+];
 
 /** How much of something is in use: a bar and the words beside it. */
 class Gauge {
@@ -62,7 +69,9 @@ export class NodeCard implements Drawing<NodeInfo> {
 
   constructor(_desk: Desk) {
     this.title = [this.#name, this.#where];
-    this.body = [this.#line.el];
+    const nodes = element("div", "tfnz-nodes");
+    nodes.append(this.#line.el);
+    this.body = [nodes];
   }
 
   state(): { dot: string; text: string } {
@@ -85,18 +94,15 @@ export class LocationCard implements Drawing<LocationInfo> {
   readonly #engine = element("span", "tfnz-facts");
   readonly #session = element("span", "tfnz-facts");
   readonly #nodes: Rows<Node>;
-  readonly #table = element("table", "tfnz-table");
-  readonly #containers: Rows<Summary>;
+  readonly #table: Table<Summary>;
   readonly #more = element("div", "tfnz-line tfnz-dim");
 
   constructor(desk: Desk) {
     this.title = [this.#name, this.#engine, this.#session];
-    const nodes = element("div", "");
-    this.#nodes = new Rows(nodes, (each) => each.name, () => new NodeLine(true), () => false);
-    const body = element("tbody", "");
-    this.#table.append(body);
-    this.#containers = new Rows(body, (each) => each.id, summaryRow, () => desk.held());
-    this.body = [nodes, this.#table, this.#more];
+    const nodes = element("div", "tfnz-nodes");
+    this.#nodes = new Rows(nodes, (each) => each.name, () => new NodeLine(true));
+    this.#table = new Table<Summary>(desk, "tfnz-summaries", COLUMNS, summaryRow);
+    this.body = [nodes, this.#table.el, this.#more];
   }
 
   state(told: LocationInfo): { dot: string; text: string } {
@@ -110,8 +116,8 @@ export class LocationCard implements Drawing<LocationInfo> {
     const kept = told.durable ? "Its containers stay when the kernel ends." : "Its containers end with the kernel.";
     set(this.#session, `session ${told.session}${told.durable ? ", durable" : ""}`, kept);
     this.#nodes.update(told.nodes);
-    this.#containers.update(told.containers);
-    this.#table.hidden = told.containers.length === 0;
+    this.#table.update(told.containers.map((item) => ({ key: item.id, height: ROW, item })));
+    this.#table.el.hidden = told.containers.length === 0;
     this.#more.hidden = told.more === 0;
     set(this.#more, plural(told.more, "more container"));
   }
@@ -119,16 +125,17 @@ export class LocationCard implements Drawing<LocationInfo> {
 
 function summaryRow(): Row<Summary> {
   const el = element("tr", "tfnz-row");
-  const does = element("td", "tfnz-does tfnz-w-does");
-  const name = element("td", "tfnz-strong tfnz-clip");
-  const image = element("td", "tfnz-dim tfnz-clip");
-  el.append(does, name, image);
+  const name = cell("tfnz-c-name tfnz-strong");
+  const does = cell("tfnz-does tfnz-c-state");
+  const image = cell("tfnz-dim tfnz-c-wide");
+  name.dir = "auto";
+  el.append(name, does, image);
   return {
     el,
     update: (each) => {
-      const { dot, text } = doing(each);
-      set(does, text);
-      mark(does, "tone", dot === "running" ? "good" : dot === "bad" ? "bad" : "quiet");
+      const { dot, text, hint } = doing(each);
+      set(does, text, hint);
+      mark(does, "tone", tone(dot));
       set(name, each.title, each.title);
       set(image, each.image, each.image);
     },

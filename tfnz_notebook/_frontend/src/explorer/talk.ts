@@ -2,11 +2,15 @@
 // over the kernel's comm alone, as what cards show lives in the kernel.
 import { type HubModel, type Line, onWake, openComm } from "../channel/carriers.js";
 import { type Head, newId } from "../channel/frames.js";
+import type { Said } from "./info.js";
 
 export interface Told {
   /** The whole state; `first` after each opening. */
   info(info: any, first: boolean): void;
-  error(text: string, doing: string): void;
+  /** Something that was asked for was done, or not: why. */
+  done(doing: string, args: Record<string, unknown>, error: string): void;
+  /** What processes wrote, of those that have written more. */
+  tails(tails: Record<string, Said>): void;
   /** Whether the kernel can be reached. */
   reached(yes: boolean): void;
   /** The kernel has nothing (more) to say of it. */
@@ -82,8 +86,12 @@ export class Talk {
       case "state":
         if (this.#opened) told.info(head["info"], false);
         break;
+      case "done":
       case "error":
-        told.error(String(head["text"] ?? ""), String(head["doing"] ?? ""));
+        told.done(String(head["doing"] ?? ""), Object(head["args"]) as Record<string, unknown>, String(head["text"] ?? ""));
+        break;
+      case "tails":
+        told.tails(Object(head["tails"]) as Record<string, Said>);
         break;
       case "closed":
         this.#opened = false;

@@ -30,7 +30,7 @@ export class TunnelCard implements Drawing<TunnelInfo> {
 
   constructor(desk: Desk) {
     this.#desk = desk;
-    this.#link.el.classList.add("tfnz-mono");
+    this.#link.el.classList.add("tfnz-mono", "tfnz-clip");
     this.#reload = word("Reload", "Load the preview again", () => this.#load());
     this.#end = word("Close", "Close this tunnel", () => desk.act("close"));
     this.title = [this.#link.el, this.#to, this.#connections];
