@@ -13,7 +13,7 @@ CLUSTERED = [path for path in NOTEBOOKS if path.stem == "08-on-a-cluster"]
 SHOWN: dict[str, dict[str, tuple[str, ...]]] = {
     "01-first-container": {
         "location": ("node",),
-        "nginx": ("container", "web", "image", "nginx"),
+        "nginx": ("web", "nginx"),
         "fetch": ("200 nginx", "'Welcome to nginx!'"),
         "change": ("200 nginx", "'My page'"),
         "ps": ("nginx: master process", "/bin/ps faxu"),
