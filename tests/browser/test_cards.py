@@ -8,15 +8,41 @@ from browser.views import Card, Output, Shell
 
 BOX = spawn()
 
+# At each frame: where the controls of cards are in them, by control.
+LOOK = """
+(() => {
+  const places = new Map();
+  let on = true;
+  const look = () => {
+    for (const each of document.querySelectorAll('.tfnz-explorer .tfnz-status button')) {
+      const card = each.closest('.tfnz-explorer').getBoundingClientRect();
+      const {left, top, width} = each.getBoundingClientRect();
+      if (!width) continue;
+      if (!places.has(each)) places.set(each, new Set());
+      places.get(each).add(`${left - card.left} ${top - card.top} ${width}`);
+    }
+    if (on) requestAnimationFrame(look);
+  };
+  look();
+  window.tfnzLook = (more) => {
+    on = more;
+    return [...places.values()].map(each => [...each]);
+  };
+})()
+"""
+
 
 def test_a_container_shows_itself_and_is_controlled(notebook: Open) -> None:
     page = notebook(
         f"{LOAD}\nweb = %tf_spawn nginx", "web", "location = web.location; location", "web.node"
     )
+    page.page.evaluate(LOOK)
     page.run(0, 60)
     card = Card(page, 0).wait()
-    for what in ("running", "nginx"):
+    for what in ("running", "nginx", r"CPU\s+\d", "ports", "0 B/s"):
         card.wait_text(what)
+    places = page.page.evaluate("tfnzLook(false)")
+    assert len(places) == 4 and all(len(each) == 1 for each in places), "a control moved"
     page.picture("card")
     for cell in (1, 2, 3):
         page.run(cell)
@@ -28,6 +54,33 @@ def test_a_container_shows_itself_and_is_controlled(notebook: Open) -> None:
     Card(page, 1).press("destroy now")
     page.wait_text(1, "destroyed", 30)
     page.wait_text(0, "destroyed", 30)
+
+
+def test_a_card_that_is_stopped_and_destroyed_keeps_what_it_showed(notebook: Open) -> None:
+    page = notebook(f"{LOAD}\nbox = %tf_spawn -d debian sh -c 'seq 1 3; sleep 1000'", "box")
+    page.run(0, 60)
+    page.run(1)
+    card = Card(page, 1).wait()
+    card.wait_text("sleep 1000")
+    card.press("show the end")
+    card.wait_text("1\n2\n3")
+    page.picture("open")
+    card.press("^stop .* main process")
+    card.wait_text("SIGTERM")
+    page.picture("stopped")
+    assert not card.root.get_by_role("alert").is_visible(), "what was asked for was done"
+    live = card.root.bounding_box()
+    card.press("^destroy ")
+    card.press("destroy now")
+    frozen = page.outputs(1).locator(".jp-OutputArea-output > .mathjax_ignore > div").first
+    page.until(lambda: frozen.is_visible() and "destroyed" in frozen.inner_text(), 30, "frozen")
+    for what in ("sleep 1000", "SIGTERM", "1\n2\n3"):
+        assert what in frozen.inner_text()
+    page.picture("destroyed")
+    still = frozen.bounding_box()
+    assert live and still
+    for key in ("x", "y", "width", "height"):  # nothing jumps at the end
+        assert abs(live[key] - still[key]) <= 1, (live, still)  # type: ignore[literal-required]
 
 
 @pytest.mark.places("lab-new-direct")

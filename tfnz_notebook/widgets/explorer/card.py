@@ -40,10 +40,13 @@ class ContainerCard(Watched):
         ran = facts.ran_in(each, self.ledger)
         told, ended = facts.told_of(each), self.ledger.ended(each.id)
         drawn = facts.container(told, ran, usage, each.all_tunnels(), ended)
-        if each.state not in facts.OVER:
+        before, over = self._before, each.state in facts.OVER
+        if before is not None and over:
+            drawn = facts.left(drawn, before)
+        elif before is not None and each.state == "exited":
+            drawn = {**drawn, "usage": before["usage"]}
+        if not over:
             self._before = drawn
-        elif self._before is not None:
-            drawn = facts.left(drawn, self._before)
         return {**drawn, "engine": self.location.engine}
 
     def known(self) -> Info:

@@ -45,7 +45,9 @@ NOTHING: Final = "\N{EN DASH}"
 
 _QUIET: Final = safe("color", DIM)
 _EDGE: Final = f"1px solid #8886;border-color:{LINE}"
-_CLIP: Final = "min-width:0;overflow:hidden;text-overflow:ellipsis;white-space:nowrap"
+_CLIP: Final = (
+    "min-width:0;overflow:hidden;text-overflow:ellipsis;white-space:nowrap;unicode-bidi:isolate"
+)
 _BOX: Final = (
     f"border:{_EDGE};border-radius:4px;max-width:1000px;color:{INK};"
     f"background:{PAPER};font:12px/1.4 {UI};text-align:left;overflow:hidden;{FLUSH}"
@@ -142,6 +144,7 @@ def _cell(column: str, said: str, style: str = "", *, name: str = "td") -> Html:
     box = "box-sizing:border-box;height:24px;padding:0 8px;border:0;line-height:24px"
     font = "font-variant-numeric:tabular-nums;font-weight:normal;max-width:none"
     clip = "overflow:hidden;text-overflow:ellipsis;white-space:nowrap;text-align:left"
+    clip += ";unicode-bidi:plaintext"  # a name may be written from the right
     return tag(name, ";".join(filter(None, (box, font, clip, column, style))), said)
 
 

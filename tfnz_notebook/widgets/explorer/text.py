@@ -20,6 +20,7 @@ from tfnz_notebook._base.numbers import (
     size,
 )
 from tfnz_notebook._base.text import clip, table
+from tfnz_notebook.widgets.explorer.facts import MEASURED
 from tfnz_notebook.widgets.status import short
 
 Info = Mapping[str, Any]
@@ -68,7 +69,7 @@ def _container(info: Info) -> list[str]:
     about += [("node", info["node"]), ("up", up(info))]
     lines.append("  " + "  ".join(f"{k} {v}" for k, v in about if v and v != info["title"]))
     usage = info.get("usage")
-    if usage:
+    if usage and info["state"] in MEASURED:
         used = [("cpu", percent(usage["cpu"])), ("memory", size(usage["memory"]))]
         if usage["limit"]:
             used[1] = ("memory", f"{size(usage['memory'])} of {size(usage['limit'])}")

@@ -260,6 +260,10 @@ def test_an_end_is_told_and_over(
     mine = container.spawn_process("sleep 100")
     page.open(picture)
     page.until(lambda: page.info()["usage"])
+    agent.set_state(container.id, "exited", returncode=0)
+    page.until(lambda: page.info()["state"] == "exited")
+    assert page.info()["usage"]["memory"] == 1 << 20
+    assert "MiB" not in explorer.as_text(picture)
     container.destroy()
     page.until(lambda: page.info()["state"] == "destroyed")
     shown = page.info()["processes"]  # it keeps what it showed

@@ -104,6 +104,7 @@ export class Card implements Drawing<ContainerInfo> {
     this.#ports = new Ports(desk);
     this.#line.append(this.#ports.el, ...Object.values(this.#facts).map((fact) => fact.el));
     this.#log.tabIndex = 0; // scrolled by keyboard
+    this.#log.setAttribute("role", "group");
     this.#log.setAttribute("aria-label", "last words");
     this.#table = new Table<Process>(desk, "tfnz-processes", COLUMNS, (line) => this.#row(line));
     this.body = [this.#use, this.#line, this.#table.el, this.#more, this.#trouble, this.#log];
@@ -141,7 +142,7 @@ export class Card implements Drawing<ContainerInfo> {
   }
 
   #row(line: Line<Process>): Row<Process> {
-    if (line.loose) return new SaidRow(this.#desk, COLUMNS.length);
+    if (line.loose) return new SaidRow(this.#desk);
     const cells = new ProcessCells(this.#desk, this.#id, line.key);
     cells.el.append(cells.command, cells.state, cells.pid, cells.controls);
     return cells;

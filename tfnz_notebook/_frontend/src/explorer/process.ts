@@ -77,11 +77,12 @@ export class SaidRow {
 
   readonly #desk: Desk;
 
-  constructor(desk: Desk, columns: number) {
+  constructor(desk: Desk) {
     this.#desk = desk;
+    // One cell, wider than its column: to span them all would bring back those that have no room.
     const whole = cell("");
-    whole.colSpan = columns;
     this.#log.tabIndex = 0; // scrolled by keyboard
+    this.#log.setAttribute("role", "group");
     whole.append(this.#log);
     this.el.append(whole);
   }

@@ -119,7 +119,7 @@ export class Ps implements Drawing<PsInfo> {
       }, () => this.#chosen.has(container.id));
     }
     if (line.loose) {
-      const said = new SaidRow(desk, COLUMNS.length);
+      const said = new SaidRow(desk);
       return { el: said.el, update: (item) => item.process && said.update(item.process) };
     }
     return new ProcessRow(desk, container, process);

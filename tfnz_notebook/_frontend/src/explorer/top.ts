@@ -71,7 +71,7 @@ class UsageRow implements Row<Item> {
   readonly #memory = cell("tfnz-number tfnz-c-memory");
   readonly #cells = COLUMNS.slice(3).map(([, , kind]) => cell(kind));
   readonly #percent = element("span", "tfnz-does");
-  readonly #bytes = element("span", "");
+  readonly #bytes = element("span", "tfnz-bytes");
   readonly #limit = element("span", "tfnz-dim tfnz-limit");
   readonly #cpus = new Sparkline();
   readonly #memories = new Sparkline();

@@ -14,6 +14,11 @@ export function grip(
   element.setAttribute("aria-orientation", "horizontal");
   element.setAttribute("aria-label", "Terminal height");
   element.title = "Drag for more rows";
+  const tell = (): void => element.setAttribute("aria-valuenow", String(screen.clientHeight));
+  tell();
+  const observer = new ResizeObserver(tell);
+  observer.observe(screen);
+  signal.addEventListener("abort", () => observer.disconnect(), { once: true });
   element.addEventListener(
     "pointerdown",
     (down) => {
