@@ -21,6 +21,7 @@ from tfnz_notebook.errors import (
 )
 from tfnz_notebook.location import Location
 from tfnz_notebook.node import Node
+from tfnz_notebook.widgets import explorer
 
 Spawn = Callable[..., Container]
 in_containers = pytest.mark.engines("podman", "docker")
@@ -206,6 +207,15 @@ def test_what_the_main_process_writes_is_in_the_engines_logs_too(
     shown = until(lambda: raw_logs(where, ident), 10, "the engine collects it")
     assert b"to-stdout" in shown
     assert b"to-stderr" in shown
+
+
+@in_containers
+def test_a_card_shows_the_id_and_the_name_that_the_engines_tools_show(
+    world: World, where: str, spawn: Spawn
+) -> None:
+    shown = explorer.as_text(explorer.card(spawn(sleep=True).wait_until_ready()))
+    found = [each for each in engine_api.containers(where) if each["Id"][:12] in shown]
+    assert [name for each in found for name in each["Names"] if name.strip("/") in shown]
 
 
 def raw_logs(where: str, ident: str) -> bytes:
