@@ -26,7 +26,8 @@
     │   ├── SpawnFailed               user, working directory, pty, pids limit ...; also ValueError
     │   ├── ProcessGone               it has ended; also ValueError
     │   ├── LogGone                   its output was dropped, or cannot be read any more
-    │   └── ProcessFailed             ended with a non-zero code, where zero was asked for
+    │   ├── ProcessFailed             ended with a non-zero code, where zero was asked for
+    │   └── CellFailed                a cell in a container raised, or ended with such a code
     ├── FileError                     put, fetch, list; also ValueError
     ├── TunnelError
     │   ├── PortClosed                nothing listens there (log's tail inside)
@@ -174,6 +175,13 @@ class LogGone(ProcessError):
 
 class ProcessFailed(ProcessError):
     """It ended with a code other than zero; ``details`` has returncode, stdout, stderr."""
+
+
+class CellFailed(ProcessError):
+    """A cell that ran in a container raised something, or a shell's ended with another code than 0.
+
+    ``details`` has stdout, stderr and returncode; of what was raised name, text and trace.
+    """
 
 
 class FileError(TfnzError, ValueError):

@@ -18,6 +18,7 @@ OBJECT_MODEL = {
     "location",
     "node",
     "container",
+    "interpreter",
     "process",
     "tunnel",
     "volume",
@@ -41,6 +42,7 @@ MAY_IMPORT = {
     "direct": {"_link"} | BELOW,  # in the Jupyter server: it has no objects
     "engines": set(BELOW),
     "agent": {"engines"} | BELOW,
+    "_inside": set[str](),  # programs of containers, which have nothing of ours
     "_guest": set[str](),  # the C program, and at most the code that finds its binary
     "_tfnz": {"object model", "errors"},
     "__init__": {"object model", "magics", "widgets", "errors"},

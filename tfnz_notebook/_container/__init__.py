@@ -5,4 +5,5 @@
 ``files``     put, fetch, list
 ``ports``     waiting for them, tunnels to them
 ``conditions`` waiting for anything
+``cells``     interpreters that run cells; ``conversation`` is with one of them
 """

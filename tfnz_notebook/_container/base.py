@@ -29,6 +29,7 @@ from tfnz_notebook.process import Process
 from tfnz_notebook.tunnel import Tunnel
 
 if TYPE_CHECKING:
+    from tfnz_notebook._container.conversation import Conversation
     from tfnz_notebook.container import Container
     from tfnz_notebook.location import Location
 
@@ -50,6 +51,8 @@ class Base(Owned, metaclass=Closed):
         self._known: WeakValueDictionary[str, Process] = WeakValueDictionary()
         self._live: dict[str, Process] = {}
         self._tunnels: list[Tunnel] = []
+        #: Interpreters that cells run in, by kind and name.
+        self._conversations: dict[tuple[str, str], Conversation] = {}
         #: Ports that were open once since it started: there a refusal is one.
         self._answered: set[int] = set()
         self._sampled: tuple[float, float] | None = None

@@ -22,7 +22,7 @@ LINE: Final = (
     *("tf_spawn", "tf_run", "tf_shell", "tf_plot", "tf_ps", "tf_top", "tf_logs", "tf_attach"),
     *("tf_signal", "tf_stop", "tf_put", "tf_get", "tf_open", "tf_connect", "tf_why"),
 )
-CELL: Final = ("tf_spawn", "tf_run")
+CELL: Final = ("tf_spawn", "tf_run", "tf_python", "tf_bash")
 #: Classes with views of their own, as (module, name).
 SHOWN: Final = (
     ("tfnz_notebook.location", "Location"),

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from tfnz_notebook._base.text import clip, last_words, one_line
 from tfnz_notebook.container import Container
-from tfnz_notebook.errors import TfnzError
+from tfnz_notebook.errors import CellFailed, TfnzError
 from tfnz_notebook.magics.here import Here, called
 from tfnz_notebook.magics.parse import Parser
 from tfnz_notebook.magics.shown.text import clean
@@ -46,7 +46,14 @@ def show(there: bool) -> None:
 
 
 def rendered(error: BaseException) -> list[str]:
-    """An error's lines: what it is and says, what was noted on it, the user's line."""
+    """An error's lines: what it is and says, what was noted on it, the user's line.
+
+    Of what a cell in a container raised: its traceback there, as if it had been raised here.
+    """
+    trace = error.details.get("trace") if isinstance(error, CellFailed) else None
+    if trace:
+        _last[:] = [error]
+        return [clean(str(trace)).rstrip("\n")]
     name = f"\x1b[31m{type(error).__name__}\x1b[39m"
     said = clean(str(error))
     lines = [f"{name}: {said}" if said else name]

@@ -10,6 +10,7 @@ from tfnz_notebook._link.thread import wait
 from tfnz_notebook.container import Container
 from tfnz_notebook.location import Location
 from tfnz_notebook.magics.commands.waiting import background, removed_after
+from tfnz_notebook.magics.shown.values import shown
 from tfnz_notebook.process import Process
 from tfnz_notebook.tunnel import Tunnel
 
@@ -99,6 +100,12 @@ class Pictures:
     def remove_after(self, process: Process, container: Container) -> None:
         """Destroy it once the process has ended, and what it said is part of the notebook."""
         background(removed_after(process, container, self._kept))
+
+    def value(self, data: dict[str, Any], *, trusted: bool) -> None:
+        """As any cell's."""
+        from IPython.display import publish_display_data
+
+        publish_display_data(shown(data, trusted=trusted))  # type: ignore[no-untyped-call]
 
     def plot(self, plot: Plot) -> None:
         """Drawn live."""

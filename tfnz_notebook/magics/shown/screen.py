@@ -44,6 +44,9 @@ class Screen(Protocol):
     def remove_after(self, process: Process, container: Container) -> None:
         """Destroy a container once a process in it has ended, and all that said is shown."""
 
+    def value(self, data: dict[str, Any], *, trusted: bool) -> None:
+        """What a cell in a container shows, by MIME type."""
+
     def plot(self, plot: Plot) -> None:
         """A plot that has begun."""
 

@@ -17,6 +17,7 @@ from tfnz_notebook.magics import again
 from tfnz_notebook.magics.commands.waiting import background, removed_after
 from tfnz_notebook.magics.here import called
 from tfnz_notebook.magics.shown.text import Printer, clean
+from tfnz_notebook.magics.shown.values import shown
 from tfnz_notebook.process import Process
 from tfnz_notebook.tunnel import Tunnel
 
@@ -103,6 +104,11 @@ class Terminal:
     def remove_after(self, process: Process, container: Container) -> None:
         """Destroy the container once the process has ended and is printed."""
         background(removed_after(process, container))
+
+    def value(self, data: dict[str, Any], *, trusted: bool) -> None:
+        """Its text."""
+        say(str(shown(data, trusted=False)["text/plain"]))
+        del trusted  # there is nothing here that runs what it says
 
     def plot(self, plot: Plot) -> None:
         """It is drawn in notebooks."""

@@ -1,0 +1,584 @@
+"""An interpreter of a container that is kept between cells, and the conversation with it.
+
+It is a process like any other, found again by its title: in a durable session another kernel goes
+on with it, its variables included. ``_wire.cells`` says what it says. Everything here runs on the
+I/O loop; callbacks go through a lane of whoever runs the cell.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import uuid
+from collections.abc import Callable, Coroutine
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from tfnz_notebook._base.names import signal_name
+from tfnz_notebook._base.numbers import plural, size
+from tfnz_notebook._base.text import last_words, one_line
+from tfnz_notebook._calls.changes import Changes
+from tfnz_notebook._calls.dispatch import Item, Lane
+from tfnz_notebook._link.reader import Reader, read
+from tfnz_notebook._link.thread import io
+from tfnz_notebook._wire.cells import Answers, Order, Said, Text
+from tfnz_notebook._wire.guest import Target
+from tfnz_notebook._wire.operations import MAX_CHUNK
+from tfnz_notebook.errors import (
+    CommandNotFound,
+    ProcessGone,
+    ProtocolError,
+    TfnzError,
+    WaitTimeout,
+)
+
+if TYPE_CHECKING:
+    from tfnz_notebook.container import Container
+    from tfnz_notebook.process import Process
+
+#: Bytes of a cell's text that are taken as they come; of more, only the end.
+MOST_TEXT: Final = 1 << 20
+TAIL: Final = 16 << 10
+#: Where that end is looked for: before the cell's last mark, which others may write behind.
+_LAST: Final = 256 << 10
+#: Values that a cell shows, and their characters; more are left out.
+MOST_SHOWN: Final = 200
+MOST_DATA: Final = 32 << 20
+#: Seconds: for one that is found to say that it is one; for a mark whose answer has come; for the
+#: last words of one that has ended; from an interrupt for a cell to heed it.
+_PATIENCE: Final = 5.0
+_MARK: Final = 2.0
+_WORDS: Final = 1.0
+GRACE: Final = 2.0
+
+_INSIDE: Final = Path(__file__).parent.parent / "_inside"
+#: Reads so many bytes of program, and no further: what follows are questions.
+_BOOT: Final = """\
+import os, sys
+if sys.version_info < (3, 8): sys.exit("tfnz: Python %d.%d" % sys.version_info[:2])
+size, code = int(sys.argv[1]), b""
+while len(code) < size:
+    piece = os.read(0, size - len(code))
+    if not piece: sys.exit(0)
+    code += piece
+exec(compile(code, "<tfnz>", "exec"), {"__name__": "__tfnz__"})
+"""
+_OLD: Final = re.compile(rb"tfnz: (Python [0-9.]{1,10})")
+_BASH: Final = 'exec "$(command -v bash || echo /bin/sh)" -c "$1"'
+
+
+class Program(NamedTuple):
+    """What is kept in a container: how it is started, and asked."""
+
+    #: What it is called in errors, what else ends it, and who has it.
+    called: str
+    ends: str
+    images: str
+    argv: list[str]
+    #: Of its stdin, what comes before all questions.
+    before: bytes
+    hello: Callable[[str], bytes]
+    run: Callable[[str, str, str], bytes]
+    #: None where it never asks for input.
+    answer: Callable[[str, str | None], bytes] | None
+
+
+def _python() -> Program:
+    code = (_INSIDE / "python.py").read_bytes()
+
+    def ask(**question: Any) -> bytes:
+        return f"{question!a}\n".encode()
+
+    return Program(
+        "its interpreter",
+        "as os._exit() does",
+        "python3 of 3.8 or newer. Use an image with one, as python:3.13-slim, or "
+        "debian after 'apt-get install python3'",
+        ["python3", "-c", _BOOT, str(len(code))],
+        code,
+        lambda nonce: ask(do="hello", nonce=nonce),
+        lambda cell, text, name: ask(do="run", cell=cell, code=text, name=name),
+        lambda cell, text: ask(do="answer", cell=cell, text=text),
+    )
+
+
+def _shell() -> Program:
+    code = (_INSIDE / "shell.sh").read_text(encoding="utf-8")
+
+    def run(cell: str, text: str, name: str) -> bytes:
+        del name  # a shell's errors have none
+        return f"run {cell} {text.count(chr(10)) + 1}\n{text}\n".encode()
+
+    return Program(
+        "its shell",
+        "as exit does",
+        "/bin/sh. Use an image with one, as debian or alpine",
+        ["/bin/sh", "-c", _BASH, "sh", code],
+        b"",
+        lambda nonce: f"hello {nonce} 0\n".encode(),
+        run,
+        None,
+    )
+
+
+_PROGRAMS: Final = {"python": _python, "bash": _shell}
+
+
+class Callbacks(NamedTuple):
+    """Who hears of a cell while it runs; each may be None."""
+
+    data: Callable[[Any, bytes], object] | None = None
+    stderr: Callable[[Any, bytes], object] | None = None
+    display: Callable[[Any, dict[str, Any]], object] | None = None
+    input: Callable[[Any, str, bool], str] | None = None
+
+    def __bool__(self) -> bool:
+        return any(each is not None for each in self)
+
+
+class Told:
+    """What a cell has said so far."""
+
+    def __init__(self) -> None:
+        self.streams: dict[int, list[bytes]] = {1: [], 2: []}
+        self.values: list[dict[str, Any]] = []
+        self.data = 0
+        #: Bytes of text, and values, that nobody was shown.
+        self.unseen = 0
+        self.unshown = 0
+        self.done: dict[str, Any] = {}
+
+    def stream(self, number: int) -> bytes:
+        return b"".join(self.streams[number])
+
+    def left_out(self) -> list[str]:
+        """Of what it showed, what was not taken, or cut, in words."""
+        values = [*self.values, *([self.done["value"]] if self.done.get("value") else [])]
+        cut = [
+            f"{size(rest)} of {kind}"
+            if kind == "text/plain"
+            else f"{one_line(kind)} of {size(rest)}"
+            for value in values
+            for kind, rest in value["left"]
+        ]
+        shown = [f"{plural(self.unshown, 'value')} that it showed"] if self.unshown else []
+        return [*shown, *cut]
+
+
+class _Turn:
+    """One cell that runs: from its question to its end."""
+
+    def __init__(self, conversation: Conversation, lane: Lane, callbacks: Callbacks) -> None:
+        self.cell = uuid.uuid4().hex
+        self.order = Order(self.cell, MOST_TEXT)
+        self.told = Told()
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._conversation = conversation
+        self._lane = lane
+        self._callbacks = callbacks
+        self._begun_at = conversation.offset
+        self._pushed = self._asked = self._long = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def hand(self, events: list[Said | dict[str, Any]]) -> None:
+        """What comes next of it."""
+        for event in events:
+            if isinstance(event, Said):
+                self.text(event.stream, event.data)
+            elif event["is_"] == "show":
+                self._show(event["value"])
+            elif event["is_"] == "ask":
+                self._asks(event["prompt"], event["hidden"])
+            else:
+                self.told.done = event
+                if self.order.full:
+                    self._conversation.background(self._end_of_long())
+                else:
+                    self.end()
+        if self.order.full and not self._long:
+            self._long = True
+            more = f"\n[more than {size(MOST_TEXT)}: what follows is left out, but for its end]\n"
+            self.text(1, more.encode())
+        if not self.order.waits and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        elif self.order.waits and self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(_MARK, self._unmarked)
+
+    def _unmarked(self) -> None:
+        self._timer = None
+        if self.order.waits and not self.over.done():
+            self.hand(self.order.give_up())
+
+    def text(self, stream: int, data: bytes) -> None:
+        """It writes."""
+        self.told.streams[stream].append(data)
+        callback = self._callbacks.data if stream == 1 else self._callbacks.stderr
+        if callback is not None:
+            self._pushed = True
+            self._lane.push(Item(callback, (self._conversation.process,), data))
+
+    def _show(self, value: dict[str, Any]) -> None:
+        told = self.told
+        told.data += sum(len(each) for each in value["data"].values() if isinstance(each, str))
+        if len(told.values) >= MOST_SHOWN or told.data > MOST_DATA:
+            told.unshown += 1
+            return
+        told.values.append(value)
+        if self._callbacks.display is not None:
+            self._push(self._callbacks.display, self._conversation.process, value["data"])
+
+    def _push(self, function: Callable[..., object], *args: Any) -> None:
+        self._pushed = True
+        self._lane.push(Item(function, args))
+
+    def _asks(self, prompt: str, hidden: bool) -> None:
+        if self._asked:
+            raise ProtocolError("It asks for input before it has had what it asked for.")
+        self._asked = True
+        self._push(self._ask, prompt, hidden)
+
+    def _ask(self, prompt: str, hidden: bool) -> None:
+        """On the caller's thread: have the question answered."""
+        text, interrupted = None, False
+        try:
+            if self._callbacks.input is not None:
+                text = self._callbacks.input(self._conversation.process, prompt, hidden)
+        except EOFError:
+            pass  # as there
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            io().soon(self._answered, text, interrupted)
+
+    def _answered(self, text: str | None, interrupted: bool) -> None:
+        self._asked = False
+        if interrupted:
+            self._conversation.background(self._conversation.interrupt())
+        else:
+            self._conversation.answer(self.cell, text)
+
+    async def _end_of_long(self) -> None:
+        """Of a cell that wrote more than is taken: how much that was, and its last words."""
+        try:
+            head, tail = await self._conversation.tail(self.cell, self.told.done["number"])
+            self.told.unseen = max(0, head - self._begun_at - MOST_TEXT - len(tail))
+            self.text(1, b"[%s left out]\n" % size(self.told.unseen).encode() + tail)
+        except TfnzError as error:
+            self.fail(error)
+            return
+        self.end()
+
+    async def done_within(self, seconds: float | None) -> bool:
+        """Wait until it is over. Raises what it failed with."""
+        await asyncio.wait({self.over}, timeout=seconds)
+        if not self.over.done():
+            return False
+        self.over.result()
+        return True
+
+    def close(self) -> None:
+        """Nobody waits for it any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self.over.done():
+            self.over.exception()  # else it would be reported as never seen
+        else:
+            self.over.cancel()
+
+    def end(self) -> None:
+        """All is said. It is over when all callbacks have run."""
+        if self._pushed:
+            self._lane.push(Item(None, (), None, lambda _: io().soon(self._settle)))
+        else:
+            self._settle()
+
+    def _settle(self) -> None:
+        if not self.over.done():
+            self.over.set_result(None)
+
+    def fail(self, error: TfnzError) -> None:
+        """Nothing will follow; what came before is heard first."""
+
+        def settle() -> None:
+            if not self.over.done():
+                self.over.set_exception(error)
+
+        if self._pushed:
+            self._lane.push(Item(None, (), None, lambda _: io().soon(settle)))
+        else:
+            settle()
+
+
+class Conversation:
+    """One interpreter, started when it is first asked for, and again when it has ended."""
+
+    def __init__(self, container: Container, kind: str, name: str) -> None:
+        self._container = container
+        self._link = container._link
+        self._program = _PROGRAMS[kind]()
+        self._title = f"{kind} cells" + (f" of context {name}" if name != "default" else "")
+        self.process: Process | None = None
+        self._cells, self._writes = asyncio.Lock(), asyncio.Lock()
+        self._turn: _Turn | None = None
+        self._readers: dict[int, Reader] = {}
+        self._text, self._answers = Text(), Answers()
+        self._changes = Changes()
+        self._nonce = ""
+        self._greeted = asyncio.Event()
+        #: Why we ended it, if we did.
+        self._killed = ""
+
+    # -- a cell
+
+    async def run(
+        self, code: str, name: str, lane: Lane, callbacks: Callbacks, timeout: float | None
+    ) -> Told:
+        """Run it, and return what it said. Raises ProcessGone if that ends the interpreter."""
+        async with self._cells:
+            process = await self._ready()
+            turn = self._turn = _Turn(self, lane, callbacks)
+            watch = asyncio.create_task(self._watch(process, turn))
+            try:
+                self.background(self._ask(process, turn, self._program.run(turn.cell, code, name)))
+                await self._until(turn, timeout)
+            except asyncio.CancelledError:
+                if process.returncode is None:
+                    gone = {"process": process.id, "signal": 2, "target": int(Target.TREE)}
+                    self._link.take_back("process.signal", gone)
+                raise
+            finally:
+                self._turn = None
+                watch.cancel()
+                turn.close()
+            return turn.told
+
+    async def _until(self, turn: _Turn, timeout: float | None) -> None:
+        if await turn.done_within(timeout):
+            return
+        became = "it was interrupted, and its variables stay"
+        await self.interrupt()
+        try:
+            if not await turn.done_within(GRACE):
+                became = f"as it did not heed an interrupt, {self._program.called} was ended"
+                await self.kill("that it did not heed an interrupt")
+                await turn.done_within(None)
+        except ProcessGone:
+            became += "; the next cell begins anew"
+        raise WaitTimeout(
+            f"Cannot complete the cell within {timeout:g} s: {became}. Give it more time.",
+            stdout=turn.told.stream(1),
+            stderr=turn.told.stream(2),
+        )
+
+    async def _watch(self, process: Process, turn: _Turn) -> None:
+        """End the turn if the interpreter ends."""
+        await process._changes.until(lambda: process._ended, None, WaitTimeout)
+        ends = {1: int(process._info.get("out") or 0), 2: int(process._info.get("err") or 0)}
+
+        def heard() -> bool:
+            readers = self._readers.items()
+            return turn.over.done() or all(each.offset >= ends[number] for number, each in readers)
+
+        with contextlib.suppress(WaitTimeout):
+            await self._changes.until(heard, _WORDS, WaitTimeout)
+        error = self._gone(process, turn)
+        self._forget()
+        turn.fail(error)
+
+    def _gone(self, process: Process, turn: _Turn) -> TfnzError:
+        code, called = process.returncode, self._program.called
+        stray = last_words(self._answers.stray)
+        if found := _OLD.search(self._answers.stray):
+            return self._none(f"its python3 is {found[1].decode()}, and cells need")
+        if self._killed:
+            cause, self._killed = f"{called} was ended, {self._killed}", ""
+        elif process.oom:
+            cause = f"{called} was killed for the container's memory limit"
+        elif code is None:
+            cause = f"{called} went with its container or agent"
+        elif code < 0:
+            cause = f"{called} was ended by {signal_name(-code, numbered=True)}"
+        else:
+            cause = f"{called} ended with code {code}, {self._program.ends}"
+        words = f" Its last words:\n{stray}" if stray and not turn.order.begun else ""
+        return ProcessGone(
+            f"Cannot complete the cell: {cause}. Its variables are gone; the next cell begins "
+            f"anew.{words}",
+            returncode=code,
+            stdout=turn.told.stream(1),
+            stderr=turn.told.stream(2),
+        )
+
+    def _none(self, cause: str) -> CommandNotFound:
+        return CommandNotFound(
+            f"Cannot run cells in {self._container._called}: {cause} {self._program.images}."
+        )
+
+    # -- the interpreter
+
+    @property
+    def offset(self) -> int:
+        """How far its text was read."""
+        return self._readers[1].offset if 1 in self._readers else 0
+
+    def background(self, coroutine: Coroutine[Any, Any, object]) -> None:
+        """Run it beside."""
+        self._link.background(coroutine)
+
+    async def _ready(self) -> Process:
+        """One that runs, with its streams read: ours, one of an earlier kernel, or a new one."""
+        if self.process is None or self.process._ended:
+            self._forget()
+            await self._container._running("run a cell")
+            for found in await self._container.aio.all_processes():
+                if found.command == self._title and await self._greets(found):
+                    break
+            else:
+                await self._start()
+        assert self.process is not None
+        if 1 not in self._readers:  # the cell before said too much
+            self._text = Text()
+            await self._read(1, await self._head(1))
+        return self.process
+
+    async def _greets(self, process: Process) -> bool:
+        """Whether a process that calls itself one of ours answers as one, or may yet."""
+        self.process, self._nonce = process, uuid.uuid4().hex
+        self._greeted.clear()
+        try:
+            for stream in (1, 2):
+                await self._read(stream, await self._head(stream))
+            await self._send(process, self._program.hello(self._nonce))
+            async with asyncio.timeout(_PATIENCE):
+                await self._greeted.wait()
+        except TimeoutError:  # it is busy with another kernel's cell: ours comes after that
+            pass
+        except ProcessGone:
+            self._forget()
+            return False
+        return self.process is process
+
+    async def _start(self) -> None:
+        try:
+            self.process = await self._container._spawn(
+                self._program.argv, (None, None, None), text=self._title, retain="tail"
+            )
+        except CommandNotFound:
+            raise self._none("it has no") from None
+        self._killed = ""
+        await asyncio.gather(self._read(1, 0), self._read(2, 0))
+        if self._program.before:
+            self.background(self._ask(self.process, None, self._program.before))
+
+    def _forget(self) -> None:
+        for reader in self._readers.values():
+            reader.close()
+        self._readers.clear()
+        self._text, self._answers = Text(), Answers()
+        self.process = None
+
+    async def interrupt(self) -> None:
+        """SIGINT, for it and all that it started."""
+        if self.process is not None and self.process.returncode is None:
+            body = {"process": self.process.id, "signal": 2, "target": int(Target.TREE)}
+            with contextlib.suppress(ProcessGone):
+                await self._link.request("process.signal", body)
+
+    async def kill(self, why: str) -> None:
+        """End it, and all that it started."""
+        if self.process is not None and self.process.returncode is None:
+            self._killed = why
+            with contextlib.suppress(ProcessGone):
+                await self._link.request(
+                    "process.destroy", {"process": self.process.id, "grace": 0.0}
+                )
+
+    # -- what it is told, and says
+
+    async def _ask(self, process: Process, turn: _Turn | None, question: bytes) -> None:
+        try:
+            await self._send(process, question)
+        except ProcessGone:
+            pass  # whoever waits is told why
+        except TfnzError as error:
+            if turn is not None:
+                turn.fail(error)
+
+    async def _send(self, process: Process, question: bytes) -> None:
+        """All of it, and after what was sent before."""
+        async with self._writes:
+            for start in range(0, len(question), MAX_CHUNK):
+                piece = question[start : start + MAX_CHUNK]
+                await self._link.request("process.stdin", {"process": process.id}, piece)
+
+    def answer(self, cell: str, text: str | None) -> None:
+        """What a cell asked for; None: there is nobody to ask."""
+        if self.process is not None and self._program.answer is not None:
+            self.background(self._ask(self.process, None, self._program.answer(cell, text)))
+
+    async def _head(self, stream: int) -> int:
+        assert self.process is not None
+        body = {"process": self.process.id, "stream": stream, "offset": 0, "limit": 0}
+        return int((await self._link.request("log.read", body)).body["head"])
+
+    async def tail(self, cell: str, number: int) -> tuple[int, bytes]:
+        """Where a cell's text ended, about, and the last lines of it."""
+        reader = self._readers.pop(1, None)
+        if reader is not None:
+            reader.close()
+        if self.process is None:
+            return 0, b""
+        head = await self._head(1)
+        data = await read(self._link, self.process.id, 1, max(0, head - _LAST), head)
+        said = Text().feed(data, last=True)
+        end = (cell, number)
+        marks = [place for place, each in enumerate(said) if (each.cell, each.number) == end]
+        tail = b"".join(each.data for each in said[: marks[-1] if marks else None])[-TAIL:]
+        return head, tail[tail.find(b"\n") + 1 :]
+
+    async def _read(self, stream: int, offset: int) -> None:
+        assert self.process is not None
+        heard = partial(self._heard, stream)
+        reader = Reader(self._link, self.process.id, stream, offset, heard, self._lost)
+        self._readers[stream] = reader
+        await reader.open()
+
+    def _heard(self, stream: int, data: bytes) -> None:
+        if self._killed:
+            return
+        self._readers[stream].taken(len(data))  # what is kept of it is bounded by the turn
+        try:
+            if stream == 1:
+                self._hear_text(data)
+            else:
+                for told in self._answers.feed(data):
+                    self._hear(told)
+        except ProtocolError as error:  # which _watch tells
+            self.background(self.kill(f"as it said what none of ours says ({error})"))
+        self._changes.tell()
+
+    def _hear_text(self, data: bytes) -> None:
+        turn = self._turn
+        for said in self._text.feed(data):
+            if turn is not None:
+                turn.hand(turn.order.text(said))
+        if turn is not None and turn.order.full:
+            self._readers.pop(1).close()
+
+    def _hear(self, told: dict[str, Any]) -> None:
+        if told["is_"] == "ready":
+            if told["nonce"] == self._nonce:
+                self._greeted.set()
+        elif told["is_"] == "ask" and self._program.answer is None:
+            raise ProtocolError("It is none that asks for input.")
+        elif self._turn is not None:
+            self._turn.hand(self._turn.order.answer(told))
+
+    def _lost(self, error: TfnzError | None) -> None:
+        """A stream has ended. If that is the interpreter's end, :meth:`_watch` says so."""
+        if error is not None and self._turn is not None:
+            self._turn.fail(error)

@@ -1,0 +1,468 @@
+"""The interpreter behind ``%%tf_python``: cells of a notebook, run by a container's own Python.
+
+It has the standard library of Python 3.8 or any later one, of which images leave out much (json,
+asyncio), and nothing else; it is handed over through stdin and lies in no file. Questions come on
+stdin, each a line with a literal of Python. What cells write, and what they start, goes to stdout
+as it comes, sys.stderr between two marks; answers go to stderr, as JSON. Marks and answers are
+escape sequences that show nothing, so that the log reads as plain text. Each answer of a cell has
+a number, and a mark of that number stands in stdout where the answer belongs.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import io
+import linecache
+import os
+import re
+import signal
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+OWN = "<tfnz>"
+#: Characters of an answer's piece; of a value, where what is longer is cut, or left out, and said.
+PIECE = 2048
+MOST_TEXT = 1 << 20
+MOST_DATA = 6 << 20
+MOST_TRACE = 1 << 16
+#: Widest line of a value, and most of its items that are shown, as IPython has it.
+WIDE = 79
+ITEMS = 1000
+
+#: Characters that a string of JSON has escaped.
+ESCAPED = re.compile(r"[^ !#-\[\]-~]")
+#: What a value may call itself, and by which method.
+METHODS = (
+    ("text/html", "_repr_html_"),
+    ("text/markdown", "_repr_markdown_"),
+    ("text/latex", "_repr_latex_"),
+    ("image/svg+xml", "_repr_svg_"),
+    ("image/png", "_repr_png_"),
+    ("image/jpeg", "_repr_jpeg_"),
+    ("application/json", "_repr_json_"),
+    ("application/javascript", "_repr_javascript_"),
+)
+
+
+def write(descriptor: int, data: bytes) -> None:
+    """All of it."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+class Raw(io.RawIOBase):
+    """What sys.stdout and sys.stderr write into; each write goes out at once."""
+
+    def __init__(self, descriptor: int, name: str, before: bytes = b"", after: bytes = b"") -> None:
+        self._descriptor, self.name = descriptor, name
+        self._before, self._after = before, after
+
+    def writable(self) -> bool:
+        """As files do."""
+        return True
+
+    def fileno(self) -> int:
+        """For what is started with it."""
+        return self._descriptor
+
+    def write(self, data: Any) -> int:
+        """All of it, between its marks."""
+        data = bytes(data)
+        write(self._descriptor, self._before + data + self._after)
+        return len(data)
+
+
+def stream(raw: Raw) -> io.TextIOWrapper:
+    """Text of any kind, without a wait for the end of a line."""
+    return io.TextIOWrapper(raw, "utf-8", "backslashreplace", write_through=True)
+
+
+def escaped(found: Any) -> str:
+    """A character as JSON escapes it."""
+    code = ord(found[0])
+    if code < 0x10000:
+        return f"\\u{code:04x}"
+    code -= 0x10000
+    return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
+
+
+def encoded(value: Any, depth: int = 0) -> str:
+    """JSON in ASCII, on one line, of anything: what JSON does not know is a string there."""
+    if value is None or value is True or value is False:
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, int) or (isinstance(value, float) and value - value == 0):
+        return repr(value + 0)
+    if isinstance(value, float):
+        return "null"
+    if isinstance(value, (list, tuple)) and depth < 100:
+        return f"[{','.join(encoded(each, depth + 1) for each in value)}]"
+    if isinstance(value, dict) and depth < 100:
+        pairs = [(encoded(str(key)), encoded(each, depth + 1)) for key, each in value.items()]
+        return f"{{{','.join(map(':'.join, pairs))}}}"
+    return f'"{ESCAPED.sub(escaped, str(value))}"'
+
+
+class Link:
+    """Questions in, answers and marks out."""
+
+    def __init__(self) -> None:
+        # Copies, which nothing that a cell starts inherits; in their old places text and no input.
+        self.questions, self.answers, self.text = os.dup(0), os.dup(2), os.dup(1)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        os.close(nothing)
+        os.dup2(1, 2)
+        self._rest = b""
+
+    def line(self) -> bytes | None:
+        """The next question, once it is whole; None if there will be none."""
+        pieces = []
+        while b"\n" not in self._rest:
+            pieces.append(self._rest)
+            self._rest = os.read(self.questions, 1 << 16)
+            if not self._rest:
+                return None
+        last, _, self._rest = self._rest.partition(b"\n")
+        return b"".join([*pieces, last])
+
+    def mark(self, words: str) -> None:
+        """Say in the text where we are."""
+        write(self.text, b"\x1b_tfnz:%s\x1b\\" % words.encode())
+
+    def answer(self, **told: Any) -> None:
+        """Say it, in pieces that no reader of a log takes for text."""
+        said = encoded(told)
+        ends = range(PIECE, len(said) + PIECE, PIECE)
+        pieces = [
+            f"\x1b_tfnz{'+' if end < len(said) else '.'}{said[end - PIECE : end]}\x1b\\"
+            for end in ends
+        ]
+        write(self.answers, "".join(pieces).encode())
+
+
+class Interpreter:
+    """Runs cells, one after the other, in one namespace."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.pid = os.getpid()
+        self.module = types.ModuleType("__main__")
+        self.space = self.module.__dict__
+        self.space["__builtins__"] = builtins
+        self.interruptible = False
+        self.cell = ""
+        self.number = 0
+        self.count = 0
+        self.thread = 0
+        self.loop: Any = None
+        self.shown: set[int] = set()
+
+    # -- what is asked
+
+    def serve(self) -> None:
+        """Until nobody will ask any more."""
+        sys.modules["__main__"] = self.module
+        sys.stdin = io.StringIO()
+        sys.stdout = sys.__stdout__ = stream(Raw(1, "<stdout>"))  # type: ignore[misc]
+        marks = (b"\x1b_tfnz:e\x1b\\", b"\x1b_tfnz:o\x1b\\")
+        sys.stderr = sys.__stderr__ = stream(Raw(2, "<stderr>", *marks))  # type: ignore[misc]
+        sys.argv = [""]
+        sys.path[:0] = [] if sys.path[:1] == [""] else [""]
+        builtins.input = self.input
+        builtins.display = self.display  # type: ignore[attr-defined]
+        signal.signal(signal.SIGINT, self.interrupted)
+        os.register_at_fork(after_in_child=self.forked)
+        draw(self.figures)
+        while True:
+            line = self.question()
+            if line is None:
+                return
+            asked = ast.literal_eval(line.decode())
+            if asked["do"] == "run":
+                self.run(**asked)
+            elif asked["do"] == "hello":
+                self.link.answer(is_="ready", nonce=asked["nonce"], version=sys.version.split()[0])
+
+    def question(self) -> bytes | None:
+        """The next one; tasks of earlier cells go on meanwhile."""
+        if self.loop is None or self.loop.is_closed():
+            return self.link.line()
+        import asyncio
+
+        if not asyncio.all_tasks(self.loop):
+            return self.link.line()
+        there = self.loop.create_future()
+        self.loop.add_reader(self.link.questions, lambda: there.done() or there.set_result(None))
+        try:
+            self.loop.run_until_complete(there)
+        finally:
+            self.loop.remove_reader(self.link.questions)
+        return self.link.line()
+
+    def interrupted(self, *_signal: Any) -> None:
+        """SIGINT is for cells alone."""
+        if self.interruptible:
+            raise KeyboardInterrupt
+
+    def forked(self) -> None:
+        """A child has a cell's code to run, and nothing to answer."""
+        self.interruptible = True
+
+    # -- cells
+
+    def run(self, cell: str, code: str, name: str = "", **_more: Any) -> None:
+        """Run one, and say what became of it."""
+        self.cell, self.number, self.shown = cell, 0, set()
+        self.count += 1
+        name = f"<{name or f'cell {self.count}'}>"
+        linecache.cache[name] = (len(code), None, code.splitlines(True), name)
+        self.thread = threads()
+        self.link.mark(f"{cell}:0")
+        value = error = None
+        try:
+            self.interruptible = True
+            try:
+                value = self.execute(code, name)
+                self.figures()
+            finally:
+                self.interruptible = False
+        except BaseException as caught:
+            error = self.trouble(caught)
+        for each in (sys.stdout, sys.stderr):
+            try:
+                each.flush()
+            except Exception:  # a cell has put its own there
+                pass
+        if os.getpid() != self.pid:
+            os._exit(1 if error else 0)
+        self.say("done", value=value, error=error)
+
+    def say(self, what: str, **told: Any) -> None:
+        """An answer, and where it belongs."""
+        self.number += 1
+        self.link.mark(f"{self.cell}:{self.number}")
+        self.link.answer(is_=what, cell=self.cell, number=self.number, **told)
+
+    def execute(self, code: str, name: str) -> dict[str, Any] | None:
+        """Run code; what its last expression is, if that is something and no semicolon follows."""
+        flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        tree = compile(code, name, "exec", flags)
+        body, last = tree.body, None
+        if body and isinstance(body[-1], ast.Expr):
+            last = body.pop()
+        if body:
+            self.evaluate(compile(tree, name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT))
+        if last is None:
+            return None
+        whole = ast.Expression(last.value)
+        value = self.evaluate(compile(whole, name, "eval", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT))
+        if value is None or code.rstrip().endswith(";"):
+            return None
+        builtins._ = value  # type: ignore[attr-defined]
+        return bundle(value, self.shown)
+
+    def evaluate(self, code: types.CodeType) -> Any:
+        value = eval(code, self.space)
+        if not code.co_flags & 0x80:  # a coroutine's
+            return value
+        import asyncio
+
+        if self.loop is None or self.loop.is_closed():
+            self.loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self.loop)
+        task = self.loop.create_task(value)
+        try:
+            return self.loop.run_until_complete(task)
+        except KeyboardInterrupt:
+            task.cancel()
+            try:
+                self.loop.run_until_complete(task)
+            except asyncio.CancelledError:
+                pass
+            raise
+
+    def trouble(self, error: BaseException) -> dict[str, Any]:
+        """An exception as its traceback, from the cell's own first line on."""
+        import traceback
+
+        try:
+            told = traceback.TracebackException(type(error), error, error.__traceback__)
+            links: list[Any] = [told]
+            while links:
+                link = links.pop()
+                frames = [frame for frame in link.stack if frame.filename != OWN]
+                link.stack = traceback.StackSummary.from_list(frames)
+                links += filter(None, (link.__cause__, link.__context__))
+            lines = list(told.format())
+            said = str(error)
+        except BaseException:
+            lines, said = [f"{type(error).__name__}\n"], ""
+        text = "".join(lines)
+        if len(text) > MOST_TRACE:
+            half = MOST_TRACE // 2
+            left = len(text) - MOST_TRACE
+            text = f"{text[:half]}\n[{left} characters left out]\n{text[-half:]}"
+        return {"name": type(error).__name__[:200], "text": said[:4096], "trace": text}
+
+    # -- what cells call
+
+    def input(self, prompt: object = "", hidden: bool = False) -> str:
+        """Ask who runs the cell."""
+        if threads() != self.thread or os.getpid() != self.pid:
+            raise EOFError("input() asks from the cell itself alone, not from what it started")
+        self.say("ask", prompt=str(prompt)[:4096], hidden=hidden)
+        while True:
+            line = self.link.line()
+            if line is None:
+                raise EOFError("nobody is there to answer")
+            asked = ast.literal_eval(line.decode())
+            if asked["do"] == "answer" and asked["cell"] == self.cell:
+                if asked["text"] is None:
+                    raise EOFError("nobody is there to answer")
+                text: str = asked["text"]
+                return text
+
+    def display(self, *values: Any) -> None:
+        """Show values as the last one of a cell is shown."""
+        for value in values:
+            self.say("show", value=bundle(value, self.shown))
+
+    def figures(self) -> None:
+        """Show what matplotlib has drawn, and make room for the next."""
+        pyplot = sys.modules.get("matplotlib.pyplot")
+        if pyplot is None or os.getpid() != self.pid:
+            return
+        for number in pyplot.get_fignums():
+            figure = pyplot.figure(number)
+            if id(figure) not in self.shown:
+                self.display(figure)
+        pyplot.close("all")
+
+
+def threads() -> int:
+    """The number of the thread that asks."""
+    import _thread
+
+    return _thread.get_ident()
+
+
+def draw(show: Callable[[], None]) -> None:
+    """Have matplotlib, should it be there, draw for cells. The backend is made when asked for."""
+
+    class Backend(types.ModuleType):
+        def __getattr__(self, name: str) -> Any:
+            if name == "FigureCanvas":
+                from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+                return FigureCanvasAgg
+            if name == "FigureManager":
+                from matplotlib.backend_bases import FigureManagerBase
+
+                return FigureManagerBase
+            raise AttributeError(name)
+
+    backend = Backend("tfnz_figures")
+    backend.show = lambda *_, **__: show()  # type: ignore[attr-defined]
+    sys.modules["tfnz_figures"] = backend
+    os.environ.setdefault("MPLBACKEND", "module://tfnz_figures")
+
+
+# -- how values are shown
+
+
+def bundle(value: Any, shown: set[int]) -> dict[str, Any]:
+    """A value as data by type, and what of it was left out: (type, size)."""
+    data: dict[str, Any] = {}
+    given: dict[str, Any] = {}
+    left: list[tuple[str, int]] = []
+    if not isinstance(value, type):
+        found = call(value, "_repr_mimebundle_", include=None, exclude=None)
+        if isinstance(found, dict):
+            given.update(found)
+        for kind, method in METHODS:
+            if kind not in given:
+                found = call(value, method)
+                if found is not None:
+                    given[kind] = found
+        if not given and any(
+            (each.__module__, each.__name__) == ("matplotlib.figure", "Figure")
+            for each in type(value).__mro__
+        ):
+            shown.add(id(value))
+            file = io.BytesIO()
+            value.savefig(file, format="png", bbox_inches="tight")
+            given["image/png"] = file.getvalue()
+    if "text/plain" not in given:
+        given["text/plain"] = pretty(value)
+    for kind, each in given.items():
+        said = each
+        if isinstance(each, (bytes, bytearray)):
+            import base64
+
+            said = base64.b64encode(each).decode()
+        size = len(said) if isinstance(said, str) else len(encoded(said))
+        if kind == "text/plain" and size > MOST_TEXT:
+            left.append((kind, size - MOST_TEXT))
+            said = str(said)[:MOST_TEXT]
+        elif size > MOST_DATA:
+            left.append((str(kind), size))
+            continue
+        data[str(kind)] = said
+    return {"data": data, "left": left}
+
+
+def call(value: Any, method: str, **arguments: Any) -> Any:
+    """What one of its methods says, if it has that; what it raises is told, as IPython tells it."""
+    try:
+        function: Callable[..., Any] | None = getattr(value, method, None)
+        if not callable(function) or getattr(value, "_ipython_canary_method_", None) is not None:
+            return None
+        found = function(**arguments)
+    except NotImplementedError:
+        return None
+    except Exception:
+        import traceback
+
+        traceback.print_exc(limit=-8)
+        return None
+    return found[0] if isinstance(found, tuple) and found else found
+
+
+def pretty(value: Any, depth: int = 0) -> str:
+    """repr(), over several lines where a list or the like is too long for one, as IPython does."""
+    brackets: dict[Any, Any] = {
+        list: "[]",
+        tuple: "()",
+        set: "{}",
+        frozenset: ("frozenset({", "})"),
+        dict: "{}",
+    }
+    kind = type(value)
+    if kind not in brackets or not value or depth > 20:
+        return repr(value)
+    if len(value) <= WIDE:
+        line = repr(value)
+        if len(line) + depth <= WIDE:
+            return line
+    before, after = brackets[kind]
+    lines = []
+    inner = depth + len(before)
+    for place, each in enumerate(value):
+        if place == ITEMS:
+            lines.append("...")
+            break
+        if kind is dict:
+            key = repr(each)
+            lines.append(f"{key}: {pretty(value[each], inner + len(key) + 2)}")
+        else:
+            lines.append(pretty(each, inner))
+    comma = "," if kind is tuple and len(lines) == 1 else ""
+    return f"{before}{(',' + chr(10) + ' ' * inner).join(lines)}{comma}{after}"
+
+
+if __name__ == "__tfnz__":
+    Interpreter(Link()).serve()
