@@ -60,11 +60,30 @@ def test_a_plot_survives_a_reload_and_says_what_it_could_not_read(notebook: Open
 
 
 def test_statistics_of_a_container(notebook: Open) -> None:
-    page = notebook(BOX, "plot = box.stats().plot(); plot", "box.spawn_process('yes >/dev/null');")
+    page = notebook(
+        BOX,
+        "plot = box.plot(every=0.2); plot",
+        "box.spawn_process('yes >/dev/null');",
+        "box.plot(columns='memory,pids', every=0.2)",
+    )
     page.run_all()
-    view = Plot(page, 1).wait()
+    view, other = Plot(page, 1).wait(), Plot(page, 3).wait()
     page.until(lambda: view.painted() > 500, 20, "something is drawn")
     page.picture("statistics")
+    chart = view.root.locator(".tfnz-plot-chart")
+    chart.focus()
+    for key in ("ArrowLeft", "ArrowLeft"):
+        chart.press(key)
+    spoken = view.root.locator(".tfnz-spoken")
+    page.until(lambda: re.search(r"\d: cpu .*, memory ", spoken.inner_text()), 5, "it is spoken")
+    assert re.search(r"rows?\. cpu .*; memory ", chart.get_attribute("aria-label") or "")
+    view.root.get_by_role("button", name="Table").click()
+    page.until(view.root.locator("table tbody tr").count, 10, "the numbers")
+    other.root.get_by_role("button", name="Link").click()
+    chart.press("ArrowLeft")
+    at = other.root.locator(".tfnz-plot-at")
+    page.until(at.inner_text, 5, "the pointer in the other one")
+    page.picture("linked")
     page.dark()
     page.picture("dark")
 
@@ -75,6 +94,7 @@ def test_what_is_not_there_is_named(notebook: Open) -> None:
         "%tf_plot box vmstat 1 2 --columns us,nothere",
         "%tf_plot box vmstat 1 2 --parser nosuchparser",
         "box.spawn_process('echo 1').plot('nosuchparser')",
+        "%tf_plot box vmsat 1",
     )
     page.run(0)
     for cell in (2, 3):
@@ -83,4 +103,7 @@ def test_what_is_not_there_is_named(notebook: Open) -> None:
         assert "vmstat" in page.text(cell), "it says which there are"
     page.run(1, fails=None)
     page.wait_text(1, "nothere")
+    page.run(4)
+    page.wait_text(4, "It ended with 127")
+    page.wait_text(4, "vmsat: not found")
     page.picture("errors")

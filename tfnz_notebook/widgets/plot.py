@@ -183,7 +183,12 @@ class PlotPicture:
         return
 
     async def still(self, *, final: bool) -> Still:
-        """Its picture: of its window, at the end of all, unless somebody chose a window."""
+        """Its picture: of its window, at the end of all, unless somebody chose a window.
+
+        Without rows there is none, but words.
+        """
+        if empty := self.plot.empty:
+            return Still(f"{self.plot.title}: {empty}")
         whole = final and not self.plot.chosen
         draw = asyncio.get_running_loop().run_in_executor
         png = await draw(None, lambda: self.plot.picture(whole=whole))

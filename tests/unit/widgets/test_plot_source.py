@@ -288,6 +288,13 @@ def test_closed_views_and_other_words(plot: tuple[Plot, Feed]) -> None:
     assert [head["t"] for head, _ in page.heard[before:]] == ["closed"], "it is not known any more"
 
 
+def test_without_rows_its_still_is_words(plot: tuple[Plot, Feed]) -> None:
+    made, _ = plot
+    still = wait(PlotPicture(made).still(final=False))
+    assert still.png is None and made.empty and made.empty in still.text
+    assert made.empty in still.data()["text/html"]
+
+
 def test_its_stills(plot: tuple[Plot, Feed]) -> None:
     made, feed = plot
     feed(20)

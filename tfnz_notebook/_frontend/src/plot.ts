@@ -269,7 +269,8 @@ class Plot implements Linked {
   point(x: number | null): void {
     this.#pointed = x;
     this.#chart?.point(x);
-    this.#hover(x === null || this.#rows.length === 0 ? null : this.#rows.at(x) - this.#low);
+    const row = Math.min(this.#rows.at(x ?? 0), this.#rows.length - 1); // another plot may have newer ones
+    this.#hover(x === null || row < 0 ? null : row - this.#low);
   }
 
   window(seconds: number): void {

@@ -183,6 +183,13 @@ test("linked plots show the same moments", () => {
   assert.ok(!axis.several && !axis.on, "one alone is not linked");
 });
 
+test("there is nothing behind the last row", () => {
+  const rows = new Rows();
+  rows.add(0, 2, Float64Array.of(7, 5));
+  assert.deepEqual([rows.x(0), rows.value(1, 0)], [7, 5]);
+  assert.deepEqual([rows.x(1), rows.value(1, 1), rows.x(-1)], [NaN, NaN, NaN]);
+});
+
 test("what a column was: least, most, mean; without the rows that say nothing", () => {
   const rows = new Rows();
   rows.add(0, 2, Float64Array.of(0, 5, 1, NaN, 2, 7, 3, 3));

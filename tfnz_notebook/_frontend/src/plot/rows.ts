@@ -85,7 +85,7 @@ export class Rows {
 
   /** The x of row `index` (0: the oldest kept). */
   x(index: number): number {
-    return this.#columns[0]?.[this.#start + index] ?? NaN;
+    return this.value(0, index);
   }
 
   get last(): number {
@@ -113,7 +113,8 @@ export class Rows {
   }
 
   value(column: number, index: number): number {
-    return this.#columns[column]?.[this.#start + index] ?? NaN;
+    // Behind the last the arrays have room, which is no row.
+    return index < this.length ? (this.#columns[column]?.[this.#start + index] ?? NaN) : NaN;
   }
 
   /** The newest number of a column. */
