@@ -129,13 +129,18 @@ def _fact(name: str, value: str, *, least: int = 0, spark: bool = False) -> Html
     return tag("span", style, tag("span", _QUIET, name), *curve, tag("span", room, value))
 
 
-def _table(columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[Html]]) -> Html:
-    """A table of named columns with their styles; its cells are made by :func:`_cell`."""
+def _table(
+    columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[Html]], *, first: bool = False
+) -> Html:
+    """A table of named columns with their styles; its cells are made by :func:`_cell`.
+
+    ``first``: it is right beneath the status line, which has an edge.
+    """
     line = "display:flex;background:none;border:0;padding:0"
     head = [_cell(style, name, _QUIET, name="th") for name, style in columns]
     drawn = [tag("tr", line, *row) for row in (head, *rows)]
     inside = tag("tbody", "display:block;border:0", *drawn)
-    edge = f"border:0;border-top:{_EDGE}"
+    edge = "border:0" if first else f"border:0;border-top:{_EDGE}"
     font = "font-size:12px;line-height:1.4;color:inherit"
     return tag("table", f"display:block;margin:0;{font};{edge}", inside)
 
@@ -300,7 +305,7 @@ def _ps(info: Info) -> Iterable[Html]:
             said = ("", process["text"], text.ended(process), "", "", str(process["pid"] or ""), "")
             drawn = zip(columns, said, looks, strict=True)
             rows.append([_cell(col, what, look) for col, what, look in drawn])
-    yield _table(_PS, rows) if rows else _line(tag("span", _QUIET, "No containers."))
+    yield _table(_PS, rows, first=True) if rows else _line(tag("span", _QUIET, "No containers."))
     yield from _more(info["more"], "container")
 
 
@@ -331,7 +336,7 @@ def _top(info: Info) -> Iterable[Html]:
         looks = ("font-weight:600", *[""] * 7)
         drawn = zip([style for _, style in _TOP], said, looks, strict=True)
         rows.append([_cell(col, what, f"{look};{over}") for col, what, look in drawn])
-    yield _table(_TOP, rows) if rows else _line(tag("span", _QUIET, "No containers."))
+    yield _table(_TOP, rows, first=True) if rows else _line(tag("span", _QUIET, "No containers."))
     yield from _more(info["more"], "container")
 
 
@@ -379,6 +384,9 @@ def _tunnel(info: Info) -> Iterable[Html]:
     to = f"→ port {info['port']} of {info['container']}"
     tone, said = ("good", "open") if info["open"] else ("quiet", "closed")
     yield _status(tone, said, _title(info["url"], strong=False), to)
+    if info["open"] and info["listening"] is False:
+        said = f"Nothing listens on port {info['port']} of {info['container']} yet."
+        yield _line(tag("span", _QUIET, said))
 
 
 _DRAWN: Final[Mapping[str, Callable[[Info], Iterable[Html]]]] = {
