@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tfnz_notebook._calls.drawing import Drawn
 from tfnz_notebook._calls.faces import Closed, Owned, Twin, face
@@ -24,10 +24,18 @@ class Tunnel(Drawn, Owned, metaclass=Closed):
 
     _comes_from = "Use container.attach_tunnel()."
 
-    def __init__(self, container: Container, listener: Listener, bind: str) -> None:
+    def __init__(
+        self,
+        container: Container,
+        listener: Listener,
+        bind: str,
+        through: dict[str, Any] | None = None,
+    ) -> None:
         self._container = container
         self._listener = listener
         self._bind = bind
+        #: What shows it in pages of the Jupyter server: agent, container, port, ticket.
+        self._through = through
 
     @property
     def container(self) -> Container:

@@ -142,3 +142,60 @@ def test_hostile_output_is_text_when_frozen_and_exported(
         assert "\u202e" not in html
     finally:
         shown.close()
+
+
+#: Tries what a page of the server's could, and writes down what became of it.
+GRASPING = """
+<title>pwned title</title><body><script>
+const said = {};
+const attempt = async (name, what) => {
+  try { said[name] = String(await what()); } catch (error) { said[name] = `no: ${error.name}`; }
+};
+(async () => {
+  await attempt('contents', async () => (await fetch('/api/contents')).status);
+  const all = { credentials: 'include' };
+  await attempt('with cookies', async () => (await fetch('/api/contents', all)).status);
+  await attempt('cookie', () => document.cookie);
+  await attempt('storage', () => localStorage.length);
+  await attempt('worker', () => navigator.serviceWorker.register('worker.js'));
+  if (top !== self) {
+    await attempt('above', () => top.document.title);
+    await attempt('away', () => { top.location = 'about:blank'; return 'gone'; });
+  }
+  await attempt('own', async () => (await fetch('own.txt')).text());
+  document.body.textContent = JSON.stringify(said);
+})();
+</script>
+"""
+SERVES = (
+    f"box.put('/tmp/index.html', {GRASPING!r}.encode())\n"
+    "box.put('/tmp/own.txt', b'mine')\n"
+    "served = box.spawn_process('cd /tmp && exec python3 -m http.server 8000')\n"
+    "box.wait_http_200(8000)\n"
+    "%tf_open box 8000"
+)
+
+
+@pytest.mark.places("lab-new-direct")
+def test_a_page_that_a_container_serves_gets_at_nothing(notebook: Open) -> None:
+    page = notebook(f"%load_ext tfnz_notebook\n{BOX}", SERVES)
+    page.run(0)
+    page.run(1)
+    card = Card(page, 1).wait()
+    card.wait_text("localhost:8000")
+    frame = card.root.frame_locator("iframe").locator("body")
+    card.until(lambda: "own" in frame.inner_text(), 20, frame.inner_text, "what it got at")
+    with page.page.context.expect_page() as opened:
+        card.root.locator("a").first.click()
+    tab = opened.value
+    tab.wait_for_function("document.body.textContent.includes('own')")
+    assert "/tfnz/page/" in tab.url
+    for text in (frame.inner_text(), tab.inner_text("body")):
+        said = json.loads(text)
+        assert said.pop("own") == "mine"
+        assert {each.partition(":")[0] for each in said.values()} == {"no"}, said
+    page.picture("served")
+    tab.close()
+    assert "lab" in page.page.url or "notebooks" in page.page.url
+    assert any("api/contents" in each for each in page.watch.errors)  # the browser says so, too
+    page.watch.errors.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tfnz_notebook._base.text import last_words
 from tfnz_notebook._calls import arguments
@@ -191,9 +191,18 @@ class Ports(Base):
         listener = Listener(self._link, self._id, port, self._answered, self._listener_closed)
         await listener.listen(bind, localport or 0)
         thread.unless_taken(listener.close)
-        tunnel = Tunnel._create(self, listener, bind)
+        tunnel = Tunnel._create(self, listener, bind, await self._through(port))
         self._tunnels.append(tunnel)
         return tunnel
+
+    async def _through(self, port: int) -> dict[str, Any] | None:
+        """What lets the Jupyter server of this machine show that port; None if it cannot."""
+        try:
+            reply = await self._link.request("dial.ticket", {"container": self._id, "port": port})
+        except TfnzError:  # the tunnel is good without
+            return None
+        told = {"container": self._id, "port": port, **reply.body}
+        return told if told.get("agent") else None
 
     def _listener_closed(self, listener: Listener) -> None:
         self._tunnels = [each for each in self._tunnels if each._listener is not listener]

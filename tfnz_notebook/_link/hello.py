@@ -22,9 +22,10 @@ def of_kernel(
     return {**_of_all(client), **said, "pid": pid, "pid_start": proc.start_time(pid) or None}
 
 
-def of_viewer(client: str, process: str, ticket: str) -> dict[str, Any]:
-    """For one process, as its ticket allows."""
-    return {**_of_all(client), "viewer": True, "process": process, "ticket": ticket}
+def of_viewer(client: str, process: str, ticket: str, port: int | None = None) -> dict[str, Any]:
+    """For one process, as its ticket allows; or for a port of the container of that id."""
+    said = {"viewer": True, "process": process, "ticket": ticket}
+    return {**_of_all(client), **said, **({} if port is None else {"port": port})}
 
 
 def _of_all(client: str) -> dict[str, Any]:

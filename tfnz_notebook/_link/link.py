@@ -73,12 +73,13 @@ class Link:
         *,
         session: str | None = None,
         ttl: float | None = None,
-        viewer: tuple[str, str] | None = None,
+        viewer: tuple[str, str] | tuple[str, str, int] | None = None,
         connect: Connect | None = None,
         client: str = "",
     ) -> None:
         """``viewer``: (process, ticket), for a link that may use that process and has no session.
 
+        Or (container, ticket, port), for one that may connect there.
         The process's listeners are then all there can be; they hear of its container's end, too.
         ``connect`` makes its connections, else ``line``; ``client`` is its id, else a random one.
         """

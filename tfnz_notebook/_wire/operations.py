@@ -145,9 +145,11 @@ _ROWS: Final = (
             "again": _FLAG,  # it has said so before: what is known of ``ttl`` is newer
             "pid": _OPTIONAL_NUMBER,
             "pid_start": _OPTIONAL_NUMBER,
-            # A viewer has no session: it may use this one process, as its ticket says.
+            # A viewer has no session: it may use this one process, or connect to this one port of
+            # the container whose main process it is, as its ticket says.
             "viewer": _FLAG,
             "process": _OPTIONAL_ID,
+            "port": _OPTIONAL_NUMBER,
             "ticket": Field((str, type(None)), required=False, limit=128),
         },
         Again.NEVER,
@@ -410,6 +412,13 @@ _ROWS: Final = (
         Again.NEVER,
     ),
     # -- connections into a container
+    Operation(
+        "dial.ticket",
+        "open the port to pages",
+        Scope.CONTAINER,
+        {**_CONTAINER, "port": _NUMBER},
+        reply=("ticket", "agent"),
+    ),
     Operation(
         "dial.open",
         "connect to the port",

@@ -1,4 +1,4 @@
-"""Who is at the other end of a link: a kernel, or a view past it that has one process."""
+"""Who is at the other end of a link: a kernel; past it a view of one process, pages of a port."""
 
 from __future__ import annotations
 
@@ -169,16 +169,11 @@ class Viewer(Client):
     """A view's own link to one process. It belongs to no session, and keeps none alive."""
 
     def __init__(
-        self,
-        server: Server,
-        identity: bytes,
-        container: Container,
-        process: Process | Ended,
-        name: str,
+        self, server: Server, identity: bytes, container: Container, process: str, name: str
     ) -> None:
         # A session that is in no list: whatever is looked for in it is not there.
         super().__init__(server, identity, Session(""), name)
-        self._process = process.ident
+        self._process = process
         self._container = container.ident
         self._place = container.spec.name or container.ident[:12]
         self._heard = now()
@@ -225,3 +220,30 @@ class Viewer(Client):
 
     async def leave(self) -> None:
         pass
+
+
+class Gate(Viewer):
+    """The link of what one port of a container serves to pages: it may connect there."""
+
+    def __init__(
+        self, server: Server, identity: bytes, container: Container, port: int, name: str
+    ) -> None:
+        super().__init__(server, identity, container, container.ident, name)
+        self._port = port
+
+    def may(self, message: Message) -> None:
+        body = message.body
+        if message.name in ("ping", "bye"):
+            return
+        if message.name != "dial.open" or (body["container"], body["host"], body["port"]) != (
+            self._container,
+            "127.0.0.1",
+            self._port,
+        ):
+            raise AgentError(
+                f"Cannot do {message.name!r} here: pages may connect to the port that their ticket "
+                "is for, and do nothing else. Ask in a notebook."
+            )
+
+    def container(self, message: Message) -> Container:
+        return self.sessions.holder(message.body["container"])

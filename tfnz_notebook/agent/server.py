@@ -11,7 +11,7 @@ from tfnz_notebook import __version__
 from tfnz_notebook._wire import link
 from tfnz_notebook._wire.link import Kind, Message
 from tfnz_notebook._wire.operations import OPERATIONS, Again
-from tfnz_notebook.agent.clients import Answer, Client, Viewer
+from tfnz_notebook.agent.clients import Answer, Client, Gate, Viewer
 from tfnz_notebook.agent.container.container import Container
 from tfnz_notebook.agent.door.tickets import Tickets
 from tfnz_notebook.agent.process.kept.ended import Ended
@@ -171,13 +171,19 @@ class Server:
         return Client(self, identity, session, body["client"])
 
     async def _viewer(self, identity: bytes, body: dict[str, Any]) -> Viewer:
-        process = body.get("process") or ""
+        process, port = body.get("process") or "", body.get("port")
+        if port is not None:
+            if not self.tickets.good(process, body.get("ticket") or "", port):
+                raise AgentError(
+                    "Cannot open the port: the ticket is not one for it. Run its cell again."
+                )
+            return Gate(self, identity, self.sessions.holder(process), port, body["client"])
         if not self.tickets.good(process, body.get("ticket") or ""):
             raise AgentError(
                 "Cannot view the process: the ticket is not one for it. Run its cell again."
             )
         container, found = await self.sessions.viewed(process)
-        return Viewer(self, identity, container, found, body["client"])
+        return Viewer(self, identity, container, found.ident, body["client"])
 
     def _note(self, identity: bytes, message: Message) -> None:
         client = self.clients.get(identity)

@@ -205,6 +205,11 @@ class Sessions:
         """
         return await self._looked((session,), ident)
 
+    def holder(self, ident: str) -> Container:
+        """A container of any session, for who has a ticket. Raises ContainerGone."""
+        session = next((each for each in self if ident in each.containers), Session(""))
+        return self.container(session, ident)
+
     async def viewed(self, ident: str) -> tuple[Container, Process | Ended]:
         """A process of any session, for who has a ticket. Raises ProcessGone."""
         return await self._looked(tuple(self), ident)

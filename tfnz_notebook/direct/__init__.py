@@ -5,8 +5,11 @@ which process of which agent it shows, and proves with a ticket that a kernel le
 terminal goes on while its kernel is busy, stuck in C, or dead. It is never required: without the
 extension, or where the agent is not on the server's machine, the same messages go over the comm.
 
-``handler``  the websocket: who may open it, and its first message
-``bridge``   what is behind it: a desk with one process, over a link to the agent
+And it shows, in a sandbox, what a port of a container serves to browsers: ``<base_url>tfnz/port``.
+
+``handler``   the websocket: who may open it, and its first message
+``bridge``    what is behind it: a desk with one process, over a link to the agent
+``proxy``     a container's pages; ``passages`` lets in to a port, ``rewriting`` says what passes
 
 Enabled by ``etc/jupyter/jupyter_server_config.d/tfnz-notebook.json``. Only a Jupyter server imports
 what is in here; the package does not depend on one.
@@ -26,15 +29,27 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 
 def _load_jupyter_server_extension(server: ServerApp) -> None:
-    """Add our websocket to the server's handlers, and tell its pages that it is there.
+    """Add our websocket and containers' pages, and tell the server's own that they are there.
 
     One that is not told asks for none: the browser would log each as an error.
     """
+    import re
+
     from jupyter_server.utils import url_path_join
 
     from tfnz_notebook.direct.handler import ViewsSocket
+    from tfnz_notebook.direct.passages import Passages
+    from tfnz_notebook.direct.proxy import PageHandler, PortHandler
 
     settings = server.web_app.settings
     settings.setdefault("page_config_data", {})["tfnzViews"] = "true"
-    url = url_path_join(settings["base_url"], "tfnz/views")
-    server.web_app.add_handlers(".*$", [(url, ViewsSocket)])  # type: ignore[no-untyped-call]
+    root = url_path_join(settings["base_url"], "tfnz")
+    at = re.escape(root)  # a Hub's user may be called a+b@c
+    passages = {"passages": Passages(f"{root}/page")}
+    port = f"{at}/port/([a-z0-9_.-]+)/([0-9a-f]{{32}})/([0-9]{{1,5}})/([0-9a-f]{{64}})"
+    handlers = [
+        (f"{at}/views", ViewsSocket),
+        (port, PortHandler, passages),
+        (f"{at}/page/(?P<name>[A-Za-z0-9_-]{{43}})(?:/.*)?", PageHandler, passages),
+    ]
+    server.web_app.add_handlers(".*$", handlers)  # type: ignore[no-untyped-call]

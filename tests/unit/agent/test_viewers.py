@@ -5,12 +5,13 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
-from unit.agent.live import LiveAgent, container, live_agent, process, until
+from unit.agent.live import NAME, LiveAgent, container, live_agent, process, until
 from unit.wire.bodies import body_of
 
+from tfnz_notebook._link.views.viewer import gate
 from tfnz_notebook._wire.operations import OPERATIONS, Scope
 from tfnz_notebook.agent import clients
-from tfnz_notebook.errors import AgentError, ContainerGone, LinkClosed, ProcessGone
+from tfnz_notebook.errors import AgentError, ContainerGone, LinkClosed, PortClosed, ProcessGone
 
 #: A question to which any viewer gets an answer.
 LOG = {"stream": 1, "offset": 0, "limit": 10}
@@ -208,3 +209,37 @@ async def test_a_viewer_that_fell_silent_is_forgotten(agent: LiveAgent, monkeypa
     assert [type(client) for client in server.clients.values()] == [clients.Client]
     # It was asleep: it goes on as after a break.
     assert (await view.request("log.read", LOG | {"process": ident})).body["eof"] is False
+
+
+async def test_pages_connect_to_the_port_of_their_ticket_and_do_nothing_else(agent: LiveAgent):
+    kernel = await agent.kernel()
+    where, other = await container(kernel), await container(kernel, "other")
+    ask = {"container": where, "port": 80}
+    reply = await kernel.request("dial.ticket", ask)
+    assert reply.body["agent"] == NAME
+    ticket = reply.body["ticket"]
+    pages = gate(NAME, where, 80, ticket)
+    agent.links.append(pages)
+    await pages.open()
+    body = {"container": where, "reader": 1, "host": "127.0.0.1", "port": 80, "credit": 9}
+    with pytest.raises(PortClosed):  # it was tried
+        await pages.request("dial.open", body)
+    for wrong in ({"port": 81}, {"container": other}, {"host": "10.0.0.1"}):
+        with pytest.raises(AgentError, match="the port that their ticket is for"):
+            await pages.request("dial.open", {**body, **wrong})
+    for name, row in OPERATIONS.items():
+        if row.scope is not Scope.LINK and name != "dial.open":
+            with pytest.raises(AgentError, match="the port that their ticket is for"):
+                await pages.request(name, body_of(row, container=where, process=where))
+    _, view = await process(kernel, where, "cat")
+    for wrong in (
+        *((where, 80, "0" * 64), (where, 81, ticket), (other, 80, ticket), (where, 80, view)),
+        (where, 80, agent.service.server.tickets.issue(where)),
+    ):
+        stranger = gate(NAME, *wrong)
+        with pytest.raises(AgentError, match="the ticket is not one for it"):
+            await stranger.open()
+    await kernel.request("container.destroy", {"container": where})
+    late = gate(NAME, where, 80, ticket)
+    with pytest.raises(ContainerGone):
+        await late.open()

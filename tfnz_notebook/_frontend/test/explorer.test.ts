@@ -420,9 +420,28 @@ test("where this machine is not the browser's, links go through the Jupyter serv
   config.textContent = JSON.stringify({ baseUrl: "/user/me/" });
   document.head.append(config);
   const far = address(4000, "x", at("https://hub.example/user/me/lab"));
-  assert.deepEqual(far, { url: "https://hub.example/user/me/proxy/4000/x", proxied: true });
+  assert.deepEqual(far, { url: "https://hub.example/user/me/proxy/4000/x", sandboxed: false, proxied: true });
   config.textContent = JSON.stringify({ baseUrl: "//evil.example/" });
   assert.equal(address(4000, "", at("https://hub.example/lab")).url, "https://hub.example/evil.example/proxy/4000/");
   config.remove();
   assert.equal(address(4000, "", at("https://code.example/")).proxied, false);
+});
+
+test("where the server shows ports, a link leads there, and the port itself stays within reach", () => {
+  const config = document.createElement("script");
+  config.id = "jupyter-config-data";
+  document.head.append(config);
+  const at = (href: string): Location => new URL(href) as unknown as Location;
+  const to = { agent: "podman", container: "c".repeat(32), port: 80, ticket: "t".repeat(64) };
+  config.textContent = JSON.stringify({ baseUrl: "/" });
+  assert.equal(address(4000, "x", at("http://localhost:8888/lab"), to).sandboxed, false);
+  config.textContent = JSON.stringify({ baseUrl: "/user/a%40b/", tfnzViews: true });
+  const where = `tfnz/port/podman/${to.container}/80/${to.ticket}?to=%2Fx%3Fy%3D1%26z`;
+  assert.deepEqual(address(4000, "/x?y=1&z", at("https://hub.example/user/a%40b/lab"), to), {
+    url: `https://hub.example/user/a%40b/${where}`,
+    sandboxed: true,
+    proxied: false,
+  });
+  assert.equal(address(4000, "x", at("http://localhost:8888/lab")).url, "http://127.0.0.1:4000/x");
+  config.remove();
 });

@@ -42,6 +42,11 @@ class LivePlace:
         return Address(agent.socket)
 
 
+def gate(agent: str, container: str, port: int, ticket: str) -> Link:
+    """A link, to be opened, to one port of a container of that agent. Raises Misuse."""
+    return Link(LivePlace(agent), viewer=(container, ticket, port))
+
+
 def viewer(agent: str, process: str, ticket: str) -> Link:
     """A link, to be opened, to one process of that agent. Raises Misuse."""
     return Link(LivePlace(agent), viewer=(process, ticket))

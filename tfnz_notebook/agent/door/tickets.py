@@ -1,7 +1,8 @@
-"""Tickets: what lets a view in a browser use one process past the kernel that started it.
+"""Tickets: what lets a page use one process, or one port, past the kernel that started it.
 
-HMAC-SHA256 over the process's id. The secret is the agent's own, made once and kept in the state
-directory, so that a ticket outlives the agent as the process does, and dies with the process.
+HMAC-SHA256 over the process's id, or the container's and the port. The secret is the agent's own,
+made once and kept in the state directory, so that a ticket outlives the agent as the process does,
+and dies with the process.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tfnz_notebook.errors import AgentError
 _SIZE: Final = 32
 #: What the secret is used for; another use would take another word.
 _PURPOSE: Final = b"tfnz view\0"
+_PORT: Final = b"tfnz port %d\0"
 
 
 class Tickets:
@@ -28,15 +30,19 @@ class Tickets:
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
 
-    def issue(self, process: str) -> str:
-        """The ticket for a process, by its id: 64 hexadecimal digits, the same each time."""
-        message = _PURPOSE + process.encode("utf-8", "surrogateescape")
+    def issue(self, ident: str, port: int | None = None) -> str:
+        """The ticket for a process, by its id, or for a port of the container of that id.
+
+        64 hexadecimal digits, the same each time.
+        """
+        purpose = _PURPOSE if port is None else _PORT % port
+        message = purpose + ident.encode("utf-8", "surrogateescape")
         return hmac.new(self._secret, message, hashlib.sha256).hexdigest()
 
-    def good(self, process: str, ticket: str) -> bool:
-        """Whether it is that process's ticket. Takes the same time whatever is wrong with it."""
+    def good(self, ident: str, ticket: str, port: int | None = None) -> bool:
+        """Whether it is the ticket for that. Takes the same time whatever is wrong with it."""
         given = ticket.encode("utf-8", "surrogateescape")
-        return hmac.compare_digest(self.issue(process).encode(), given)
+        return hmac.compare_digest(self.issue(ident, port).encode(), given)
 
 
 def kept_secret(path: Path, former: Path | None = None) -> bytes:

@@ -17,6 +17,13 @@ from tfnz_notebook.errors import Misuse, PortClosed
 LOOPBACK: Final = "127.0.0.1"
 
 
+@of_container("dial.ticket")
+async def ticket(client: Client, container: Container, message: Message) -> Answer:
+    """What lets pages connect to that port, and where: at the agent of that name."""
+    server, port = client.server, message.body["port"]
+    return {"ticket": server.tickets.issue(container.ident, port), "agent": server.name}, None
+
+
 @of_container("dial.open")
 async def connect(client: Client, container: Container, message: Message) -> Answer:
     """Connect to a port in the container."""

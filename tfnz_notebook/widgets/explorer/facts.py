@@ -69,7 +69,8 @@ def processes(told: Iterable[Mapping[str, Any]], ended: int = 0) -> tuple[list[I
 def tunnel(each: Tunnel) -> Info | None:
     """An open tunnel; None for one that is closed."""
     try:
-        return {"port": each.dest_port, "local": each.port, "url": each.url()}
+        local = {"port": each.dest_port, "local": each.port, "url": each.url()}
+        return {**local, "through": each._through}
     except TunnelGone:
         return None
 

@@ -46,6 +46,7 @@ class TunnelCard(Watched):
         return {
             "port": self.tunnel.dest_port,
             **self._was,
+            "through": self.tunnel._through,
             "path": one_line(self._path, 1000),
             "container": container["title"],
             "image": container["image"],

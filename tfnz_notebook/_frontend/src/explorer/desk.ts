@@ -1,4 +1,5 @@
 // What a drawing may ask of its view, and where its links lead.
+import { type Through, baseUrl, through } from "../through.js";
 import type { Said } from "./info.js";
 
 /** Given to every drawing. */
@@ -34,11 +35,16 @@ export interface Drawing<T> {
   state(info: T): { dot: string; text: string; hint?: string };
 }
 
+/** Whether this browser reaches the kernel's own ports, as far as the page's address tells. */
+export const near = (page: Location = location): boolean => LOOPBACK.test(page.hostname) || baseUrl() === null;
+
 const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
 
 /** Where a tunnel's port is for this browser. */
 export interface Address {
   url: string;
+  /** A page of the Jupyter server's, in a sandbox: cookies and storage of its own it has none. */
+  sandboxed: boolean;
   /** Through the Jupyter server's proxy, and so of the notebook's own origin. */
   proxied: boolean;
 }
@@ -47,23 +53,14 @@ export interface Address {
  * Browsers send a host's cookies to all its ports. So that a container's server gets none of the notebook's, it is asked
  * for by the other name that this machine has. Elsewhere this machine cannot be reached but through the Jupyter server.
  */
-export function address(local: number, path: string, page: Location = location): Address {
+export function address(local: number, path: string, page: Location = location, to?: Through | null): Address {
+  const shown = through(to, path, page);
+  if (shown !== null) return { url: shown, sandboxed: true, proxied: false };
   const port = Math.trunc(local);
   const rest = path.replace(/^\/+/, "");
-  const base = baseUrl();
-  if (LOOPBACK.test(page.hostname) || base === null) {
+  if (near(page)) {
     const host = page.hostname.startsWith("127.") ? "localhost" : "127.0.0.1";
-    return { url: `http://${host}:${port}/${rest}`, proxied: false };
+    return { url: `http://${host}:${port}/${rest}`, sandboxed: false, proxied: false };
   }
-  return { url: `${page.origin}${base}proxy/${port}/${rest}`, proxied: true };
-}
-
-function baseUrl(): string | null {
-  try {
-    const told = JSON.parse(document.getElementById("jupyter-config-data")?.textContent ?? "{}") as { baseUrl?: unknown };
-    if (typeof told.baseUrl !== "string") return null;
-    return `/${told.baseUrl.replace(/^\/+|\/+$/g, "")}/`.replace("//", "/");
-  } catch {
-    return null;
-  }
+  return { url: `${page.origin}${baseUrl()}proxy/${port}/${rest}`, sandboxed: false, proxied: true };
 }

@@ -1,5 +1,6 @@
 // What cards and tables are told: the `info` that widgets/explorer/facts.py makes. Every text in it is of one line
 // and without control characters, but may say anything: it goes into text nodes alone.
+import type { Through } from "../through.js";
 
 export interface Process {
   id: string;
@@ -20,6 +21,7 @@ export interface Tunnel {
   port: number;
   local: number;
   url: string;
+  through?: Through | null;
 }
 
 export interface Usage {
@@ -105,6 +107,7 @@ export type TunnelInfo = Base & {
   image: string;
   state: string;
   open: boolean;
+  through: Through | null;
   connections: number;
   listening: boolean | null;
   preview: boolean;

@@ -58,5 +58,5 @@ const key = (each: Port): string => (each.tunnel ? `tunnel ${each.tunnel.local}`
 
 export function portLink(): Row<Port> {
   const link = new Link();
-  return { el: link.el, update: ({ port, tunnel }) => link.point(tunnel?.local ?? 0, "", `${port} → ${tunnel?.local}`) };
+  return { el: link.el, update: ({ port, tunnel }) => link.point(tunnel?.local ?? 0, "", `${port} → ${tunnel?.local}`, tunnel?.through) };
 }

@@ -1,7 +1,7 @@
 // A tunnel's card, and with `preview` a frame that shows what answers there.
 import { plural } from "../numbers.js";
 import { element, set } from "../status.js";
-import { type Desk, type Drawing, address } from "./desk.js";
+import { type Desk, type Drawing, address, near } from "./desk.js";
 import type { TunnelInfo } from "./info.js";
 import { Link } from "./link.js";
 import { word } from "./parts.js";
@@ -9,7 +9,7 @@ import { word } from "./parts.js";
 /**
  * What a previewed page may do: run, and have forms. Not move the notebook's page away, not open windows.
  * `allow-same-origin` gives it the origin it comes from, which is another one than the notebook's as the port differs;
- * through the Jupyter server's proxy it would be the notebook's own, and so it gets none.
+ * through the Jupyter server it would be the notebook's own, and so it gets none.
  */
 const MAY = "allow-scripts allow-forms";
 
@@ -18,6 +18,7 @@ export class TunnelCard implements Drawing<TunnelInfo> {
   readonly actions: HTMLElement[];
   readonly body: HTMLElement[];
   readonly #link = new Link();
+  readonly #direct = new Link();
   readonly #to = element("span", "tfnz-facts tfnz-clip");
   readonly #connections = element("span", "tfnz-facts");
   readonly #hint = element("div", "tfnz-line tfnz-dim");
@@ -33,7 +34,7 @@ export class TunnelCard implements Drawing<TunnelInfo> {
     this.#link.el.classList.add("tfnz-mono", "tfnz-clip");
     this.#reload = word("Reload", "Load the preview again", () => this.#load());
     this.#end = word("Close", "Close this tunnel", () => desk.act("close"));
-    this.title = [this.#link.el, this.#to, this.#connections];
+    this.title = [this.#link.el, this.#to, this.#direct.el, this.#connections];
     this.actions = [this.#reload, this.#end];
     this.body = [this.#hint, this.#place];
   }
@@ -45,10 +46,14 @@ export class TunnelCard implements Drawing<TunnelInfo> {
   }
 
   update(told: TunnelInfo): void {
-    const { proxied } = address(told.local, told.path);
-    this.#link.point(told.local, told.path, "");
-    this.#local = told.local;
-    this.#path = told.path;
+    const { url, sandboxed, proxied } = address(told.local, told.path, location, told.through);
+    this.#link.point(told.local, told.path, "", told.through);
+    // What cannot live in a sandbox (it wants storage, or a login kept in a cookie) has the port itself.
+    this.#direct.el.hidden = !sandboxed || !near() || !told.open;
+    this.#direct.point(told.local, told.path, "local port");
+    if (this.#frame && this.#url !== url) this.#drop();
+    this.#url = url;
+    this.#sealed = sandboxed || proxied;
     set(this.#to, `→ port ${told.port} of ${told.container}`, told.image);
     set(this.#connections, told.open && told.connections > 0 ? plural(told.connections, "connection") : "");
     this.#end.hidden = !told.open;
@@ -62,8 +67,8 @@ export class TunnelCard implements Drawing<TunnelInfo> {
     this.#hint.hidden = this.#hint.textContent === "";
   }
 
-  #local = 0;
-  #path = "";
+  #url = "";
+  #sealed = false;
 
   #words(told: TunnelInfo, proxied: boolean): string {
     if (!told.open) return "";
@@ -78,12 +83,11 @@ export class TunnelCard implements Drawing<TunnelInfo> {
 
   #load(): void {
     this.#drop();
-    const { url, proxied } = address(this.#local, this.#path);
     const frame = (this.#frame = element("iframe", ""));
-    frame.setAttribute("sandbox", proxied ? MAY : `${MAY} allow-same-origin`);
+    frame.setAttribute("sandbox", this.#sealed ? MAY : `${MAY} allow-same-origin`);
     frame.referrerPolicy = "no-referrer"; // the notebook's address may hold its token
-    frame.title = `Preview of ${url}`;
-    frame.src = url;
+    frame.title = `Preview of ${this.#link.el.textContent}`;
+    frame.src = this.#url;
     this.#place.append(frame);
   }
 
