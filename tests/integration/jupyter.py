@@ -49,7 +49,7 @@ class JupyterServer:
         home.mkdir()
         for name, text in (files or {}).items():
             (home / name).write_text(text)
-        self._runtime = home / "runtime"
+        self.runtime = home / "runtime"
         self._log = home / "log"
         config = home / "config" / "jupyter_server_config.d"
         config.mkdir(parents=True)
@@ -70,7 +70,7 @@ class JupyterServer:
         command += [f"--{name}={value}" for name, value in options.items()] + list(settings)
         environment = world.environment(
             PYTHONPATH=os.pathsep.join([str(home), *filter(None, [os.environ.get("PYTHONPATH")])]),
-            JUPYTER_RUNTIME_DIR=str(self._runtime),
+            JUPYTER_RUNTIME_DIR=str(self.runtime),
             JUPYTER_CONFIG_DIR=str(home / "config"),
             JUPYTER_DATA_DIR=str(home / "data"),
             IPYTHONDIR=str(home / "ipython"),
@@ -86,7 +86,7 @@ class JupyterServer:
 
     def _listening(self) -> str:
         assert self.process.poll() is None, self.log()
-        for path in self._runtime.glob("jpserver-*.json"):
+        for path in self.runtime.glob("jpserver-*.json"):
             try:
                 told = json.loads(path.read_text())
                 socket.create_connection(("127.0.0.1", told["port"]), 5).close()

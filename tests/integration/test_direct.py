@@ -18,6 +18,7 @@ from integration.notebook import Notebook
 from integration.page import Page, PageView
 from integration.polling import Clock, until
 from integration.world import World
+from jupyter_client.blocking.client import BlockingKernelClient
 
 from tfnz_notebook._wire import view as wire
 from tfnz_notebook.container import Container
@@ -465,3 +466,35 @@ def test_many_come_and_go(server: JupyterServer, cat: Process) -> None:
     for thread in threads:
         thread.join(60)
     until(lambda: descriptors() <= before + 8, 20, "nothing of them is left", every=0.2)
+
+
+# --- the server's end ----------------------------------------------------------------------------
+
+#: A kernel with a container, whose cell goes on whatever asks it to end.
+STUBBORN = (
+    "import signal, time\n"
+    "from tfnz_notebook.location import Location\n"
+    "location = Location('host')\n"
+    "box = location.best_node().spawn_container('debian', sleep=True).wait_until_ready()\n"
+    "signal.signal(signal.SIGINT, lambda *_: None)\n"
+    "print('busy', flush=True)\n"
+    "while True: time.sleep(1)"
+)
+
+
+def test_a_server_that_is_stopped_leaves_nothing(own_world: Callable[..., World]) -> None:
+    """As a Hub's Stop does it, a service's, and Ctrl-C after the question."""
+    world = own_world()
+    with JupyterServer(world) as server:
+        ident = server.request("POST", "api/kernels", {"name": "python3"})["id"]
+        client = BlockingKernelClient()
+        client.load_connection_file(str(server.runtime / f"kernel-{ident}.json"))
+        client.start_channels()
+        client.wait_for_ready(60)
+        client.execute(STUBBORN)
+        until(lambda: len(world.holds("host")) == 1, 60, "it has a container")
+        while client.get_iopub_msg(timeout=60)["msg_type"] != "stream":
+            pass
+        client.stop_channels()
+        server.process.send_signal(signal.SIGTERM)
+        until(lambda: not world.holds("host"), 5, "nothing is left")
