@@ -95,12 +95,21 @@ class Forward:
         process = self._process = await self._run(command)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _CONNECT
-        while not self._socket.exists():
+        while not await self._listens():
             if process.returncode is not None or loop.time() > deadline:
                 await self._end()
                 said = _last(await process.stderr.read() if process.stderr else b"")
                 raise self._failed(said or f"ssh did not connect within {_CONNECT:g} s")
             await asyncio.sleep(0.02)
+
+    async def _listens(self) -> bool:
+        """A socket is there before anybody listens at it."""
+        try:
+            _, writer = await asyncio.open_unix_connection(self._socket)
+        except OSError:
+            return False
+        writer.close()
+        return True
 
     async def _keep(self, command: list[str]) -> None:
         """Start it again whenever it ends; what was open through it is gone then."""
