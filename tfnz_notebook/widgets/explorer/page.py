@@ -215,7 +215,8 @@ _PROCESSES: Final = (
 def _container(info: Info) -> Iterable[Html]:
     image = info["image"] if info["image"] != info["title"] else ""
     yield _status(_tone(info), text.state(info), _title(info["title"]), image, _since(info))
-    yield _pull(info["pull"]) if info["pull"] else _use(info["usage"] or {})
+    if info["state"] != "failed":
+        yield _pull(info["pull"]) if info["pull"] else _use(info["usage"] or {})
     facts = (
         ("ports", _ports(info)),
         ("id", (info["engine_id"] or info["id"])[:12]),

@@ -163,6 +163,7 @@ export class Card implements Drawing<ContainerInfo> {
 
   /** Its places are kept from the first frame, so that no sample moves anything. */
   #updateUse({ usage, pull, state }: ContainerInfo): void {
+    this.#use.hidden = state === "failed"; // it never used anything, or what it did is not to be had any more
     this.#use.classList.toggle("tfnz-past", state !== "running");
     const said: [Fact, string, string][] = [
       [this.#cpu, percent(usage?.cpu), ""],
