@@ -67,6 +67,7 @@ def test_a_card_that_is_stopped_and_destroyed_keeps_what_it_showed(notebook: Ope
     page.picture("open")
     card.press("^stop .* main process")
     card.wait_text("SIGTERM")
+    Card(page, 0).wait_text("1\n2\n3")  # it grows with its last words; the other had them open
     page.picture("stopped")
     assert not card.root.get_by_role("alert").is_visible(), "what was asked for was done"
     live = card.root.bounding_box()
