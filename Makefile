@@ -19,8 +19,9 @@ MODULES := $(FRONTEND)/node_modules/.package-lock.json
 # What has nothing to do with one another, on both cores.
 TOGETHER := $(MAKE) --no-print-directory --jobs 2 --output-sync=target
 # The guest's own tests are run with its sanitizers, but for those about the program as it is shipped.
+# Those of a cluster are test-cluster's.
 SHIPPED := tests/guest/test_build.py tests/guest/test_pid1.py
-ROOMS := $(filter-out tests/guest/ %__pycache__/,$(wildcard tests/*/)) $(SHIPPED)
+ROOMS := $(filter-out tests/guest/ tests/cluster/ %__pycache__/,$(wildcard tests/*/)) $(SHIPPED)
 ARGS ?=
 SECONDS ?= 3600
 
