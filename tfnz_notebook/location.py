@@ -201,11 +201,13 @@ class Location(Drawn, Block):
 
     @face
     async def node(self, name: str | None = None, *, timeout: float | None = None) -> Node:
-        """The node of that name (20ft), or the only one."""
+        """The node of that name, or the one with the most free memory (20ft)."""
+        if name is None:
+            return await self._best_node(timeout)
         async with within("find a node", timeout):
             infos = await self._node_infos()
             for info in infos:
-                if info["name"] == name or (name is None and len(infos) == 1):
+                if info["name"] == name:
                     return Node._create(self, info)
             names = ", ".join(repr(info["name"]) for info in infos)
             raise Misuse(f"Cannot find node {name!r}: it is not here. There are {names}.")
@@ -226,6 +228,9 @@ class Location(Drawn, Block):
     @face
     async def best_node(self, *, timeout: float | None = None) -> Node:
         """The node with the most free memory (20ft)."""
+        return await self._best_node(timeout)
+
+    async def _best_node(self, timeout: float | None) -> Node:
         async with within("choose a node", timeout):
             infos = await self._node_infos()
             if not infos:
@@ -316,8 +321,8 @@ class Location(Drawn, Block):
     async def run(
         self: Location,
         /,
-        image: str,
-        command: Command,
+        image: str = "",
+        command: Command = "",
         *,
         data_callback: Callable[[Any, bytes], object] | None = None,
         stderr_callback: Callable[[Any, bytes], object] | None = None,
@@ -328,8 +333,13 @@ class Location(Drawn, Block):
     ) -> Completed:
         """Run one command in a container made for it: (stdout, stderr, returncode).
 
-        ``options`` as for ``spawn_container``, the others as for ``run_process``.
+        ``options`` as for ``spawn_container``, the others as for ``run_process``. With neither
+        image nor command it waits until the location is disconnected, as by a callback (20ft).
         """
+        if not image and not command:
+            async with within("wait for the location's end", timeout):
+                await self._link.ended.wait()
+            return Completed(b"", b"", 0)
         unknown = sorted(set(options) - RUN_OPTIONS)
         if unknown:
             raise Misuse(

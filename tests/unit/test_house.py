@@ -232,7 +232,9 @@ def test_the_alias_names_the_same_classes() -> None:
         "from tfnz.tunnel import Tunnel\n"
         "from tfnz.volume import Volume\n"
         "import tfnz_notebook.location as original\n"
-        "assert Location is original.Location"
+        "assert Location is original.Location\n"
+        "from tfnz import *\n"
+        "assert Location is original.Location is location.Location"
     )
 
 

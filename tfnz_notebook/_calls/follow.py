@@ -141,6 +141,17 @@ def callbacks(doing: str, data: object, termination: object, stderr: object) -> 
     callback(doing, "stderr_callback", stderr)
 
 
+def takes_nothing(function: Callable[..., object]) -> bool:
+    """Whether a termination callback can be given nothing, as a method like ``disconnect``."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    kinds = inspect.Parameter
+    given = (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD, kinds.VAR_POSITIONAL)
+    return not any(each.kind in given for each in parameters)
+
+
 def takes_returncode(function: Callable[..., object]) -> bool:
     """Whether a termination callback wants the code too, by its required positional parameters."""
     try:
@@ -163,6 +174,8 @@ def termination(
     """A user's termination callback, with or without the return code, as one of the code."""
     if function is None:
         return None
+    if takes_nothing(function):
+        return lambda _returncode: function()
     if takes_returncode(function):
         return lambda returncode: function(subject, returncode)
     return lambda _returncode: function(subject)

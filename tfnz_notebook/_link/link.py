@@ -104,6 +104,8 @@ class Link:
         self._readers = itertools.count(1)
         self._line: Line | None = None
         self._open, self._over = False, cast("TfnzError | None", None)
+        #: Set once it is over.
+        self.ended = asyncio.Event()
         self._up = asyncio.Event()
         self._whole = asyncio.Event()  # the snapshot of this connection has come
         self._number = 0  # of the last change that was told
@@ -619,6 +621,7 @@ class Link:
 
     def _end(self, error: TfnzError) -> None:
         self._over = error
+        self.ended.set()
         self._open = False
         self._up.set()
         self._whole.set()

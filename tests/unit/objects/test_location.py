@@ -18,6 +18,7 @@ from tfnz_notebook.errors import (
     Misuse,
     TfnzError,
     VolumeError,
+    WaitTimeout,
 )
 from tfnz_notebook.location import Location
 from tfnz_notebook.node import Node
@@ -73,7 +74,7 @@ def test_nodes(location: Location) -> None:
     with pytest.raises(Misuse, match="'first', 'second'"):
         location.node("third")
     with pytest.raises(Misuse):
-        location.node()
+        location.node("")
     with pytest.raises(Misuse, match="best_node"):
         Node()
 
@@ -251,3 +252,38 @@ def test_too_many_locations_are_refused_in_a_sentence(agent: ScriptedAgent) -> N
 
     said = in_a_child(open_all)
     assert re.match(r".?\d+: Cannot reach the agent of 'podman': .*ulimit -n", said), said
+
+
+def test_any_node_is_the_freest(location: Location) -> None:
+    assert location.node() == location.best_node()
+
+
+def test_run_waits_for_the_end_which_a_callback_may_bring(
+    agent: ScriptedAgent, location: Location
+) -> None:
+    with pytest.raises(WaitTimeout, match="wait for the location's end"):
+        location.run(timeout=0.02)
+    container = location.best_node().spawn_container(
+        "nginx", termination_callback=location.disconnect
+    )
+    agent.end(container.id, 0)
+    location.run(timeout=20)
+    assert not location.connected
+
+
+def test_every_name_of_20fts_sdk_is_accounted_for() -> None:
+    told = (Path(__file__).parents[3] / "docs" / "20ft.md").read_text()
+    theirs = """
+    Location run complete disconnect node ranked_nodes create_volume ensure_volume destroy_volume
+    all_volumes volume endpoint_for external_container ensure_image_uploaded all_locations
+    tunnel_onto wait_tcp wait_http_200 destroy_tunnel spawn_container destroy_container stats
+    all_containers container_status_update start private_ip stdin attach_tunnel all_tunnels
+    allow_connection_from disallow_connection_from spawn_process run_process spawn_shell
+    destroy_process all_processes create_ssh_server destroy_ssh_server fetch put reboot
+    ExternalContainer Docker Cluster WebEndpoint localport snapshot rollback Postgresql Mezzanine
+    SilverStripe Waitable Killable Connectable Taggable TaggedCollection wait_until_ready is_ready
+    """
+    missing = [name for name in theirs.split() if not re.search(rf"\b{name}\b", told)]
+    assert not missing
+    kept = {"run", "disconnect", "node", "ranked_nodes", "create_volume", "volume", "all_volumes"}
+    assert all(hasattr(Location, name) for name in kept)
