@@ -168,11 +168,12 @@ const attempt = async (name, what) => {
 </script>
 """
 SERVES = (
-    f"box.put('/tmp/index.html', {GRASPING!r}.encode())\n"
-    "box.put('/tmp/own.txt', b'mine')\n"
-    "served = box.spawn_process('cd /tmp && exec python3 -m http.server 8000')\n"
-    "box.wait_http_200(8000)\n"
-    "%tf_open box 8000"
+    "web = location.best_node().spawn_container('busybox', sleep=True)\n"
+    f"web.put('/tmp/index.html', {GRASPING!r}.encode())\n"
+    "web.put('/tmp/own.txt', b'mine')\n"
+    "served = web.spawn_process('exec busybox httpd -f -p 8000 -h /tmp')\n"
+    "web.wait_http_200(8000)\n"
+    "%tf_open web 8000"
 )
 
 

@@ -13,7 +13,8 @@ from integration.world import World
 BEGIN = """
 %load_ext tfnz_notebook
 %config Completer.use_jedi = False
-import os, signal, threading, time
+import contextlib, os, signal, threading, time
+from tfnz_notebook.errors import TfnzError
 box = %tf_spawn --name box -z debian
 
 def interrupt(what, *signs):
@@ -23,9 +24,10 @@ def interrupt(what, *signs):
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             for each in box.processes:
-                # One without a pid is not with the agent yet, and has no log.
-                if what in each.command and each.pid and sign in each.log():
-                    return os.kill(os.getpid(), signal.SIGINT)
+                # One without a pid is not with the agent yet, and has no log; one may go meanwhile.
+                with contextlib.suppress(TfnzError):
+                    if what in each.command and each.pid and sign in each.log():
+                        return os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.01)
     threading.Thread(target=lambda: [wait(sign) for sign in signs]).start()
 """
@@ -193,8 +195,8 @@ def test_a_second_interrupt_kills(notebook: Notebook) -> None:
 def test_a_terminal_gets_ctrl_c(notebook: Notebook) -> None:
     notebook.run("interrupt('typed', b'up')")
     code = (
-        "import sys; print('up', flush=True)\n"
-        "try: sys.stdin.read()\n"
+        "import sys\n"
+        "try: print('up', flush=True); sys.stdin.read()\n"
         "except KeyboardInterrupt: print('typed', sys.stdout.isatty())\n"
     )
     notebook.run(f"code = {code!r}")
