@@ -10,7 +10,7 @@ import signal
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from apiserver.node import registry, volumes
 from apiserver.node.commands import NotStarted
@@ -104,22 +104,30 @@ class Kubelet:
 
     def log(self, pod: Object, container: str) -> bytes | None:
         """All of it; None before it started."""
-        path = self._home / pod["metadata"]["uid"] / container / "log"
+        path = self._log_of(pod, container)
         return path.read_bytes() if path.exists() else None
+
+    def _log_of(self, pod: Object, container: str) -> Path:
+        return Path(self._home / pod["metadata"]["uid"] / container / "log")
 
     async def follow(self, pod: Object, container: str) -> AsyncIterator[bytes]:
         """The same as it is written, until the container's end."""
-        at, uid = 0, pod["metadata"]["uid"]
-        while True:
-            held = self.pods.get(uid)
-            runs = held is not None and container in held.containers
-            said = self.log(pod, container) or b""
-            if said[at:]:
-                yield said[at:]
-            at = max(at, len(said))
-            if not runs:
-                return
-            await asyncio.sleep(0.02)
+        uid = pod["metadata"]["uid"]
+        file: BinaryIO | None = None  # open, for with its pod it goes
+        try:
+            while True:
+                held = self.pods.get(uid)
+                runs = held is not None and container in held.containers
+                if file is None and (path := self._log_of(pod, container)).exists():
+                    file = path.open("rb")
+                if file is not None and (said := file.read()):
+                    yield said
+                if not runs:
+                    return
+                await asyncio.sleep(0.02)
+        finally:
+            if file is not None:
+                file.close()
 
     # --- what it hears -----------------------------------------------------------------------
 
