@@ -21,7 +21,7 @@ def interrupt(what, *signs):
     # An interrupt once a process of that command has said each of these, from within, because
     # nobody outside knows when that is. Jupyter's servers send the same signal.
     def wait(sign):
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             for each in box.processes:
                 # One without a pid is not with the agent yet, and has no log; one may go meanwhile.
@@ -29,7 +29,19 @@ def interrupt(what, *signs):
                     if what in each.command and each.pid and sign in each.log():
                         return os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.01)
-    threading.Thread(target=lambda: [wait(sign) for sign in signs]).start()
+        raise TimeoutError(f"{what} did not say {sign}: {[(p.command, p.pid) for p in box.processes]}")
+
+    def each():
+        try:
+            for sign in signs:
+                wait(sign)
+        except BaseException:  # the cells behind are not to wait for this one
+            for _ in range(3):
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(1)
+            raise
+
+    threading.Thread(target=each).start()
 """
 
 
