@@ -29,7 +29,7 @@ def interrupt(what, *signs):
                     if what in each.command and each.pid and sign in each.log():
                         return os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.01)
-        raise TimeoutError(f"{what} did not say {sign}: {[(p.command, p.pid) for p in box.processes]}")
+        raise TimeoutError(f"{what} did not say {sign}: {[p.command for p in box.processes]}")
 
     def each():
         try:
