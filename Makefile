@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 # A safe path keeps the source tree off sys.path: what the tests import is the wheel in .venv, or nothing.
 PYTEST := PYTHONSAFEPATH=1 $(BIN)/python -m pytest
-# Most tests wait most of the time: five at a time. From whatever directory.
+# Most tests wait most of the time: four at a time. From whatever directory.
 SPREAD := $(abspath $(BIN)/python) $(abspath .ci/spread.py)
 SOURCES := $(sort $(shell find tfnz_notebook jupyter-config -name node_modules -prune -o -type f -not -name '*.pyc' -not -path '*/bin/*' -not -path '*/static/*' -print 2>/dev/null))
 FRONTEND := tfnz_notebook/_frontend

@@ -1,4 +1,4 @@
-"""Tests, five at a time: python .ci/spread.py ARGUMENTS…, as for pytest.
+"""Tests, four at a time: python .ci/spread.py ARGUMENTS…, as for pytest.
 
 The Python that runs this has the wheel under test. The tests are about processes, sockets and
 browsers in real time, and share two cores with one another. What fails among others is run once
@@ -21,7 +21,7 @@ BUILD = Path(__file__).resolve().parents[1] / "build"
 MOST = 3
 #: Most wait most of the time. Parts of a file stay together: tests/conftest.py says which, and
 #: which begin.
-SPREAD = ("-n", "5", "--no-loadscope-reorder", "--junitxml")
+SPREAD = ("-n", "4", "--no-loadscope-reorder", "--junitxml")
 SAYS_ALL = ("-o", "junit_logging=all", "-o", "junit_family=xunit1")
 
 

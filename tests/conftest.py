@@ -45,7 +45,7 @@ class Together(LoadScopeScheduling):
     """What one worker does in one go: a file's tests at one place. They share what they start;
     those in the browser do with all that have the same kind of server.
 
-    Two workers, one a core, begin with what computes, the others with what waits: else both cores
+    Two workers, one a core, begin with what computes, two with what waits: else both cores
     are fought for first, and idle later.
     """
 
