@@ -141,25 +141,27 @@ def callbacks(doing: str, data: object, termination: object, stderr: object) -> 
     callback(doing, "stderr_callback", stderr)
 
 
-def takes_nothing(function: Callable[..., object]) -> bool:
-    """Whether a termination callback can be given nothing, as a method like ``disconnect``."""
+def _positional(function: Callable[..., object]) -> tuple[list[inspect.Parameter], bool] | None:
+    """Its positional parameters, and whether it takes more of them; None of who does not say."""
     try:
         parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return False
-    kinds = inspect.Parameter
-    given = (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD, kinds.VAR_POSITIONAL)
-    return not any(each.kind in given for each in parameters)
+    except (TypeError, ValueError):  # a builtin
+        return None
+    named = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return named, any(p.kind is p.VAR_POSITIONAL for p in parameters)
+
+
+def takes_nothing(function: Callable[..., object]) -> bool:
+    """Whether a termination callback can be given nothing, as a method like ``disconnect``."""
+    return _positional(function) == ([], False)
 
 
 def takes_returncode(function: Callable[..., object]) -> bool:
     """Whether a termination callback wants the code too, by its required positional parameters."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # a builtin that does not say
+    told = _positional(function)
+    if told is None:
         return False
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    positional, variadic = told
     required = [p for p in positional if p.default is p.empty]
     return (
         len(required) >= 2
