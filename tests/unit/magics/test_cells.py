@@ -23,7 +23,7 @@ def test_the_value_is_the_cells(
     found = shell.run("%%tf_python web\n1+1")
     assert isinstance(found, Result) and found.text == "1+1"
     assert shell.ip.display_formatter.format(found)[0] == {"text/plain": "1+1"}
-    assert puppet.questions[0]["name"].startswith("In [")
+    assert puppet.questions[0]["name"] == f"In [{shell.ip.displayhook.prompt_count}]"
     puppet.plays = lambda puppet, asked: puppet.done()
     assert shell.run("%%tf_python web\nx = 5") is None
     assert shell.run("%%tf_python web --context other\nx = 5") is None

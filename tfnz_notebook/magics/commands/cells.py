@@ -87,7 +87,7 @@ class Interrupts(waiting.Interrupts):
 def python_cell(here: Here, asked: argparse.Namespace, body: str) -> Result | None:
     """``%%tf_python``."""
     interpreter = here.container(asked.container).python(asked.context, trust=asked.trust)
-    count = getattr(here.shell, "execution_count", 0)
+    count = here.shell.displayhook.prompt_count  # as its prompt has it
     result = _run(here, interpreter, asked, body, name=f"In [{count}]")
     if result.error is not None:
         raise result.error
