@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from keyword import iskeyword
 from typing import TYPE_CHECKING, Any
 
 from tfnz_notebook._base.numbers import size
@@ -39,6 +41,8 @@ class Result:
     """What it raised."""
     left_out: list[str] = field(default_factory=list)
     """Of what it showed, what was too large to be taken, in words."""
+    variables: dict[str, Any] = field(default_factory=dict)
+    """What was asked for with ``outputs``, by name."""
     trusted: bool = False
     """Whether its interpreter was made with ``trust=True``."""
 
@@ -111,6 +115,8 @@ class Interpreter(Owned, metaclass=Closed):
         input_callback: Callable[[Process, str, bool], str] | None = None,
         timeout: float | None = None,
         check: bool = False,
+        inputs: dict[str, Any] | None = None,
+        outputs: Sequence[str] = (),
         name: str = "",
     ) -> Result:
         """Run a cell: statements, of which the last may be an expression, whose value it has.
@@ -125,6 +131,10 @@ class Interpreter(Owned, metaclass=Closed):
         :param timeout: seconds after which it is interrupted, and if it does not heed that its
             interpreter ended: WaitTimeout.
         :param check: raise CellFailed for what it raises, or a shell's code that is not 0.
+        :param inputs: variables that a Python cell finds: JSON values (None, bool, int, float,
+            str, lists and dicts of them) and bytes.
+        :param outputs: names of variables to be had afterwards, likewise, 6 MiB each and 8 MiB in
+            all; they are in the result's ``variables``.
         :param name: what tracebacks call it.
 
         An interrupt of this call interrupts the cell. Raises ProcessGone if the interpreter ends;
@@ -139,7 +149,12 @@ class Interpreter(Owned, metaclass=Closed):
         called = arguments.text(doing, "name", name, empty=True)
         conversation = self._conversation
         lane = conversation._container._location._lane()
-        told = await conversation.run(text, called, lane, given, seconds)
+        variables: dict[str, Any] = {}
+        if inputs or outputs:
+            variables = {"given": _inputs(inputs or {}), "wanted": _names("get", list(outputs))}
+            if self._kind != "python":
+                raise Misuse(f"Cannot {doing} with variables: its {self._kind} has none of Python.")
+        told = await conversation.run(text, called, lane, given, seconds, **variables)
         result = _result(told, self._trusted)
         if check and result.error is not None:
             raise result.error
@@ -153,7 +168,7 @@ class Interpreter(Owned, metaclass=Closed):
     @face
     async def destroy(self) -> None:
         """End it, and all that it started. The next cell begins anew."""
-        await self._conversation.kill("as was asked for")
+        await self._conversation.destroy()
 
 
 class InterpreterAio(Twin, Interpreter):
@@ -172,6 +187,32 @@ def _code(doing: str, code: object) -> str:
             f"Cannot {doing}: there is half a surrogate pair in its code. Leave that out."
         ) from None
     return code
+
+
+def _names(doing: str, names: list[Any]) -> list[str]:
+    for name in names:
+        if not isinstance(name, str) or not name.isidentifier() or iskeyword(name):
+            raise Misuse(
+                f"Cannot {doing} a variable: {name!r} is no name of one. Give an identifier."
+            )
+    return names
+
+
+def _inputs(given: dict[str, Any]) -> dict[str, Any]:
+    found = {}
+    for name in _names("hand over", list(given)):
+        value = given[name]
+        if isinstance(value, bytes | bytearray | memoryview):
+            found[name] = bytes(value)
+            continue
+        try:
+            found[name] = json.loads(json.dumps(value, allow_nan=False))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise Misuse(
+                f"Cannot hand over {name}: it is neither bytes nor a value of JSON ({error}). "
+                "Convert it, or put it into a file."
+            ) from None
+    return found
 
 
 def _result(told: Told, trusted: bool) -> Result:
@@ -203,5 +244,6 @@ def _result(told: Told, trusted: bool) -> Result:
         [each["data"] for each in told.values],
         error,
         told.left_out(),
+        done.get("taken") or {},
         trusted,
     )

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tfnz_notebook._calls import arguments
 from tfnz_notebook._container.base import Base
 from tfnz_notebook._container.conversation import Conversation
 from tfnz_notebook.interpreter import Interpreter
+
+if TYPE_CHECKING:
+    from tfnz_notebook.container import Container
 
 
 class Cells(Base):
@@ -42,5 +47,6 @@ class Cells(Base):
         kept = self._conversations
         found = kept.get((kind, name))
         if found is None:
-            found = kept[kind, name] = Conversation(self._me, kind, name)
+            container: Container = getattr(self, "_of", self._me)  # a twin's
+            found = kept[kind, name] = Conversation(container, kind, name)
         return Interpreter._create(found, kind, name, bool(trust))

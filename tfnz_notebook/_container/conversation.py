@@ -80,7 +80,7 @@ class Program(NamedTuple):
     #: Of its stdin, what comes before all questions.
     before: bytes
     hello: Callable[[str], bytes]
-    run: Callable[[str, str, str], bytes]
+    run: Callable[..., bytes]
     #: None where it never asks for input.
     answer: Callable[[str, str | None], bytes] | None
 
@@ -99,7 +99,9 @@ def _python() -> Program:
         ["python3", "-c", _BOOT, str(len(code))],
         code,
         lambda nonce: ask(do="hello", nonce=nonce),
-        lambda cell, text, name: ask(do="run", cell=cell, code=text, name=name),
+        lambda cell, text, name, given=None, wanted=(): ask(
+            do="run", cell=cell, code=text, name=name, given=given or {}, wanted=list(wanted)
+        ),
         lambda cell, text: ask(do="answer", cell=cell, text=text),
     )
 
@@ -335,15 +337,26 @@ class Conversation:
     # -- a cell
 
     async def run(
-        self, code: str, name: str, lane: Lane, callbacks: Callbacks, timeout: float | None
+        self,
+        code: str,
+        name: str,
+        lane: Lane,
+        callbacks: Callbacks,
+        timeout: float | None,
+        **variables: Any,
     ) -> Told:
         """Run it, and return what it said. Raises ProcessGone if that ends the interpreter."""
         async with self._cells:
+            if self.process is not None and self.process._ended:  # and nobody was there to hear it
+                error = self._gone(self.process, None)
+                self._forget()
+                raise error
             process = await self._ready()
             turn = self._turn = _Turn(self, lane, callbacks)
             watch = asyncio.create_task(self._watch(process, turn))
             try:
-                self.background(self._ask(process, turn, self._program.run(turn.cell, code, name)))
+                question = self._program.run(turn.cell, code, name, **variables)
+                self.background(self._ask(process, turn, question))
                 await self._until(turn, timeout)
             except asyncio.CancelledError:
                 if process.returncode is None:
@@ -389,7 +402,7 @@ class Conversation:
         self._forget()
         turn.fail(error)
 
-    def _gone(self, process: Process, turn: _Turn) -> TfnzError:
+    def _gone(self, process: Process, turn: _Turn | None) -> TfnzError:
         code, called = process.returncode, self._program.called
         stray = last_words(self._answers.stray)
         if found := _OLD.search(self._answers.stray):
@@ -404,13 +417,14 @@ class Conversation:
             cause = f"{called} was ended by {signal_name(-code, numbered=True)}"
         else:
             cause = f"{called} ended with code {code}, {self._program.ends}"
-        words = f" Its last words:\n{stray}" if stray and not turn.order.begun else ""
+        told = Told() if turn is None else turn.told
+        words = f" Its last words:\n{stray}" if stray and turn and not turn.order.begun else ""
         return ProcessGone(
             f"Cannot complete the cell: {cause}. Its variables are gone; the next cell begins "
             f"anew.{words}",
             returncode=code,
-            stdout=turn.told.stream(1),
-            stderr=turn.told.stream(2),
+            stdout=told.stream(1),
+            stderr=told.stream(2),
         )
 
     def _none(self, cause: str) -> CommandNotFound:
@@ -431,8 +445,7 @@ class Conversation:
 
     async def _ready(self) -> Process:
         """One that runs, with its streams read: ours, one of an earlier kernel, or a new one."""
-        if self.process is None or self.process._ended:
-            self._forget()
+        if self.process is None:
             await self._container._running("run a cell")
             for found in await self._container.aio.all_processes():
                 if found.command == self._title and await self._greets(found):
@@ -496,6 +509,13 @@ class Conversation:
                 await self._link.request(
                     "process.destroy", {"process": self.process.id, "grace": 0.0}
                 )
+
+    async def destroy(self) -> None:
+        """End it, as was asked for: who runs a cell meanwhile is told, who runs the next is not."""
+        await self.kill("as was asked for")
+        if self._turn is None:
+            self._forget()
+            self._killed = ""
 
     # -- what it is told, and says
 

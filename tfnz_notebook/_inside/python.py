@@ -214,8 +214,10 @@ class Interpreter:
 
     # -- cells
 
-    def run(self, cell: str, code: str, name: str = "", **_more: Any) -> None:
-        """Run one, and say what became of it."""
+    def run(
+        self, cell: str, code: str, name: str = "", given: Any = (), wanted: Any = (), **_more: Any
+    ) -> None:
+        """Run one, and say what became of it; variables before and after it."""
         self.cell, self.number, self.shown = cell, 0, set()
         self.count += 1
         name = f"<{name or f'cell {self.count}'}>"
@@ -223,10 +225,13 @@ class Interpreter:
         self.thread = threads()
         self.link.mark(f"{cell}:0")
         value = error = None
+        taken = {}
         try:
             self.interruptible = True
             try:
+                self.space.update(given)
                 value = self.execute(code, name)
+                taken = {each: plain(each, self.space) for each in wanted}
                 self.figures()
             finally:
                 self.interruptible = False
@@ -239,7 +244,7 @@ class Interpreter:
                 pass
         if os.getpid() != self.pid:
             os._exit(1 if error else 0)
-        self.say("done", value=value, error=error)
+        self.say("done", value=value, error=error, taken=taken)
 
     def say(self, what: str, **told: Any) -> None:
         """An answer, and where it belongs."""
@@ -371,7 +376,40 @@ def draw(show: Callable[[], None]) -> None:
     os.environ.setdefault("MPLBACKEND", "module://tfnz_figures")
 
 
-# -- how values are shown
+# -- how values are handed over, and shown
+
+
+def plain(name: str, space: dict[str, Any]) -> list[Any]:
+    """A variable, as who asks can have it: ("bytes", base64), or ("json", itself)."""
+    if name not in space:
+        raise NameError(f"name {name!r} is not defined")
+    value = space[name]
+    if isinstance(value, (bytes, bytearray)):
+        import base64
+
+        found = ["bytes", base64.b64encode(value).decode()]
+    else:
+        check(name, value)
+        found = ["json", value]
+    if len(encoded(found)) > MOST_DATA:
+        raise ValueError(f"{name} is too large to be handed over: write it into a file")
+    return found
+
+
+def check(name: str, value: Any, depth: int = 0) -> None:
+    """TypeError for what JSON does not know."""
+    finite = not isinstance(value, float) or value - value == 0
+    if value is None or (isinstance(value, (str, int, float)) and finite):
+        return
+    if isinstance(value, (list, tuple)) and depth < 90:
+        for each in value:
+            check(name, each, depth + 1)
+    elif isinstance(value, dict) and depth < 90 and all(type(key) is str for key in value):
+        for each in value.values():
+            check(name, each, depth + 1)
+    else:
+        kind = type(value).__name__ if finite else repr(value)
+        raise TypeError(f"{name} cannot be handed over: JSON has no {kind}, and it is no bytes")
 
 
 def bundle(value: Any, shown: set[int]) -> dict[str, Any]:

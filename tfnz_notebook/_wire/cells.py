@@ -16,6 +16,7 @@ answers is kept as :attr:`Answers.stray`, the last words of an interpreter that 
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections import deque
@@ -51,6 +52,7 @@ ANSWERS: Final[dict[str, dict[str, tuple[type, ...]]]] = {
         "value": (dict, *_OPTIONAL),
         "error": (dict, *_OPTIONAL),
         "code": (int, *_OPTIONAL),
+        "taken": (dict, *_OPTIONAL),
     },
 }
 
@@ -137,9 +139,9 @@ def _answer(said: bytes) -> dict[str, Any]:
         if type(told.get(name)) not in kinds:
             kind = kinds[0].__name__
             raise ProtocolError(f"The {name} of the answer {told['is_']} is no {kind}.")
-    for name in ("value", "error"):
+    for name, read in (("value", _value), ("error", _error), ("taken", _taken)):
         if told.get(name) is not None:
-            told[name] = (_value if name == "value" else _error)(told[name])
+            told[name] = read(told[name])
     return {"is_": told["is_"], **{name: told.get(name) for name in fields}}
 
 
@@ -162,6 +164,23 @@ def _value(given: dict[str, Any]) -> dict[str, Any]:
 def _error(given: dict[str, Any]) -> dict[str, Any]:
     """``name`` of its class, its ``text``, and its ``trace`` as text."""
     return {name: str(given.get(name) or "")[:most] for name, most in MOST_ERROR.items()}
+
+
+def _taken(given: dict[str, Any]) -> dict[str, Any]:
+    """Variables: JSON values and bytes."""
+    found: dict[str, Any] = {}
+    for name, pair in given.items():
+        match pair:
+            case ["json", value]:
+                found[name] = value
+            case ["bytes", str(text)]:
+                try:
+                    found[name] = base64.b64decode(text, validate=True)
+                except ValueError:
+                    raise ProtocolError("A variable's bytes are no base64.") from None
+            case _:
+                raise ProtocolError("A variable is neither JSON nor bytes.")
+    return found
 
 
 class Order:

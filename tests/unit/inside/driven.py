@@ -67,11 +67,11 @@ class Driven:
                 del self._streams[each]
         return found
 
-    def start(self, code: str) -> Order:
+    def start(self, code: str, **variables: Any) -> Order:
         """Ask for a cell."""
         self._count += 1
         cell = f"{self._count:032x}"
-        self.say(self.program.run(cell, code, ""))
+        self.say(self.program.run(cell, code, "", **variables))
         return Order(cell, MOST)
 
     def finish(

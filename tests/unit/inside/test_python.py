@@ -204,6 +204,30 @@ def test_input_asks_who_runs_the_cell(python: Driven) -> None:
     )
 
 
+def test_variables_come_in_and_go_out(python: Driven) -> None:
+    given = {"a": [1, 2.5, None, True, {"é😀": "\n"}], "b": b"\x00\xff"}
+    code = "c = a[4], b + b\na.append(a[:1])\nd = bytearray(b)"
+    done = python.finish(python.start(code, given=given, wanted=["a", "d"]))[-1]
+    assert isinstance(done, dict)
+    assert done["taken"] == {"a": [*given["a"], [1]], "d": b"\x00\xff"}
+    for wrong, says in (
+        ("no_such", "NameError: name 'no_such' is not defined"),
+        ("object", "TypeError: object cannot be handed over: JSON has no type"),
+        ("c", "JSON has no bytes"),
+        ("loop", "JSON has no list"),
+        ("infinite", "JSON has no inf"),
+        ("keys", "JSON has no dict"),
+        ("large", "too large"),
+    ):
+        code = (
+            "loop = []; loop.append(loop); infinite = float('inf'); keys = {1: 2}; object = int\n"
+            "large = 'x' * (7 << 20)"
+        )
+        done = python.finish(python.start(code, wanted=[wrong]))[-1]
+        assert isinstance(done, dict)
+        assert says in done["error"]["trace"], wrong
+
+
 def test_an_interrupt_is_for_the_cell_that_runs(python: Driven) -> None:
     code = "x = 1\nprint('now')\nwhile True: pass"
     _, done = python.run(code, when=stopped(python, b"now"))

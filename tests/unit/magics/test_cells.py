@@ -70,6 +70,15 @@ def test_input_asks_here(
     assert shell.run("%%tf_python web\ninput()").text == "typed at 'name? '"
 
 
+def test_variables_of_the_notebook(shell: Shell, agent: ScriptedAgent, web: str) -> None:
+    Puppet(agent, lambda puppet, asked: puppet.done(taken={"y": ["json", asked["given"]["x"] + 1]}))
+    shell.run("x = 5")
+    shell.run("%%tf_python web --in x --out y\ny = x + 1")
+    assert shell["y"] == 6
+    with pytest.raises(Misuse, match="no such variable here"):
+        shell.run("%%tf_python web --in nosuch\n1")
+
+
 def test_a_shells_code(shell: Shell, agent: ScriptedAgent, web: str) -> None:
     def plays(_: ScriptedAgent, message: Any) -> Any:
         cell = message.payload.decode().split()[1]

@@ -114,6 +114,28 @@ def test_nobody_answers_where_nobody_is_asked(agent: ScriptedAgent, python: Inte
     assert python.run("input()", input_callback=refuses).text == "None"
 
 
+def test_variables_go_with_a_cell(agent: ScriptedAgent, python: Interpreter) -> None:
+    taken = {"a": ["json", [1]], "b": ["bytes", "eHg="]}
+    puppet = Puppet(agent, lambda puppet, asked: puppet.done(taken=taken))
+    result = python.run(
+        "x", inputs={"c": (1, {"d": None}), "e": bytearray(b"f")}, outputs=["a", "b"]
+    )
+    assert result.variables == {"a": [1], "b": b"xx"}
+    assert puppet.questions[0]["given"] == {"c": [1, {"d": None}], "e": b"f"}
+    assert puppet.questions[0]["wanted"] == ["a", "b"]
+    for inputs, outputs, says in (
+        ({"a": object()}, [], "Cannot hand over a: it is neither bytes nor a value of JSON"),
+        ({"a": float("nan")}, [], "neither bytes nor a value of JSON"),
+        ({"a b": 1}, [], "'a b' is no name"),
+        ({}, ["import"], "'import' is no name"),
+        ({}, [5], "5 is no name"),
+    ):
+        with pytest.raises(Misuse, match=says):
+            python.run("x", inputs=inputs, outputs=outputs)
+    with pytest.raises(Misuse, match="its bash has none of Python"):
+        python.container.bash().run("x", outputs=["a"])
+
+
 def test_what_it_raises(agent: ScriptedAgent, python: Interpreter) -> None:
     error = {"name": "ValueError", "text": "bad\x1b[2J", "trace": "Traceback\n  x\nValueError: bad"}
     Puppet(agent, lambda puppet, asked: puppet.done(error=error))
@@ -151,6 +173,27 @@ def test_its_end_is_one_sentence_and_the_next_is_new(
     assert python.process is None
     assert python.run("1").text == "alive"
     assert len(agent.named("process.spawn")) == 2
+
+
+def test_an_end_between_cells_is_told_by_the_next(
+    agent: ScriptedAgent, python: Interpreter
+) -> None:
+    puppet = Puppet(agent, echo)
+    python.run("1")
+    assert python.process is not None
+    agent.end(puppet.process, -9)
+    python.process.wait(10)
+    with pytest.raises(ProcessGone, match=r"SIGKILL \(9\).*the next cell begins anew"):
+        python.run("2")
+    assert python.run("3").text == "3"
+
+    def destroy(_: ScriptedAgent, message: Any) -> Any:
+        agent.end(message.body["process"], -9)
+        return {"survivors": 0}, None
+
+    agent.answers["process.destroy"] = destroy
+    python.destroy()  # but not one that was asked for
+    assert python.run("4").text == "4"
 
 
 def test_an_image_without_one_names_some_that_have(

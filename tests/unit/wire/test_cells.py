@@ -14,6 +14,7 @@ from tfnz_notebook.errors import ProtocolError
 CELL = "0123456789abcdef0123456789abcdef"
 OTHER = "f" * 32
 DONE = {"is_": "done", "cell": CELL, "number": 2, "value": None, "error": None, "code": None}
+DONE["taken"] = None
 SHOW = {"is_": "show", "cell": CELL, "number": 1, "value": {"data": {"a": "b"}, "left": []}}
 #: Text, marks, what is nearly one, and what terminals obey.
 PIECES = st.lists(
@@ -129,6 +130,9 @@ def test_what_is_no_answer_is_kept_for_who_wonders() -> None:
         ({**DONE, "value": {"data": [], "left": []}}, "no data by type"),
         ({**DONE, "value": {"data": {}}}, "no data by type"),
         ({**DONE, "value": {"data": {}, "left": [["a", 1]] * 65}}, "no data by type"),
+        ({**DONE, "taken": {"a": "b"}}, "neither JSON nor bytes"),
+        ({**DONE, "taken": {"a": ["pickle", "b"]}}, "neither JSON nor bytes"),
+        ({**DONE, "taken": {"a": ["bytes", "no base64!"]}}, "no base64"),
         ({**SHOW, "value": None}, "value of the answer show"),
         ({"is_": "ask", "cell": CELL, "number": 1, "prompt": "", "hidden": 1}, "hidden"),
     ],

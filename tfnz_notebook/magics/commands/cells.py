@@ -39,6 +39,22 @@ def _python() -> Parser:
         "Interrupt it once to interrupt the cell, twice to end its interpreter: the next cell\n"
         "begins anew. HTML is shown in a frame that can do nothing.",
     )
+    parser.add(
+        "--in",
+        dest="given",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a variable of this notebook that the cell has: a JSON value, or bytes",
+    )
+    parser.add(
+        "--out",
+        dest="wanted",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a variable of the cell that this notebook has afterwards, likewise",
+    )
     parser.add("--trust", action="store_true", help="show whatever it says, scripts included")
     return parser
 
@@ -88,9 +104,17 @@ def python_cell(here: Here, asked: argparse.Namespace, body: str) -> Result | No
     """``%%tf_python``."""
     interpreter = here.container(asked.container).python(asked.context, trust=asked.trust)
     count = here.shell.displayhook.prompt_count  # as its prompt has it
-    result = _run(here, interpreter, asked, body, name=f"In [{count}]")
+    missing = [name for name in asked.given if name not in here.variables]
+    if missing:
+        raise Misuse(
+            f"Cannot hand over {missing[0]}: there is no such variable here. Set it first."
+        )
+    inputs = {name: here.variables[name] for name in asked.given}
+    more = {"name": f"In [{count}]", "inputs": inputs, "outputs": asked.wanted}
+    result = _run(here, interpreter, asked, body, **more)
     if result.error is not None:
         raise result.error
+    here.variables.update({name: result.variables[name] for name in asked.wanted})
     return None if result.value is None else result
 
 
@@ -103,7 +127,7 @@ def bash_cell(here: Here, asked: argparse.Namespace, body: str) -> None:
 
 
 def _run(
-    here: Here, interpreter: Interpreter, asked: argparse.Namespace, body: str, name: str = ""
+    here: Here, interpreter: Interpreter, asked: argparse.Namespace, body: str, **more: Any
 ) -> Result:
     if not body.strip():
         raise Misuse("Cannot run a cell: there is nothing in it. Write below its first line.")
@@ -124,7 +148,7 @@ def _run(
                 display_callback=show,
                 input_callback=interrupts.ask,
                 timeout=asked.timeout,
-                name=name,
+                **more,
             )
         finally:
             end_line()
