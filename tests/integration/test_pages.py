@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 import websocket
-from integration.jupyter import TOKEN, JupyterServer
+from integration.jupyter import TOKEN, JupyterServer, ticket
 from integration.world import World
 
 from tfnz_notebook._link.thread import wait
@@ -196,6 +196,19 @@ def test_websockets(server: JupyterServer, page: str) -> None:
         connection.send(text)
         assert connection.recv() == text
     connection.close()
+
+
+def test_an_address_that_a_process_wrote_leads_to_its_containers_port(
+    server: JupyterServer, box: Container, port: int, page: str
+) -> None:
+    told = ticket(box.spawn_process("cat"))
+    base = urlsplit(server.url).path
+    known = {"Authorization": f"token {TOKEN}"}
+    where = f"{base}tfnz/written/{told['agent']}/{told['process']}/{port}/"
+    answer = ask(server, f"{where}{told['ticket']}?to=%2Fx", **known)
+    assert (answer.status, answer.headers["Location"]) == (302, f"{page}/x")
+    assert ask(server, f"{where}{'0' * 64}?to=%2Fx", **known).status == 403
+    assert "/login" in ask(server, f"{where}{told['ticket']}").headers["Location"]
 
 
 # --- what does not -------------------------------------------------------------------------------

@@ -416,8 +416,9 @@ _ROWS: Final = (
         "dial.ticket",
         "open the port to pages",
         Scope.CONTAINER,
-        {**_CONTAINER, "port": _NUMBER},
-        reply=("ticket", "agent"),
+        {**_CONTAINER, "port": _NUMBER},  # a viewer's is its process's, whatever it says
+        viewer=True,
+        reply=("container", "ticket", "agent"),
     ),
     Operation(
         "dial.open",

@@ -201,6 +201,11 @@ class Viewer(Client):
         """Whether it vanished without a word; a reader of its might hold the process back."""
         return now() - self._heard > link.SILENCE * link.HEARTBEAT
 
+    def container(self, message: Message) -> Container:
+        """Its own, in whichever session and whatever the message names. Raises ContainerGone."""
+        del message  # it has one
+        return self.sessions.holder(self._container)
+
     async def process(self, message: Message) -> tuple[Container, Process | Ended]:
         """The process the message names, in whichever session. Raises ProcessGone."""
         return self.sessions.anywhere(message.body["process"])
@@ -244,6 +249,3 @@ class Gate(Viewer):
                 f"Cannot do {message.name!r} here: pages may connect to the port that their ticket "
                 "is for, and do nothing else. Ask in a notebook."
             )
-
-    def container(self, message: Message) -> Container:
-        return self.sessions.holder(message.body["container"])

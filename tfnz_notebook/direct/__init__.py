@@ -39,17 +39,18 @@ def _load_jupyter_server_extension(server: ServerApp) -> None:
 
     from tfnz_notebook.direct.handler import ViewsSocket
     from tfnz_notebook.direct.passages import Passages
-    from tfnz_notebook.direct.proxy import PageHandler, PortHandler
+    from tfnz_notebook.direct.proxy import PageHandler, PortHandler, WrittenHandler
 
     settings = server.web_app.settings
     settings.setdefault("page_config_data", {})["tfnzViews"] = "true"
     root = url_path_join(settings["base_url"], "tfnz")
     at = re.escape(root)  # a Hub's user may be called a+b@c
     passages = {"passages": Passages(f"{root}/page")}
-    port = f"{at}/port/([a-z0-9_.-]+)/([0-9a-f]{{32}})/([0-9]{{1,5}})/([0-9a-f]{{64}})"
+    port = "/([a-z0-9_.-]+)/([0-9a-f]{32})/([0-9]{1,5})/([0-9a-f]{64})"
     handlers = [
         (f"{at}/views", ViewsSocket),
-        (port, PortHandler, passages),
+        (f"{at}/port{port}", PortHandler, passages),
+        (f"{at}/written{port}", WrittenHandler, passages),
         (f"{at}/page/(?P<name>[A-Za-z0-9_-]{{43}})(?:/.*)?", PageHandler, passages),
     ]
     server.web_app.add_handlers(".*$", handlers)  # type: ignore[no-untyped-call]

@@ -16,7 +16,7 @@ from typing import Final
 
 from tfnz_notebook._link.dial import Dial
 from tfnz_notebook._link.link import Link
-from tfnz_notebook._link.views.viewer import gate
+from tfnz_notebook._link.views.viewer import gate, viewer
 from tfnz_notebook.direct.rewriting import Rewriting
 from tfnz_notebook.errors import TunnelError
 
@@ -182,6 +182,20 @@ class Passage:
         if self._idle is not None:
             self._idle.cancel()
         self._part()
+
+
+async def ticket_for(agent: str, process: str, port: int, shown: str) -> tuple[str, str]:
+    """For who may use a process: of its container the id, and the ticket for that port.
+
+    Raises AgentError, ProcessGone, ContainerGone, LinkClosed, Misuse.
+    """
+    link = viewer(agent, process, shown)
+    await link.open()
+    try:
+        reply = await link.request("dial.ticket", {"container": process, "port": port})
+    finally:
+        link.background(link.close(BYE))
+    return str(reply.body["container"]), str(reply.body["ticket"])
 
 
 class Passages:

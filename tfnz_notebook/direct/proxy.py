@@ -21,9 +21,16 @@ from jupyter_server.base.handlers import JupyterHandler
 from tornado.iostream import IOStream, StreamClosedError
 from tornado.web import RequestHandler, authenticated, stream_request_body
 
-from tfnz_notebook.direct.passages import Connection, Passage, Passages
+from tfnz_notebook.direct.passages import Connection, Passage, Passages, ticket_for
 from tfnz_notebook.direct.rewriting import OURS, Headers, allowed, shared
-from tfnz_notebook.errors import AgentError, ContainerGone, Misuse, TfnzError, TunnelError
+from tfnz_notebook.errors import (
+    AgentError,
+    ContainerGone,
+    Misuse,
+    ProcessGone,
+    TfnzError,
+    TunnelError,
+)
 
 #: Bytes of an answer's head, of one read of a browser's socket, and of a request's body.
 HEAD: Final = 64 << 10
@@ -52,7 +59,7 @@ class PortHandler(JupyterHandler):
         self.set_header("Referrer-Policy", "no-referrer")
         self.set_header("Cache-Control", "no-store")
         try:
-            passage = await self._passages.enter(agent, container, int(port), ticket)
+            passage = await self._enter(agent, container, int(port), ticket)
         except TfnzError as error:
             self.set_status(_status(error))
             self.set_header("Content-Type", "text/plain; charset=utf-8")
@@ -60,6 +67,17 @@ class PortHandler(JupyterHandler):
             return
         path = quote(self.get_query_argument("to", ""), safe=_SAFE).lstrip("/")
         self.redirect(f"{passage.prefix}/{path}")
+
+    async def _enter(self, agent: str, container: str, port: int, ticket: str) -> Passage:
+        return await self._passages.enter(agent, container, port, ticket)
+
+
+class WrittenHandler(PortHandler):
+    """The same by the ticket of a process, for an address that it wrote."""
+
+    async def _enter(self, agent: str, process: str, port: int, ticket: str) -> Passage:
+        container, found = await ticket_for(agent, process, port, ticket)
+        return await self._passages.enter(agent, container, port, found)
 
 
 @stream_request_body
@@ -255,4 +273,4 @@ def _status(error: TfnzError) -> int:
     """As which an HTTP answer says it."""
     if isinstance(error, AgentError | Misuse):
         return 403
-    return 404 if isinstance(error, ContainerGone) else 502
+    return 404 if isinstance(error, ContainerGone | ProcessGone) else 502

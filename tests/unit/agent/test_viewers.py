@@ -239,6 +239,10 @@ async def test_pages_connect_to_the_port_of_their_ticket_and_do_nothing_else(age
         stranger = gate(NAME, *wrong)
         with pytest.raises(AgentError, match="the ticket is not one for it"):
             await stranger.open()
+    ident, shown = await process(kernel, where, "cat")
+    view_ = await agent.viewer(ident, shown)
+    written = (await view_.request("dial.ticket", {"container": other, "port": 80})).body
+    assert written == reply.body  # of its own container's, whatever it asks for
     await kernel.request("container.destroy", {"container": where})
     late = gate(NAME, where, 80, ticket)
     with pytest.raises(ContainerGone):

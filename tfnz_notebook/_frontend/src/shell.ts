@@ -4,6 +4,7 @@
 // once whatever waits to be shown. Bytes that were written before this view was opened are a replay: the terminal takes
 // them in without answering the questions in them (guard.ts), and from a line's beginning (replay.ts).
 import xtermCss from "@xterm/xterm/css/xterm.css";
+import { written } from "./through.js";
 import { type Channel, type HubModel, type StreamStart, type Ticket, connect, newView } from "./hub.js";
 import { keepFocus } from "./shell/focus.js";
 import { links } from "./shell/links.js";
@@ -150,7 +151,12 @@ class Shell {
     const search = new Search(terminal);
     this.#root.insertBefore(search.el, this.#status.el);
     keys(this.#root, terminal, { leave: () => leave(this.#root), find: () => search.open() }, this.signal);
-    links(terminal, (address) => (this.#box.title = address));
+    const lead = (address: string): string => written(address, this.model.get("direct") as Ticket | null);
+    const tell = (address: string): void => {
+      const away = address && lead(address) !== address;
+      this.#box.title = away ? `${address} of the container, through the Jupyter server` : address;
+    };
+    links(terminal, tell, lead);
     this.seen?.({ current: () => this.#current, take: () => this.#still() });
     terminal.onData((data) => this.#typed(data));
     terminal.onBinary((data) => this.#input(Uint8Array.from(data, (each) => each.charCodeAt(0))));

@@ -23,6 +23,7 @@ Object.assign(globalThis, {
 
 const { render } = await import("../src/explorer.js");
 const { address } = await import("../src/explorer/desk.js");
+const { written } = await import("../src/through.js");
 const { Rows } = await import("../src/explorer/parts.js");
 const { kept } = await import("../src/explorer/table.js");
 
@@ -443,5 +444,19 @@ test("where the server shows ports, a link leads there, and the port itself stay
     proxied: false,
   });
   assert.equal(address(4000, "x", at("http://localhost:8888/lab")).url, "http://127.0.0.1:4000/x");
+  const by = { agent: "podman", process: "p".repeat(32), ticket: "v".repeat(64) };
+  const here = at("https://hub.example/user/a%40b/lab");
+  for (const [said, port, rest] of [
+    ["http://localhost:8000/a?b=1#c", 8000, "?to=%2Fa%3Fb%3D1#c"],
+    ["http://0.0.0.0:8000/", 8000, "?to=%2F"],
+    ["http://[::]:8000", 8000, "?to=%2F"],
+    ["http://127.0.0.1/x", 80, "?to=%2Fx"],
+  ] as const) {
+    const found = `https://hub.example/user/a%40b/tfnz/written/podman/${by.process}/${port}/${by.ticket}${rest}`;
+    assert.equal(written(said, by, here), found);
+    assert.equal(written(said, null, here), said);
+  }
+  for (const other of ["https://localhost:8000/", "http://localhost.example:8000/", "http://10.0.0.1/"])
+    assert.equal(written(other, by, here), other);
   config.remove();
 });

@@ -21,7 +21,8 @@ LOOPBACK: Final = "127.0.0.1"
 async def ticket(client: Client, container: Container, message: Message) -> Answer:
     """What lets pages connect to that port, and where: at the agent of that name."""
     server, port = client.server, message.body["port"]
-    return {"ticket": server.tickets.issue(container.ident, port), "agent": server.name}, None
+    ticket = server.tickets.issue(container.ident, port)
+    return {"container": container.ident, "ticket": ticket, "agent": server.name}, None
 
 
 @of_container("dial.open")

@@ -20,17 +20,17 @@ export function addresses(text: string): Found[] {
   });
 }
 
-/** Have a terminal offer them; `tell` says where one goes, or nothing any more. */
-export function links(terminal: Terminal, tell: (address: string) => void): void {
+/** Have a terminal offer them; `tell` says where one goes, or nothing any more, and `lead` where it leads from here. */
+export function links(terminal: Terminal, tell: (address: string) => void, lead: (address: string) => string): void {
   terminal.registerLinkProvider({
     provideLinks(row, callback) {
-      callback(linksOf(terminal, row - 1, tell));
+      callback(linksOf(terminal, row - 1, tell, lead));
     },
   });
 }
 
 /** Those of the line that a row is part of, however many rows it takes. */
-function linksOf(terminal: Terminal, row: number, tell: (address: string) => void): ILink[] {
+function linksOf(terminal: Terminal, row: number, ...[tell, lead]: [(address: string) => void, (address: string) => string]): ILink[] {
   const { active } = terminal.buffer;
   let first = row;
   while (first > 0 && active.getLine(first)?.isWrapped) first -= 1;
@@ -51,7 +51,7 @@ function linksOf(terminal: Terminal, row: number, tell: (address: string) => voi
     text: address,
     range: { start: places[start]!, end: places[end]! },
     activate: (event) => {
-      if (event.button === 0) window.open(address, "_blank", "noopener,noreferrer");
+      if (event.button === 0) window.open(lead(address), "_blank", "noopener,noreferrer");
     },
     hover: () => tell(address),
     leave: () => tell(""),
