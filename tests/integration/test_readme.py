@@ -62,7 +62,7 @@ def test_its_magics_pasted_line_by_line_into_ipython(world: World, where: str) -
         for number, line in enumerate([*magic_lines(), "%tf_stop --all"], 2):
             at.types(line.encode() + b"\n")
             if "%tf_shell" in line:
-                at.sees(rb"[#$] ")  # its prompt
+                at.sees(rb"\n.*[#$] ")  # its prompt, below the line with its comment
                 at.types(b"\x1d")  # Ctrl-]
             at.sees(rb"In \[%d\]: " % number)
         assert b"Error" not in at.seen and b"Cannot" not in at.seen, at.seen.decode()

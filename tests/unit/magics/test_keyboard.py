@@ -106,6 +106,16 @@ def test_ctrl_bracket_leaves_it_running(
     assert not person.raw()
 
 
+def test_what_was_typed_ahead_is_its_own(
+    shell: Shell, agent: ScriptedAgent, web: str, person: Terminal
+) -> None:
+    process = started(shell)
+    person.press(b"ls\n\x1d")
+    with sitting_at(person):
+        assert keyboard.attach(process) is True
+    agent.until(lambda: agent.processes[process.id].stdin == b"ls\n")
+
+
 def test_lines_go_to_stdin_until_the_end_of_file(
     shell: Shell, agent: ScriptedAgent, web: str, person: Terminal
 ) -> None:

@@ -46,7 +46,7 @@ class _Bell:
 @contextmanager
 def _raw(descriptor: int) -> Iterator[None]:
     before = termios.tcgetattr(descriptor)
-    tty.setraw(descriptor)
+    tty.setraw(descriptor, termios.TCSADRAIN)  # what was typed ahead is for the process
     try:
         yield
     finally:
