@@ -14,6 +14,7 @@ import json
 import logging
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,7 +54,27 @@ class Member:
         return self.pid is not None and world.alive(*self.pid)
 
 
-@dataclass(slots=True)
+class Event(Enum):
+    """What happens to a session."""
+
+    JOIN = "a client is there"
+    LEAVE = "its last client said good-bye, or was not heard of for too long"
+    END = "nobody is waited for any more"
+    CLEAR = "its containers are gone"
+
+
+#: What a session can be, and what makes it something else: ``held`` by clients, ``left`` by them,
+#: ``ending`` with its containers, which is tried until it has ``ended``. An event without a row
+#: changes nothing. Nobody joins what is ending: its name is then another session's.
+NEXT: Final[dict[tuple[str, Event], str]] = {
+    ("left", Event.JOIN): "held",
+    ("held", Event.LEAVE): "left",
+    ("left", Event.END): "ending",
+    ("ending", Event.CLEAR): "ended",
+}
+
+
+@dataclass(slots=True, eq=False)
 class Session:
     """A named set of containers."""
 
@@ -64,20 +85,39 @@ class Session:
     members: dict[str, Member] = field(default_factory=dict)
     idle_since: float = field(default_factory=now)
     containers: dict[str, Container] = field(default_factory=dict)
-    ending: bool = False
+    state: str = "left"
+
+    def happens(self, event: Event) -> None:
+        """Be what that makes of it."""
+        self.state = NEXT.get((self.state, event), self.state)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is made in it."""
+        return self.state in ("ending", "ended")
+
+    def join(self, member: Member) -> None:
+        """A client is there."""
+        self.members[member.client] = member
+        self.happens(Event.JOIN)
+
+    def leave(self, client: str, at: float) -> None:
+        """A client was last heard of then."""
+        if self.members.pop(client, None) is not None:
+            self.idle_since = max(self.idle_since, at)
+        if not self.members:
+            self.happens(Event.LEAVE)
 
     def expired(self, at: float, grace: float, world: World) -> bool:
         """Whether nobody is there any more, for long enough."""
         for client, member in list(self.members.items()):
             if not member.alive(at, grace, world):
-                del self.members[client]
-                self.idle_since = max(self.idle_since, member.seen)
-        if self.members:
-            return False
-        if not self.durable:
-            # Counted from the last sign of life, so that a vanished kernel is waited for once.
-            return at - self.idle_since >= grace or self.ending
-        return self.ttl is not None and at - self.idle_since >= self.ttl
+                self.leave(client, member.seen)
+        if self.state != "left":
+            return self.state == "ending"  # some of its containers could not be removed
+        # Counted from the last sign of life, so that a vanished kernel is waited for once.
+        waits = self.ttl if self.durable else grace
+        return waits is not None and at - self.idle_since >= waits
 
 
 class Kept:
@@ -136,6 +176,8 @@ class Sessions:
         self.grace = grace
         self.neighbours = Neighbours(engine, spool, world.disk)
         self._sessions: dict[str, Session] = {}
+        #: Those that are ending while another has their name.
+        self._replaced: list[Session] = []
         self._kept = Kept(spool.with_name(f"{spool.name}.sessions"), world.disk)
         #: What an earlier agent was told of durable sessions.
         self._earlier: dict[str, tuple[bool, float | None]] = {}
@@ -149,10 +191,10 @@ class Sessions:
     # -- finding
 
     def __iter__(self) -> Iterator[Session]:
-        return iter(list(self._sessions.values()))
+        return iter([*self._sessions.values(), *self._replaced])
 
     def __len__(self) -> int:
-        return len(self._sessions)
+        return len(self._sessions) + len(self._replaced)
 
     def get(self, name: str) -> Session | None:
         """The session of that name, if there is one."""
@@ -172,12 +214,14 @@ class Sessions:
         ``again``: it comes back, and what others said of the session since holds.
         """
         session = self._sessions.get(name)
-        if session is None or session.ending:
+        if session is None or session.over:
+            if session is not None:
+                self._replaced.append(session)
             kept = self._earlier.pop(name, None) if again else None
             session = self._sessions[name] = Session(name, *(kept or (durable, ttl)))
         elif durable and not again:
             session.durable, session.ttl = True, ttl
-        session.members[member.client] = member
+        session.join(member)
         if session.durable:
             self._keep()
         return session
@@ -251,7 +295,7 @@ class Sessions:
 
     def anywhere(self, ident: str) -> tuple[Container, Process | Ended]:
         """A process of any session, as far as containers were met. Raises ProcessGone."""
-        return self._process(self._sessions.values(), ident)
+        return self._process(self, ident)
 
     @staticmethod
     def _containers(sessions: Iterable[Session]) -> list[Container]:
@@ -272,9 +316,8 @@ class Sessions:
 
     async def leave(self, session: Session, client: str) -> None:
         """A client said good-bye. The last one of a session that is not durable ends it."""
-        session.members.pop(client, None)
+        session.leave(client, now())
         if not session.members:
-            session.idle_since = now()
             if not session.durable:
                 await self.end(session)
             else:
@@ -282,7 +325,7 @@ class Sessions:
 
     async def end(self, session: Session) -> None:
         """Destroy the session's containers and forget it."""
-        session.ending = True
+        session.happens(Event.END)
         results = await asyncio.gather(
             *(container.destroy() for container in list(session.containers.values())),
             return_exceptions=True,
@@ -295,7 +338,12 @@ class Sessions:
             for ident, container in session.containers.items()
             if container.state != "destroyed"
         }
-        if not session.containers and self._sessions.get(session.name) is session:
+        if session.containers:
+            return
+        session.happens(Event.CLEAR)
+        if session in self._replaced:
+            self._replaced.remove(session)
+        elif self._sessions.get(session.name) is session:
             del self._sessions[session.name]
             if session.durable:
                 self._keep()
@@ -303,7 +351,7 @@ class Sessions:
     async def collect(self) -> None:
         """End the sessions whose time has come; run now and then."""
         at = now()
-        for session in list(self._sessions.values()):
+        for session in self:
             if session.expired(at, self.grace, self.world):
                 log.info("session %s: nobody is left, its containers go", session.name)
                 await self.end(session)
@@ -432,7 +480,7 @@ class Sessions:
 
     def _keep(self) -> None:
         """Have the next agent know how long sessions last that have something to keep."""
-        durable = (each for each in self if each.durable and not each.ending)
+        durable = (each for each in self if each.durable and not each.over)
         kept = (each for each in durable if each.containers or each.members)
         self._kept.write({each.name: (True, each.ttl) for each in kept})
 

@@ -16,7 +16,7 @@ from tfnz_notebook._wire.link import request
 from tfnz_notebook.agent.container.labels import known, labelled
 from tfnz_notebook.agent.operations.container import spawn as container_spawn
 from tfnz_notebook.agent.service import owner
-from tfnz_notebook.agent.sessions import Member, Session, Sessions, session_name
+from tfnz_notebook.agent.sessions import NEXT, Event, Member, Session, Sessions, session_name
 from tfnz_notebook.agent.world import REAL
 from tfnz_notebook.engines.base import ContainerSpec, Found, State
 from tfnz_notebook.errors import AgentError, ContainerGone, Misuse, ProcessGone
@@ -36,7 +36,8 @@ def test_a_member_lives_while_it_pings_or_its_process_runs():
 
 
 def test_a_vanished_client_is_waited_for_once():
-    session = Session("s", members={"c": Member("c", 100.0)}, idle_since=90.0)
+    session = Session("s", idle_since=90.0)
+    session.join(Member("c", 100.0))
     assert not session.expired(105.0, 10, REAL)
     assert session.expired(110.5, 10, REAL)
 
@@ -170,6 +171,34 @@ async def test_the_last_client_takes_its_session_along(tmp_path, engine):
     await sessions.leave(session, "d")
     assert sessions.get("s") is None
     assert container.state == "destroyed"
+
+
+async def test_what_could_not_go_with_its_session_goes_later_whoever_has_the_name(
+    tmp_path, engine, monkeypatch
+):
+    sessions = Sessions(engine, engine.owner, tmp_path, grace=10)
+    container = await spawned(sessions, "s", "a" * 32)
+    first = sessions.get("s")
+
+    async def refuse(ref: str, **_: object) -> None:
+        raise AgentError("Cannot remove it: the engine is busy.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "remove", refuse)
+        await sessions.leave(first, "c")
+    assert (first.state, list(first.containers)) == ("ending", [container.ident])
+    again = sessions.join("s", Member("d", time.monotonic()), False, None)
+    assert again is not first
+    assert len(sessions) == 2
+    await sessions.collect()
+    assert (first.state, len(sessions)) == ("ended", 1)
+    assert await engine.find({}) == []
+
+
+def test_the_table_of_states_is_whole():
+    assert {event for _, event in NEXT} == set(Event), "each event does something"
+    assert not [row for row in NEXT if row[0] == "ended"], "an end is final"
+    assert [row for row in NEXT if row[1] is Event.JOIN] == [("left", Event.JOIN)]
 
 
 async def test_destroying_one_that_is_coming_up_leaves_nothing(tmp_path, engine):

@@ -29,7 +29,7 @@ async def spawn(client: Client, message: Message) -> Answer:
         raise ProtocolError("A container's id is 32 hexadecimal digits.")
     if ident in client.session.containers:
         return NOTHING
-    if client.session.ending:
+    if client.session.over:
         raise ContainerGone(
             "Cannot spawn a container: its session has just ended. Make another Location()."
         )
