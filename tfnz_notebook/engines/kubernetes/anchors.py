@@ -157,5 +157,9 @@ class Anchors:
                     f"Cannot use the ConfigMap {name!r}: it is not what was made here. Delete it."
                 ) from None
         anchor = Anchor(name, said["metadata"]["uid"], manifest.machine(self._binary))
-        await self._made(anchor)
+        try:
+            await self._made(anchor)
+        except BaseException:
+            await self.drop(anchor)
+            raise
         return anchor

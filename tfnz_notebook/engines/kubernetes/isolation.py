@@ -60,7 +60,7 @@ class Isolation:
     async def before(self, anchor: Anchor) -> None:
         """Nobody comes to a pod of this anchor that is kept apart."""
         try:
-            await self._of_all(anchor, anchor.name, {manifest.APART: "true"})
+            await self._of_all(anchor, _named(anchor.uid), {manifest.APART: "true"})
         except ApiError as error:
             if error.status != 403:
                 raise
@@ -78,7 +78,7 @@ class Isolation:
                 f"{reaches}. Leave network= out, or use another cluster."
             )
         chosen = {manifest.SHUT: "true"}
-        await self._of_all(anchor, f"{anchor.name}-shut", chosen, "Ingress", "Egress")
+        await self._of_all(anchor, f"{_named(anchor.uid)}-shut", chosen, "Ingress", "Egress")
         self._shut.add(anchor.uid)
 
     async def _of_all(self, anchor: Anchor, name: str, chosen: dict[str, str], *ways: str) -> None:
@@ -103,7 +103,7 @@ class Isolation:
         known = self._told.get(name, ("", frozenset()))
         if known == (uid, wanted) or (not wanted and fresh and known[0] != uid):
             return
-        policy = f"tfnz-{hashlib.sha256(uid.encode()).hexdigest()[:20]}"
+        policy = _named(uid)
         if wanted:
             about = manifest.metadata(policy, {LABEL_OWNER: self._owner})
             owner = {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid}
@@ -176,7 +176,7 @@ class Isolation:
                 )
                 return
             self.verdict = "silence may be the network's"
-            policy = f"tfnz-probe-{hashlib.sha256(self._owner.encode()).hexdigest()[:12]}"
+            policy = f"{_named(target['metadata']['uid'])}-probe"
             about = manifest.metadata(policy, {LABEL_OWNER: self._owner})
             owner = {"apiVersion": "v1", "kind": "Pod", "name": target["metadata"]["name"]}
             owner["uid"] = target["metadata"]["uid"]
@@ -203,6 +203,14 @@ class Isolation:
             if found == wanted or asyncio.get_running_loop().time() > deadline:
                 return found
             await asyncio.sleep(_PAUSE)
+
+
+def _named(uid: str) -> str:
+    """A policy of whose uid that is, which goes with it.
+
+    Not of its name: another of that name may come before the policy of the first is collected.
+    """
+    return f"tfnz-{hashlib.sha256(uid.encode()).hexdigest()[:20]}"
 
 
 def _container(pod: Said) -> str:
