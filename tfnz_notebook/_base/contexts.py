@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
-from tfnz_notebook._base import numbers
+from tfnz_notebook._base import numbers, paths
 from tfnz_notebook.errors import Misuse, NoEngine
 
 SCHEME: Final = "kubernetes"
@@ -104,9 +104,9 @@ def text(value: object) -> str:
 def read(environ: Mapping[str, str] = os.environ) -> Config:
     """What the kubeconfigs say together. Raises NoEngine for one that cannot be read."""
     listed = [each for each in environ.get("KUBECONFIG", "").split(os.pathsep) if each]
-    home = environ.get("HOME") or "~"
-    files = listed or [str(Path(home).expanduser() / ".kube" / "config")]
-    config = Config([Path(each).absolute() for each in dict.fromkeys(files)])
+    if not listed and (home := paths.home(environ)) is not None:
+        listed = [str(home / ".kube" / "config")]
+    config = Config([Path(each).absolute() for each in dict.fromkeys(listed)])
     for file in config.files:
         said, ours = _load(file)
         config.current = config.current or text(said.get("current-context"))

@@ -192,7 +192,7 @@ def listening(engine: str, environ: Mapping[str, str] = os.environ) -> list[Endp
     if endpoint is not None:
         return [endpoint]
     own = own_podman(environ)
-    return [parse(own)] if engine == "podman" and Path(own).exists() else []
+    return [parse(own)] if engine == "podman" and paths.there(own) else []
 
 
 def parse(address: str, environ: Mapping[str, str] = os.environ) -> Endpoint:
@@ -223,7 +223,8 @@ def parse(address: str, environ: Mapping[str, str] = os.environ) -> Endpoint:
         )
     tls = None
     if environ.get("DOCKER_TLS_VERIFY") or environ.get("DOCKER_CERT_PATH"):
-        tls = _tls(Path(environ.get("DOCKER_CERT_PATH") or Path.home() / ".docker"))
+        own = (paths.home(environ) or Path("/")) / ".docker"
+        tls = _tls(Path(environ.get("DOCKER_CERT_PATH") or own))
     elif url.scheme == "https":
         tls = ssl.create_default_context()
     return Endpoint(address, host=host, port=port or (2376 if tls else 2375), tls=tls)
@@ -233,8 +234,10 @@ def _tls(home: Path, *, verify: bool = True) -> ssl.SSLContext:
     """The context from Docker's certificate directory: ca.pem, cert.pem, key.pem."""
     authority, cert, key = home / "ca.pem", home / "cert.pem", home / "key.pem"
     try:
-        context = ssl.create_default_context(cafile=str(authority) if authority.exists() else None)
-        if cert.exists():
+        context = ssl.create_default_context(
+            cafile=str(authority) if paths.there(authority) else None
+        )
+        if paths.there(cert):
             context.load_cert_chain(str(cert), str(key))
         if not verify:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -270,7 +273,7 @@ def docker(environ: Mapping[str, str] = os.environ) -> list[Endpoint]:
     known = [DOCKER_SYSTEM]
     if runtime := paths.users_runtime(environ):
         known.append(f"{runtime}/docker.sock")
-    return [parse(path) for path in known if Path(path).exists()]
+    return [parse(path) for path in known if paths.there(path)]
 
 
 def _of_context(context: str, environ: Mapping[str, str]) -> Endpoint:
@@ -297,7 +300,7 @@ def podman(environ: Mapping[str, str] = os.environ) -> list[Endpoint]:
         return [parse(named, environ)]
     # A user's own comes first: its containers run as the user, and need no permission.
     known = dict.fromkeys((own_podman(environ), PODMAN_SYSTEM))
-    return [parse(path) for path in known if Path(path).exists()]
+    return [parse(path) for path in known if paths.there(path)]
 
 
 def own_podman(environ: Mapping[str, str] = os.environ) -> str:
@@ -354,7 +357,7 @@ def silent(environ: Mapping[str, str] = os.environ) -> list[str]:
         variable, found = VARIABLES[name], podman(environ) if name == "podman" else docker(environ)
         for endpoint in found:
             path = endpoint.path
-            if path is not None and Path(path).exists() and not os.access(path, os.W_OK):
+            if path is not None and paths.there(path) and not os.access(path, os.W_OK):
                 causes.append(forbidden(path, name))
             elif endpoint.context:
                 causes.append(

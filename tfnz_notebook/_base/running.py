@@ -219,7 +219,7 @@ def claim(target: Target, address: str, runtime: Path, state: Path) -> Claim:
         with paths.usable("runtime directory", runtime, "TFNZ_RUNTIME"):
             _settle(made, own)
             # What an agent of 0.1 has under its key, no later one has: it was here.
-            if target.former != target.name and paths.secret(state, target.former).exists():
+            if target.former != target.name and paths.there(paths.secret(state, target.former)):
                 _replace_former(made, target, runtime, state)
     except BaseException:
         made.release()

@@ -90,7 +90,7 @@ def find(clusters: Sequence[str] = ()) -> Found:
         for record in host_state.records(runtime / "host")
         if record.pid and proc.alive(record.pid, record.started)
     ]
-    found.files = [*_sockets(runtime), *(p for name in _STATE if (p := state / name).exists())]
+    found.files = [*_sockets(runtime), *(p for name in _STATE if paths.there(p := state / name))]
     return found
 
 

@@ -10,11 +10,16 @@ import shutil
 from pathlib import Path
 from typing import Any, Final
 
-from tfnz_notebook._base import endpoints, system
+from tfnz_notebook._base import endpoints, paths, system
 from tfnz_notebook._base.endpoints import LOOK_CLOSER, Endpoint, parse
 from tfnz_notebook._doctor.findings import Finding
 from tfnz_notebook.engines.docker import answers, probe
-from tfnz_notebook.engines.docker.podman import SOCKET, hybrid_cgroups
+from tfnz_notebook.engines.docker.podman import (
+    SOCKET,
+    environment,
+    hybrid_cgroups,
+    network_trouble,
+)
 from tfnz_notebook.errors import NoEngine, TfnzError
 
 NAMES: Final = ("podman", "docker")
@@ -50,7 +55,7 @@ async def examine(name: str, runtime: Path) -> Finding:
 def candidates(name: str, runtime: Path) -> list[Endpoint]:
     """Where it may listen; for Podman also where an agent of ours had it listen."""
     found, own = endpoints.listening(name), runtime / SOCKET
-    if name == "podman" and not os.environ.get("CONTAINER_HOST") and own.exists():
+    if name == "podman" and not os.environ.get("CONTAINER_HOST") and paths.there(own):
         found.append(parse(str(own)))
     return found
 
@@ -85,6 +90,7 @@ async def _command(binary: str) -> Finding:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            env=environment(os.environ),
         )
     except OSError as error:
         return _finding("podman", False, f"{binary} does not run: {error.strerror}")
@@ -125,6 +131,9 @@ async def _command(binary: str) -> Finding:
     if rootless and (remedy := _mapping_remedy()):
         said += ". This user has no subordinate ids: most images cannot be unpacked"
         return Finding("podman", "note", said, remedy, {**facts, "usable": True})
+    if rootless and (trouble := network_trouble())[0]:
+        said += f". No networks: {trouble[0]}"
+        return Finding("podman", "note", said, trouble[1], {**facts, "usable": True})
     return _judged("podman", said, facts, limits)
 
 

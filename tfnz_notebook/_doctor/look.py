@@ -10,6 +10,7 @@ from pathlib import Path
 from tfnz_notebook._base import paths
 from tfnz_notebook._doctor import agents, cluster, engine, packages
 from tfnz_notebook._doctor.findings import Finding
+from tfnz_notebook.errors import TfnzError
 
 #: Seconds for all that is asked of others.
 DEADLINE = 60.0
@@ -32,13 +33,18 @@ def doctor() -> list[Finding]:
 def _safely(topic: str, check: Callable[[], Iterator[Finding]]) -> list[Finding]:
     try:
         return list(check())
+    except TfnzError as error:
+        return [Finding(topic, "bad", *packages.cut(str(error)))]
     except Exception as error:  # noqa: BLE001 - the doctor tells of what is broken, and goes on
         return [Finding(topic, "bad", f"the check itself failed: {error!r}")]
 
 
 async def _others(runtime: Path) -> list[Finding]:
     """The engines and the agents, all at once."""
-    there = agents.there()
+    try:
+        there = agents.there()
+    except TfnzError:  # no place to look at, which "limits" says
+        there = []
     checks = [
         *((name, engine.examine(name, runtime)) for name in engine.NAMES),
         (cluster.TOPIC, cluster.examine()),
@@ -66,6 +72,10 @@ async def _others(runtime: Path) -> list[Finding]:
 def private(runtime: Path) -> Iterator[Finding]:
     """The directory of sockets is this user's alone."""
     facts = {"path": str(runtime)}
+    if why := paths.unusable(runtime):
+        remedy = "Set TFNZ_RUNTIME to a directory of yours."
+        yield Finding("sockets", "bad", f"no socket can be made in {runtime}: {why}", remedy, facts)
+        return
     try:
         status = runtime.lstat()
     except FileNotFoundError:

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from tfnz_notebook import __version__
-from tfnz_notebook._base import system
+from tfnz_notebook._base import paths, system
 from tfnz_notebook._base.numbers import size
 from tfnz_notebook._base.versions import older
 from tfnz_notebook._doctor.findings import Finding
 from tfnz_notebook.engines.launch import binary
-from tfnz_notebook.errors import NoEngine
+from tfnz_notebook.errors import AgentError, NoEngine
 
 STARTUP: Final = "50-tfnz-notebook.py"
 #: Below these the package does not work; pip keeps to them, a hand-made environment may not.
@@ -60,13 +60,13 @@ def python() -> Iterator[Finding]:
     try:
         guest = binary.locate()
     except NoEngine as error:
-        yield Finding("guest", "bad", *_cut(str(error)))
+        yield Finding("guest", "bad", *cut(str(error)))
         return
     said = f"{guest.name}, {size(guest.stat().st_size)}"
     yield Finding("guest", "ok", said, facts={"path": str(guest)})
 
 
-def _cut(message: str) -> tuple[str, str]:
+def cut(message: str) -> tuple[str, str]:
     """A message of ours as cause and remedy: its last sentence is the remedy."""
     cause, stop, remedy = message.rpartition(". ")
     return (f"{cause}{stop}".strip(), remedy) if stop else (message, "")
@@ -134,8 +134,16 @@ def direct_path() -> bool:
     from jupyter_core.paths import jupyter_config_path
 
     enabled = False
-    for folder in map(Path, reversed(jupyter_config_path())):  # the first is the strongest
-        parts = sorted((folder / "jupyter_server_config.d").glob("*.json"))
+    try:
+        folders = [Path(each) for each in reversed(jupyter_config_path())]  # the first is strongest
+    except RuntimeError:
+        raise AgentError(
+            f"Cannot find Jupyter's configuration: uid {os.geteuid()} has no home. "
+            "Set HOME to a directory of yours."
+        ) from None
+    for folder in folders:
+        own = folder / "jupyter_server_config.d"
+        parts = sorted(own.glob("*.json")) if paths.there(own) else []
         for path in (*parts, folder / "jupyter_server_config.json"):
             try:
                 told = json.loads(path.read_text())["ServerApp"]["jpserver_extensions"]
@@ -154,7 +162,7 @@ def startup() -> Iterator[Finding]:
         return  # told above
     own = Path(get_ipython_dir(), "profile_default")
     folders = [Path(each) for each in (*ENV_CONFIG_DIRS, *SYSTEM_CONFIG_DIRS)]
-    found = [path for each in (own, *folders) if (path := each / "startup" / STARTUP).is_file()]
+    found = [p for each in (own, *folders) if paths.there(p := each / "startup" / STARTUP)]
     if os.environ.get("TFNZ_AUTOLOAD", "").strip().lower() in ("0", "false", "no", "off"):
         said, remedy = "switched off by TFNZ_AUTOLOAD", "%load_ext tfnz_notebook in each notebook"
         yield Finding("magics", "note", said, remedy, facts={"file": None})
@@ -166,7 +174,7 @@ def startup() -> Iterator[Finding]:
         # not look.
         schemes = [sysconfig.get_path("data"), sysconfig.get_path("data", f"{os.name}_user")]
         lies = [
-            p for each in schemes if (p := Path(each, "etc/ipython/startup", STARTUP)).is_file()
+            p for each in schemes if paths.there(p := Path(each, "etc/ipython/startup", STARTUP))
         ]
         copy = f"mkdir -p {own / 'startup'} && cp {lies[0]} {own / 'startup'}/, or " if lies else ""
         yield Finding(
@@ -182,6 +190,10 @@ def room(state: Path) -> Iterator[Finding]:
     """Disk for the spools of outputs, descriptors for streams."""
     import resource
 
+    if why := paths.unusable(state):
+        remedy = "Free some, or set TFNZ_STATE to a directory of yours."
+        yield Finding("limits", "bad", f"outputs cannot be kept at {state}: {why}", remedy)
+        return
     there = next(each for each in (state, *state.parents) if each.exists())
     free = shutil.disk_usage(there).free
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

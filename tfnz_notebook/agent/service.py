@@ -43,22 +43,9 @@ def owner(state: Path) -> str:
     A random one, not the uid: two machines may share one engine, and tests must not adopt what
     belongs to the user who runs them. Raises AgentError if nothing can be kept there.
     """
-    path = paths.owner(state)
     with paths.usable("state directory", state, "TFNZ_STATE"):
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            if known := path.read_text().strip():
-                return known
-        fresh = path.with_suffix(f".{os.getpid()}")
-        fresh.write_text(uuid.uuid4().hex + "\n")
-        try:
-            # link() fails if another agent was quicker; then its name counts.
-            os.link(fresh, path)
-        except FileExistsError:
-            pass
-        finally:
-            fresh.unlink()
-        return path.read_text().strip()
+        fresh = f"{uuid.uuid4().hex}\n".encode()
+        return paths.kept_once(paths.owner(state), fresh).decode().strip()
 
 
 @dataclass(slots=True)
@@ -178,7 +165,8 @@ async def run(options: Options, announce: Callable[[Agent], None]) -> None:
     # Before the engine is opened, which may start its service.
     claim = running.claim(target, address, options.runtime, state)
     try:
-        await engine.open()
+        with paths.usable("runtime directory", options.runtime, "TFNZ_RUNTIME"):
+            await engine.open()
         await _live(Service(options, engine, target, named), claim, announce)
     finally:
         claim.listening(listens=False)

@@ -16,7 +16,6 @@ import contextlib
 import hashlib
 import hmac
 import json
-import os
 import secrets
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -317,18 +316,6 @@ def _key() -> bytes:
     """This user's, made once; where nothing can be kept, this kernel's."""
     fresh = secrets.token_bytes(32)
     try:
-        path = paths.secret(paths.state(), "wishes")
-        if not path.exists():
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            written = path.with_name(f"{path.name}.{os.getpid()}")
-            written.touch(0o600)
-            try:
-                written.write_bytes(fresh)
-                os.link(written, path)  # whole, or not; whoever was quicker counts
-            except FileExistsError:
-                pass
-            finally:
-                written.unlink()
-        return path.read_bytes()
+        return paths.kept_once(paths.secret(paths.state(), "wishes"), fresh)
     except (OSError, AgentError):
         return fresh

@@ -1,6 +1,8 @@
 """Where files lie: one rule, and directories that nobody else can use."""
 
+import errno
 import os
+import pwd
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tfnz_notebook._base import paths
-from tfnz_notebook.errors import AgentError
+from tfnz_notebook.errors import AgentError, Misuse
 
 NOBODY = 65534
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
@@ -78,11 +80,109 @@ def test_one_that_cannot_be_written_is_none() -> None:
             assert paths.users_runtime(environ) == own, "engines may listen in it"
 
 
-def test_who_has_no_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nowhere() -> Path:
-        raise RuntimeError("Could not determine home directory.")
+@only_root
+def test_a_home_or_state_of_another_user_is_not_ours(tmp_path: Path) -> None:
+    """As sudo -E leaves HOME, and su XDG_STATE_HOME: root's files would lock that user out."""
+    alice, mine = tmp_path / "alice", tmp_path / "mine"
+    for each in (alice, mine):
+        each.mkdir(mode=0o755)
+    os.chown(alice, NOBODY, NOBODY)
+    environ = {"HOME": str(mine), "XDG_STATE_HOME": str(alice / "state")}
+    assert paths.state(environ) == mine / ".local" / "state" / "tfnz"
+    own = Path(pwd.getpwuid(0).pw_dir)
+    assert paths.configuration({"HOME": str(alice)}) == own / ".config" / "tfnz"
+    assert paths.home({"HOME": str(alice)}) == alice, "whose tools have it so"
+    with tempfile.TemporaryDirectory() as name:
+        shared, closed = Path(name, "shared"), Path(name, "closed")
+        for each, mode in ((Path(name), 0o755), (shared, 0o777), (closed, 0o700)):
+            each.mkdir(exist_ok=True)
+            each.chmod(mode)
+        os.chown(shared, 54321, 54321)
+        with somebody_else():
+            assert paths.state({"XDG_STATE_HOME": str(shared)}) == shared / "tfnz"
+            environ = {"HOME": str(shared), "XDG_STATE_HOME": str(closed / "below")}
+            assert paths.state(environ) == shared / ".local" / "state" / "tfnz"
 
-    monkeypatch.setattr(Path, "home", nowhere)
+
+@only_root
+def test_podman_has_a_runtime_directory_of_this_user(xdg: Path) -> None:
+    assert paths.podmans_runtime({"XDG_RUNTIME_DIR": str(xdg)}) == xdg
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        with somebody_else():
+            for other in (str(xdg), ""):
+                own = paths.podmans_runtime({"XDG_RUNTIME_DIR": other, "TMPDIR": name})
+                assert own == Path(name, f"podman-run-{NOBODY}")
+                assert paths.ours(own)
+            own.chmod(0o755)
+            assert paths.podmans_runtime({"TMPDIR": name}) is None
+
+
+def test_why_nothing_can_be_kept(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path, why in (
+        (tmp_path / "not" / "yet", ""),
+        (tmp_path / "file" / "below", "Not a directory"),
+        (Path("/proc/self/x" * 400), "File name too long"),
+    ):
+        assert paths.unusable(path) == why, path
+    assert not (tmp_path / "not").exists()
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o700)
+        if os.geteuid() == 0:
+            with somebody_else():
+                assert paths.unusable(Path(name, "state")) == "Permission denied"
+                assert not paths.there(Path(name, "state"))
+
+
+@pytest.mark.parametrize(
+    ("what", "value", "why"),
+    [
+        (4, 0, "No space left on device"),  # blocks
+        (7, 0, "No space left on device"),  # inodes
+        (8, os.ST_RDONLY, "Read-only file system"),
+    ],
+)
+def test_a_disk_that_keeps_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: int, value: int, why: str
+) -> None:
+    found = [4096, 4096, 9, 9, 9, 9, 9, 9, 0, 255, 0]
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result(found))
+    assert paths.unusable(tmp_path / "state") == ""
+    found[what] = value
+    assert paths.unusable(tmp_path / "state") == why
+
+
+@pytest.mark.parametrize("refusal", [None, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK])
+def test_what_is_kept_once_needs_no_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: int | None
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(refusal, "no links here")
+
+    if refusal is not None:
+        monkeypatch.setattr(os, "link", refuse)
+    path = tmp_path / "state" / "owner"
+    assert paths.kept_once(path, b"first") == paths.kept_once(path, b"second") == b"first"
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.write_bytes(b"")  # as a disk leaves it that was full, or without power
+    assert paths.kept_once(path, b"third") == b"third"
+    assert [each.name for each in path.parent.iterdir()] == ["owner"]
+
+
+def test_a_home_that_nobody_knows_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/users/me")
+    assert paths.expanded("~/a") == Path("/users/me/a")
+    with pytest.raises(Misuse, match=r"^Cannot find '~nobody-of-that-name/a': .* in full\.$"):
+        paths.expanded("~nobody-of-that-name/a")
+
+
+def test_who_has_no_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(_: int) -> None:
+        raise KeyError
+
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    assert paths.home({}) is None
     for place, variable in ((paths.state, "TFNZ_STATE"), (paths.configuration, "TFNZ_CONFIG")):
         with pytest.raises(AgentError, match=f"Cannot find the home .* Set {variable} to"):
             place({})

@@ -251,3 +251,17 @@ def test_alone_it_is_help(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--version"])
     assert ended.value.code == 0 and __version__ in capsys.readouterr().out
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_a_state_directory_that_may_not_be_entered_has_nothing_of_ours(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home.chmod(0o711)
+    monkeypatch.setenv("TFNZ_STATE", str(home / "state" / "below"))
+    os.seteuid(65534)
+    try:
+        assert main(["clean", "--dry-run"]) == 0
+    finally:
+        os.seteuid(0)
+    assert "Nothing of ours is here" in capsys.readouterr().out

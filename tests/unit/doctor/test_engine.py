@@ -10,10 +10,11 @@ import pytest
 from unit.doctor.conftest import program
 from unit.engines.scripted import Answer, reply, scripted
 
-from tfnz_notebook._base import endpoints
+from tfnz_notebook._base import endpoints, paths
 from tfnz_notebook._doctor import engine, look
 from tfnz_notebook._doctor.findings import Finding
 from tfnz_notebook.engines.docker import isolation as docker_isolation
+from tfnz_notebook.engines.docker import podman
 from tfnz_notebook.engines.docker.isolation import Isolation
 
 INFO = {"DefaultRuntime": "runc", "CgroupVersion": "2", "MemoryLimit": True, "PidsLimit": True}
@@ -132,12 +133,38 @@ async def test_podman_without_its_service(home: Path, monkeypatch: pytest.Monkey
     program(home, "podman", f"cat <<'X'\n{json.dumps(PODMAN_INFO)}\nX")
     monkeypatch.setattr(engine, "hybrid_cgroups", lambda: False)
     monkeypatch.setattr(engine, "_mapping_remedy", lambda: "")
+    monkeypatch.setattr(podman, "TUN", "/dev/null")
     found = await engine.examine("podman", home / "run")
     assert found.state == "ok" and found.facts["usable"]
     assert "5.4.2, rootless, runtime crun, cgroups v2" in found.said
     monkeypatch.setattr(engine, "_mapping_remedy", lambda: "usermod --add-subuids …")
     found = await engine.examine("podman", home / "run")
     assert found.state == "note" and found.remedy.startswith("usermod")
+
+
+async def test_a_users_podman_that_has_no_networks(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(home, "podman", f"cat <<'X'\n{json.dumps(PODMAN_INFO)}\nX")
+    monkeypatch.setattr(engine, "hybrid_cgroups", lambda: False)
+    monkeypatch.setattr(podman, "TUN", str(home / "tun"))
+    found = await engine.examine("podman", home / "run")
+    assert found.state == "note" and found.facts["usable"]
+    assert "tun is not there" in found.said and "modprobe tun" in found.remedy
+    (home / "tun").touch(0o666)
+    assert (await engine.examine("podman", home / "run")).state == "ok"
+
+
+def test_a_users_podman_gets_a_runtime_directory(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"CONTAINER_HOST": "x", "XDG_RUNTIME_DIR": "/of/another", "HOME": str(home)}
+    assert podman.environment(given) == {"XDG_RUNTIME_DIR": "/of/another", "HOME": str(home)}
+    monkeypatch.setattr("os.geteuid", lambda: 54321)
+    monkeypatch.setattr(paths, "podmans_runtime", lambda _: home)
+    assert podman.environment(given) == {"XDG_RUNTIME_DIR": str(home), "HOME": str(home)}
+    monkeypatch.setattr(paths, "podmans_runtime", lambda _: None)
+    assert podman.environment(given) == {"HOME": str(home)}
 
 
 @pytest.mark.parametrize(
@@ -194,6 +221,23 @@ def test_a_check_that_fails_is_a_finding(home: Path, monkeypatch: pytest.MonkeyP
     told = {each.topic: each for each in look.doctor()}
     assert "RuntimeError('oh')" in told["docker"].said and told["docker"].state == "bad"
     assert "no answer within" in told["podman"].said
+
+
+def test_who_has_no_home_is_told_what_to_set(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TFNZ_STATE")
+    monkeypatch.setattr(paths, "_homes", lambda _: [])
+    monkeypatch.setattr(look, "DEADLINE", 5.0)
+    told = {each.topic: each for each in look.doctor()}
+    assert told["limits"].state == "bad" and "has none" in told["limits"].said
+    assert told["limits"].remedy == "Set TFNZ_STATE to a directory of yours."
+    assert not [each for each in told.values() if "the check itself" in each.said]
+
+
+def test_sockets_that_can_be_nowhere(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "unusable", lambda _: "Read-only file system")
+    (found,) = look.private(home / "run")
+    assert found.state == "bad" and "Read-only file system" in found.said
+    assert "TFNZ_RUNTIME" in found.remedy
 
 
 def test_sockets_that_others_could_open(home: Path) -> None:

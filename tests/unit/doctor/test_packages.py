@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tfnz_notebook._base import paths
 from tfnz_notebook._doctor import packages
 
 GOOD = {
@@ -113,6 +114,10 @@ def test_room(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packages, "_ROOM", 1 << 60)
     (found,) = packages.room(home)
     assert found.state == "note" and "TFNZ_STATE" in found.remedy
+    monkeypatch.setattr(paths, "unusable", lambda _: "Read-only file system")
+    (found,) = packages.room(home)
+    assert found.state == "bad" and "Read-only file system" in found.said
+    assert "TFNZ_STATE" in found.remedy
 
 
 def test_the_files_name_is_the_one_that_is_installed() -> None:

@@ -10,9 +10,10 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from itertools import repeat
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any, Final
 
+from tfnz_notebook._base.paths import expanded
 from tfnz_notebook._calls import arguments
 from tfnz_notebook.errors import FileError, Misuse
 
@@ -175,7 +176,7 @@ def lines(keyword: str, value: object) -> list[str]:
     found: list[str] = []
     for path in several(value):
         try:
-            text = Path(path).expanduser().read_text()
+            text = expanded(path).read_text()
         except (OSError, ValueError, TypeError) as error:
             said = getattr(error, "strerror", None) or error
             raise FileError(
@@ -276,7 +277,7 @@ def security(keyword: str, value: object) -> list[str]:
         name, sign, given = re.sub("[:=]", "\0", text, count=1).partition("\0")
         if name == "seccomp" and sign and given not in ("unconfined", "builtin"):
             try:
-                profile = json.loads(Path(given).expanduser().read_text())
+                profile = json.loads(expanded(given).read_text())
             except (OSError, ValueError) as error:
                 raise FileError(
                     f"Cannot read the seccomp profile {given[:200]!r}: {error}. Correct its path."
@@ -332,7 +333,7 @@ def _modes(text: str) -> bool:
 
 def _mount(source: str, target: str, options: list[str]) -> list[Any]:
     if source.startswith((".", "~")):
-        source = str(Path(source).expanduser().resolve())
+        source = str(expanded(source).resolve())
     elif source and "/" not in source and not _SHARED.fullmatch(source):
         source = arguments.name("mount a volume", "its name", source)
     other = [each for each in options if each not in ("ro", "rw")]
@@ -363,7 +364,7 @@ def mounts(keyword: str, value: object) -> tuple[list[list[Any]], dict[str, str]
             memory |= tmpfs(keyword, {target: ",".join(options)})
         elif kind == "volume" or (kind == "bind" and source):
             if kind == "bind":
-                source = str(Path(source).expanduser().resolve())
+                source = str(expanded(source).resolve())
                 options += [given.pop(k) for k in ("bind-propagation",) if k in given]
                 relabel = given.pop("relabel", "")
                 options += {"shared": ["z"], "private": ["Z"]}.get(

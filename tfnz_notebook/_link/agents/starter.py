@@ -124,7 +124,7 @@ class LocalPlace:
     def _turn(self, target: Target) -> Iterator[None]:
         """One starts it at a time."""
         path = paths.turn(self._runtime, target.name)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = self._opened(path, os.O_RDWR)
         try:
             deadline = time.monotonic() + START_TIMEOUT
             while True:
@@ -142,11 +142,14 @@ class LocalPlace:
         finally:
             os.close(descriptor)
 
+    def _opened(self, path: Path, flags: int) -> int:
+        with paths.usable("runtime directory", self._runtime, "TFNZ_RUNTIME"):
+            return os.open(path, flags | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
     def _start(self, target: Target) -> Address:
         paths.socket(self._runtime, target.name)
         log_path = paths.log(self._runtime, target.name)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        log = os.open(log_path, flags, 0o600)
+        log = self._opened(log_path, os.O_WRONLY | os.O_APPEND)
         command = [sys.executable, *AGENT, "serve"]
         command += ["--where", self.where, "--runtime", str(self._runtime), "--announce"]
         try:

@@ -9,6 +9,10 @@ finds there, uses, and stops.
 One probe: on a machine with cgroups in hybrid mode (v2 mounted at ``unified`` beside v1) ``crun``
 refuses to start anything. If Podman says that crun is its runtime there, and ``runc`` exists, the
 service is started with ``--runtime runc``.
+
+A user's Podman mounts ``XDG_RUNTIME_DIR`` for its networks and refuses one of another user. After
+``su``, and where a hub started the server, there is none, or that: it is given the directory that
+Podman itself falls back to.
 """
 
 from __future__ import annotations
@@ -24,13 +28,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from tfnz_notebook._base import endpoints, proc
+from tfnz_notebook._base import endpoints, paths, proc
 from tfnz_notebook._base.endpoints import parse
 from tfnz_notebook.engines.http.client import Client
 from tfnz_notebook.errors import NoEngine, TfnzError
 
 #: Its name; podman.sock is the agent's own.
 SOCKET: Final = "podman-service.sock"
+#: Through which slirp4netns and pasta give a user's containers their network.
+TUN: Final = "/dev/net/tun"
 _START_TIMEOUT: Final = 30.0
 _STOP_TIMEOUT: Final = 10.0
 
@@ -77,7 +83,7 @@ class PodmanService:
                 stderr=log,
                 cwd=self.directory,  # conmon 2.1 leaves a file 'oom' where its service runs
                 start_new_session=True,  # a Ctrl-C at the agent's terminal is not for it
-                env=_environment(os.environ),
+                env=environment(os.environ),
             )
 
     async def _wait(self) -> None:
@@ -115,7 +121,7 @@ class PodmanService:
                 capture_output=True,
                 timeout=_START_TIMEOUT,
                 check=False,
-                env=_environment(os.environ),
+                env=environment(os.environ),
             )
         except (OSError, subprocess.TimeoutExpired):
             return ""
@@ -180,6 +186,25 @@ def hybrid_cgroups(mounts: str = "/proc/mounts") -> bool:
     return kinds.get("/sys/fs/cgroup") == "tmpfs" and "cgroup2" in kinds.values()
 
 
-def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Ours without CONTAINER_HOST, which would turn podman into a client of itself."""
-    return {k: v for k, v in environ.items() if k not in ("CONTAINER_HOST", "DOCKER_HOST")}
+def environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Podman's: without CONTAINER_HOST, which would turn it into a client of itself."""
+    other = {"CONTAINER_HOST", "DOCKER_HOST"}
+    if os.geteuid() != 0:
+        other.add("XDG_RUNTIME_DIR")
+    kept = {key: value for key, value in environ.items() if key not in other}
+    if os.geteuid() != 0 and (runtime := paths.podmans_runtime(environ)) is not None:
+        kept["XDG_RUNTIME_DIR"] = str(runtime)
+    return kept
+
+
+def network_trouble() -> tuple[str, str]:
+    """Why a user's Podman can give containers no network on this machine, and what helps; or ''."""
+    if os.access(TUN, os.R_OK | os.W_OK, effective_ids=True):
+        return "", ""
+    there = paths.there(TUN)
+    cause = "may not be opened" if there else "is not there"
+    remedy = f"chmod 666 {TUN}" if there else "modprobe tun"
+    return (
+        f"{TUN} {cause}, through which containers of a user get their network",
+        f"As root: {remedy}; of a container: --device {TUN}. Or spawn with network='none', 'host'.",
+    )

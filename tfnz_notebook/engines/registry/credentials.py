@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from tfnz_notebook._base import paths
+
 _HELPER_TIMEOUT: Final = 20.0
 #: What a helper says for "this is an identity token, not a password" (Docker's protocol).
 _TOKEN_USER: Final = "<token>"  # noqa: S105 - a user name that means "no password"
@@ -53,17 +55,17 @@ class Store:
         self.problems: list[str] = []
 
     def _paths(self) -> list[Path]:
-        home = Path(self._environ.get("HOME") or Path.home())
-        paths = [Path(self._environ.get("DOCKER_CONFIG") or home / ".docker") / "config.json"]
+        home = paths.home(self._environ) or Path("/")
+        found = [Path(self._environ.get("DOCKER_CONFIG") or home / ".docker") / "config.json"]
         if named := self._environ.get("REGISTRY_AUTH_FILE"):
-            paths.insert(0, Path(named))
+            found.insert(0, Path(named))
         if runtime := self._environ.get("XDG_RUNTIME_DIR"):
-            paths.append(Path(runtime) / "containers" / "auth.json")
+            found.append(Path(runtime) / "containers" / "auth.json")
         elif os.geteuid() == 0:
-            paths.append(Path("/run/containers/0/auth.json"))
+            found.append(Path("/run/containers/0/auth.json"))
         config = Path(self._environ.get("XDG_CONFIG_HOME") or home / ".config")
-        paths.append(config / "containers" / "auth.json")
-        return paths
+        found.append(config / "containers" / "auth.json")
+        return found
 
     def _files(self) -> list[dict[str, Any]]:
         found = []

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from tfnz_notebook._base.numbers import plural, size
+from tfnz_notebook._base.paths import expanded
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import FileError, Misuse
 from tfnz_notebook.magics.here import Here, called
@@ -54,7 +55,7 @@ def _put_parser() -> Parser:
 def put(here: Here, asked: argparse.Namespace) -> None:
     """``%tf_put``."""
     container = here.container(asked.container)
-    source = Path(asked.src).expanduser()
+    source = expanded(asked.src)
     mode = _mode(asked.mode)
     dest = asked.dest
     if dest.endswith("/") or _is_directory(container, dest):
@@ -128,7 +129,7 @@ def get(here: Here, asked: argparse.Namespace) -> Path:
     """``%tf_get``."""
     container = here.container(asked.container)
     source = asked.src.rstrip("/") or "/"
-    dest = Path(asked.dest).expanduser()
+    dest = expanded(asked.dest)
     if dest.is_dir() or asked.dest.endswith("/"):
         dest /= posixpath.basename(source) or called(container)
     try:

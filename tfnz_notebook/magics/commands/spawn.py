@@ -6,9 +6,9 @@ import argparse
 import os
 import re
 import shlex
-from pathlib import Path
 from typing import Any, Final
 
+from tfnz_notebook._base.paths import expanded
 from tfnz_notebook._calls.run import values
 from tfnz_notebook._calls.run.flags import FLAGS, Flag
 from tfnz_notebook._calls.spec import UNMODIFIED, container_spec, from_here
@@ -138,7 +138,7 @@ def _show(here: Here, asked: argparse.Namespace, container: Container) -> None:
 def _save(container: Container, target: str) -> None:
     """All that its main process says, in a file here, as ``> FILE`` has it."""
     said = container.main.wait_until_complete()
-    Path(target).expanduser().write_bytes(said)
+    expanded(target).write_bytes(said)
 
 
 def _publish_all(container: Container) -> None:
@@ -267,7 +267,7 @@ def _files(given: list[str]) -> list[tuple[str, bytes]]:
     found: list[tuple[str, bytes]] = []
     for each in given:
         source, target = pair(each, "file", "take a file along")
-        path = Path(source).expanduser()
+        path = expanded(source)
         try:
             if path.is_dir():
                 inside = sorted(p for p in path.rglob("*") if p.is_file())

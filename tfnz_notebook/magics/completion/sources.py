@@ -10,10 +10,10 @@ import sys
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from tfnz_notebook._base import contexts
+from tfnz_notebook._base.paths import expanded
 from tfnz_notebook._link.thread import io
 from tfnz_notebook.container import Container
 from tfnz_notebook.location import Location
@@ -227,7 +227,7 @@ def _local(typed: str) -> list[str]:
     """Files here, of which the beginning is typed."""
     directory, slash, beginning = typed.rpartition("/")
     found = []
-    with os.scandir(Path(f"{directory}{slash}" or ".").expanduser()) as entries:
+    with os.scandir(expanded(f"{directory}{slash}" or ".")) as entries:
         for entry in entries:
             hidden = entry.name.startswith(".") and not beginning.startswith(".")
             if not hidden and entry.name.startswith(beginning):
