@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import stat
 import uuid
+from collections import deque
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -15,6 +17,8 @@ from tfnz_notebook._container.base import Base
 from tfnz_notebook._link.reader import Download
 from tfnz_notebook._wire.operations import MAX_CHUNK
 
+#: Pieces of a file that are on their way at once: neither link nor guest waits for the other.
+AHEAD: Final = 4
 _KINDS: Final = {
     stat.S_IFREG: "file",
     stat.S_IFDIR: "directory",
@@ -96,21 +100,19 @@ class Files(Base):
                 raise
 
     async def _put(self, body: dict[str, Any], content: bytes | Path) -> None:
-        if isinstance(content, Path):
-            with content.open("rb") as file:
-                start, piece = 0, await asyncio.to_thread(file.read, MAX_CHUNK)
-                while True:
-                    after = await asyncio.to_thread(file.read, MAX_CHUNK)
-                    told = {**body, "offset": start, "last": not after}
-                    await self._link.request("file.put", told, piece)
-                    if not after:
-                        return
-                    start, piece = start + len(piece), after
-        for start in range(0, max(1, len(content)), MAX_CHUNK):
-            last = start + MAX_CHUNK >= len(content)
-            piece = content[start : start + MAX_CHUNK]
-            told = {**body, "offset": start, "last": last}
-            await self._link.request("file.put", told, piece)
+        sent = deque[asyncio.Task[Any]]()
+        try:
+            async for start, piece, last in _pieces(content):
+                if len(sent) == AHEAD:
+                    await sent.popleft()
+                told = {**body, "offset": start, "last": last}
+                sent.append(asyncio.create_task(self._link.request("file.put", told, piece)))
+            while sent:
+                await sent.popleft()
+        finally:  # of a file that is given up
+            for each in sent:
+                each.cancel()
+            await asyncio.gather(*sent, return_exceptions=True)
 
     @face
     async def fetch(self, filename: str, *, timeout: float | None = None) -> bytes:
@@ -154,6 +156,20 @@ class Files(Base):
             }
             self._check("make a directory")
             await self._link.request("file.mkdir", body)
+
+
+async def _pieces(content: bytes | Path) -> AsyncIterator[tuple[int, bytes, bool]]:
+    """Where each begins, what it is, and whether it is the last; an empty file is one."""
+    if isinstance(content, Path):
+        with content.open("rb") as file:
+            start, piece = 0, await asyncio.to_thread(file.read, MAX_CHUNK)
+            while after := await asyncio.to_thread(file.read, MAX_CHUNK):
+                yield start, piece, False
+                start, piece = start + len(piece), after
+            yield start, piece, True
+        return
+    for start in range(0, max(1, len(content)), MAX_CHUNK):
+        yield start, content[start : start + MAX_CHUNK], start + MAX_CHUNK >= len(content)
 
 
 def _entry(told: dict[str, Any]) -> Entry:

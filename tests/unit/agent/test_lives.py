@@ -372,6 +372,9 @@ def test_a_file_is_not_put_without_what_came_before_the_link_broke() -> None:
             await link.request("file.put", {**body, "offset": 4, "last": True}, b"two")
         with pytest.raises(FileError, match="no such file"):
             await Download(link).fetch(box, "/f")
+        await link.request("file.put", {**body, "offset": 0, "last": False}, b"one ")
+        with pytest.raises(FileError, match="between two pieces"):
+            await link.request("file.put", {**body, "offset": 5, "last": True}, b"two")
         for offset, piece in ((0, b"one "), (4, b"two")):
             await link.request("file.put", {**body, "offset": offset, "last": offset > 0}, piece)
         assert await Download(link).fetch(box, "/f") == b"one two"

@@ -328,6 +328,26 @@ def test_putting(agent: ScriptedAgent, container: Container, tmp_path: Path) -> 
         assert len({m.body["transfer"] for m in told[path]}) == 1
 
 
+def test_pieces_of_a_file_do_not_wait_for_one_another(
+    agent: ScriptedAgent, container: Container
+) -> None:
+    held = list[Any]()
+
+    def hold(agent: ScriptedAgent, message: Any) -> Any:
+        if message.body.get("drop"):
+            return {}, None
+        held.append(message)
+        if len(held) == 4:
+            agent.refuse(held[0], FileError("Cannot put '/c': no space left on device."))
+        return NotImplemented
+
+    agent.answers["file.put"] = hold
+    with pytest.raises(FileError, match="no space"):
+        container.put("/c", bytes(9 * MAX_CHUNK))
+    assert [message.body["offset"] for message in held] == [n * MAX_CHUNK for n in range(4)]
+    agent.until(lambda: agent.named("file.put")[-1].body.get("drop"))
+
+
 @pytest.mark.parametrize("path", ["../x", "x", "/a/../../x", ""])
 def test_paths_that_lead_out(agent: ScriptedAgent, container: Container, path: str) -> None:
     for use in (

@@ -108,6 +108,11 @@ class Transfer:
     def resumed(self, inventory: Frame | None) -> None:
         """Told to processes only; a lost transfer has left already."""
 
+    @property
+    def written(self) -> int:
+        """Bytes of an upload so far."""
+        return self._inflow.window.head
+
     async def upload(self, chunk: bytes) -> None:
         """Send a piece of the file; returns once the guest has room for more."""
         self._inflow.write(chunk)

@@ -39,12 +39,12 @@ async def _put_piece(client: Client, container: Container, message: Message, nam
         client.transfers.pop(name, None)
         client.turns.pop(name, None)
         return
+    if (body.get("offset") or 0) != (0 if transfer is None else transfer.written):
+        raise FileError(
+            f"Cannot put {body['path']!r}: the connection broke between two pieces of it, and "
+            "nothing of it is there. Put it again."
+        )
     if transfer is None:
-        if body.get("offset"):
-            raise FileError(
-                f"Cannot put {body['path']!r}: the connection broke between two pieces of it, and "
-                "nothing of it is there. Put it again."
-            )
         guest = await container.running()
         transfer = client.transfers[name] = transfers.begin_put(
             guest, body["path"], body.get("mode"), body.get("user"), bool(body.get("parents"))
