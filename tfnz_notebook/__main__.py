@@ -1,4 +1,4 @@
-"""``python -m tfnz_notebook``: doctor, clean."""
+"""``python -m tfnz_notebook``: doctor, clean, kernel."""
 
 from __future__ import annotations
 
@@ -35,6 +35,13 @@ def main(arguments: list[str] | None = None) -> int:
     namespaces = commands.add_parser("namespaces", help="of the cluster of a context, for Tab")
     namespaces.add_argument("where", help="as Location names it, kubernetes://CONTEXT")
 
+    kernel = commands.add_parser("kernel", help="kernels in containers, for Jupyter's launcher")
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["kernel"]:  # docker run's flags, and Jupyter to load
+        from tfnz_notebook.kernels import launcher
+
+        launcher.grow(kernel)
+
     args = parser.parse_args(arguments)
     if args.command == "doctor":
         from tfnz_notebook._doctor import findings, look
@@ -50,6 +57,16 @@ def main(arguments: list[str] | None = None) -> int:
         from tfnz_notebook._doctor import cluster
 
         print("\n".join(cluster.namespaces(args.where)))
+        return 0
+    if args.command == "kernel":
+        from tfnz_notebook.errors import TfnzError
+        from tfnz_notebook.kernels import launcher
+
+        try:
+            print(launcher.main(args))
+        except TfnzError as error:
+            print(error, file=sys.stderr)
+            return 1
         return 0
     parser.print_help()
     return 0

@@ -47,7 +47,8 @@ MAY_IMPORT = {
     "_tfnz": {"object model", "errors"},
     "__init__": {"object model", "magics", "widgets", "errors"},
     "_doctor": {"engines", "agent", "_link"} | BELOW,  # it looks at both sides
-    "__main__": {"_doctor"},
+    "kernels": {"object model", "_calls"} | BELOW,  # in the Jupyter server
+    "__main__": {"_doctor", "kernels", "errors"},
     # The public fakes join both sides, which is why nobody may import them.
     "testing": {"engines", "agent"} | KERNEL_SIDE,
 }

@@ -1,0 +1,1 @@
+"""Whole notebooks in containers: kernelspecs, and what starts their kernels for Jupyter."""
