@@ -47,11 +47,24 @@ def test_each_end_is_one_sentence_and_the_next_cell_is_new(box: Container) -> No
 @pytest.mark.engines("podman", "docker")
 def test_limits_end_it_in_one_sentence(spawn: Callable[..., Container]) -> None:
     python = spawn(sleep=True, memory="64m").python()
-    with pytest.raises(ProcessGone, match="killed for the container's memory limit"):
-        python.run("held = bytearray()\nwhile True: held += bytes(range(256)) * 10000")
-    bomb = "import os\nwhile True:\n    os.fork()"
-    result = spawn(sleep=True, pids=30).python().run(bomb)
+    for code in (
+        "held = bytearray()\nwhile True: held += bytes(range(256)) * 10000",
+        "'x' * (1 << 30)",
+    ):
+        with pytest.raises(ProcessGone, match="killed for the container's memory limit"):
+            python.run(code)
+    assert python.run("1 + 1").text == "2"
+    python = spawn(sleep=True, pids=30).python()
+    result = python.run("import os\nwhile True:\n    os.fork()")
     assert result.error is not None and result.error.details["name"] == "BlockingIOError"
+    assert python.run("1 + 1").text == "2"
+
+
+def test_values_are_shown_in_order_however_many(box: Container) -> None:
+    result = box.python().run("for i in range(1000): print(i, end=' '); display(i)")
+    assert [each["text/plain"] for each in result.displays] == [str(i) for i in range(200)]
+    assert result.left_out == ["800 values that it showed"]
+    assert result.stdout == "".join(f"{i} " for i in range(1000)).encode()
 
 
 @pytest.mark.engines("podman", "docker")

@@ -214,6 +214,7 @@ class _Turn:
         self._timer = None
         if self.order.waits and not self.over.done():
             self.hand(self.order.give_up())
+            self._conversation.used()
 
     def text(self, stream: int, data: bytes) -> None:
         """It writes."""
@@ -327,6 +328,8 @@ class Conversation:
         self._cells, self._writes = asyncio.Lock(), asyncio.Lock()
         self._turn: _Turn | None = None
         self._readers: dict[int, Reader] = {}
+        #: Bytes of each that were heard, and for which no others were asked yet.
+        self._held = {1: 0, 2: 0}
         self._text, self._answers = Text(), Answers()
         self._changes = Changes()
         self._nonce = ""
@@ -365,6 +368,7 @@ class Conversation:
                 raise
             finally:
                 self._turn = None
+                self.used()
                 watch.cancel()
                 turn.close()
             return turn.told
@@ -564,13 +568,13 @@ class Conversation:
         assert self.process is not None
         heard = partial(self._heard, stream)
         reader = Reader(self._link, self.process.id, stream, offset, heard, self._lost)
-        self._readers[stream] = reader
+        self._readers[stream], self._held[stream] = reader, 0
         await reader.open()
 
     def _heard(self, stream: int, data: bytes) -> None:
         if self._killed:
             return
-        self._readers[stream].taken(len(data))  # what is kept of it is bounded by the turn
+        self._held[stream] += len(data)
         try:
             if stream == 1:
                 self._hear_text(data)
@@ -579,7 +583,16 @@ class Conversation:
                     self._hear(told)
         except ProtocolError as error:  # which _watch tells
             self.background(self.kill(f"as it said what none of ours says ({error})"))
+        self.used()
         self._changes.tell()
+
+    def used(self) -> None:
+        """Ask for more of what was heard: of answers, unless they are far ahead of the text."""
+        for stream, reader in self._readers.items():
+            ahead = stream == 2 and self._turn is not None and self._turn.order.crowded
+            if not ahead and (size := self._held[stream]):
+                self._held[stream] = 0
+                reader.taken(size)
 
     def _hear_text(self, data: bytes) -> None:
         turn = self._turn

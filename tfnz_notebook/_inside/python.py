@@ -28,8 +28,9 @@ PIECE = 2048
 MOST_TEXT = 1 << 20
 MOST_DATA = 6 << 20
 MOST_TRACE = 1 << 16
-#: Widest line of a value, and most of its items that are shown, as IPython has it.
+#: Widest line of a value, and most of its items that are shown, as IPython has it; of its types.
 WIDE = 79
+KINDS = 30
 ITEMS = 1000
 
 #: Characters that a string of JSON has escaped.
@@ -436,17 +437,19 @@ def bundle(value: Any, shown: set[int]) -> dict[str, Any]:
             given["image/png"] = file.getvalue()
     if "text/plain" not in given:
         given["text/plain"] = pretty(value)
-    for kind, each in given.items():
+    for kind, each in sorted(given.items(), key=lambda pair: pair[0] != "text/plain"):
+        if len(left) == KINDS:
+            break
         said = each
-        if isinstance(each, (bytes, bytearray)):
+        if isinstance(each, (bytes, bytearray)) and len(each) < MOST_DATA:
             import base64
 
             said = base64.b64encode(each).decode()
-        size = len(said) if isinstance(said, str) else len(encoded(said))
+        size = len(said) if isinstance(said, (str, bytes, bytearray)) else len(encoded(said))
         if kind == "text/plain" and size > MOST_TEXT:
             left.append((kind, size - MOST_TEXT))
             said = str(said)[:MOST_TEXT]
-        elif size > MOST_DATA:
+        elif size > MOST_DATA or len(data) == KINDS:
             left.append((str(kind), size))
             continue
         data[str(kind)] = said

@@ -27,7 +27,8 @@ from tfnz_notebook.errors import ProtocolError
 #: Characters of one answer, and of what is no answer that is kept.
 MOST: Final = 8 << 20
 MOST_STRAY: Final = 4096
-#: Answers of a cell that wait for their marks; one of ours writes the mark first.
+#: Answers of a cell that wait for their marks, beyond which no more should be read: they come on a
+#: stream of their own, and may be far ahead.
 MOST_WAITING: Final = 64
 
 #: Characters of what is told of an exception.
@@ -210,6 +211,11 @@ class Order:
         """Whether something waits for something."""
         return bool(self._answers or self._said)
 
+    @property
+    def crowded(self) -> bool:
+        """Whether answers are far ahead of the text."""
+        return len(self._answers) > MOST_WAITING
+
     def text(self, said: Said) -> list[Said | dict[str, Any]]:
         """What can be handed on now."""
         if self.full or (said.cell and said.cell != self._cell):
@@ -231,8 +237,6 @@ class Order:
         if told.get("cell") != self._cell:
             return []
         self._answers.append(told)
-        if len(self._answers) > MOST_WAITING:
-            raise ProtocolError("Its answers are nowhere marked in its text.")
         return self._due()
 
     def give_up(self) -> list[Said | dict[str, Any]]:

@@ -137,7 +137,14 @@ def test_what_is_too_large_is_cut_or_left_out_and_said(python: Driven) -> None:
     )
     _, done = python.run(code)
     assert done["value"]["data"] == {"text/plain": "big"}
-    assert done["value"]["left"] == [("image/png", (9 << 20) * 4 // 3)]
+    assert done["value"]["left"] == [("image/png", 9 << 20)]
+    code = (
+        "class Many:\n    def _repr_mimebundle_(self, **asked):\n"
+        "        return {f'a/{n}': 'x' * n for n in range(1000)}\nMany()"
+    )
+    _, done = python.run(code)
+    data, left = done["value"]["data"], done["value"]["left"]
+    assert len(data) == len(left) == 30 and "text/plain" in data and left[0] == ("a/29", 29)
 
 
 def test_figures_are_pictures(python: Driven) -> None:

@@ -12,6 +12,7 @@ from unit.inside.puppet import Puppet, echo
 from unit.link.scripted_agent import ScriptedAgent
 
 from tfnz_notebook._container import conversation
+from tfnz_notebook._link.reader import WINDOW
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import (
     CellFailed,
@@ -373,6 +374,31 @@ def test_what_it_shows_is_bounded(agent: ScriptedAgent, python: Interpreter) -> 
     result = python.run("x")
     assert len(result.displays) == conversation.MOST_SHOWN
     assert result.left_out == ["5 values that it showed"]
+
+
+async def test_answers_may_be_far_ahead_of_their_marks(
+    agent: ScriptedAgent, python: Interpreter
+) -> None:
+    """Each of the two streams is read by itself; no more is read of one than fits a window."""
+    most, large = 5000, {"data": {"text/plain": "x" * 2000}, "left": []}
+
+    def plays(puppet: Puppet, asked: dict[str, Any]) -> None:
+        for number in range(1, most + 1):
+            puppet.say(is_="show", cell=asked["cell"], number=number, value=large)
+        puppet.say(is_="done", cell=asked["cell"], number=most + 1, value=None, error=None)
+
+    def held() -> bool:
+        found = [each for each in agent.readers.values() if each.stream == 2]
+        return bool(found) and WINDOW <= found[0].offset == found[0].credit
+
+    puppet = Puppet(agent, plays)
+    asking = asyncio.create_task(python.aio.run("x"))
+    await asyncio.to_thread(agent.until, held)
+    puppet.write(b"".join(b"text\n" + puppet.mark(number + 1) for number in range(most + 1)))
+    result = await asking
+    assert len(result.displays) == conversation.MOST_SHOWN
+    assert result.left_out == [f"{most - conversation.MOST_SHOWN:,} values that it showed"]
+    assert result.stdout == b"text\n" * (most + 1)
 
 
 def test_answers_without_their_marks_come_late(

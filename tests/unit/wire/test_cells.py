@@ -204,8 +204,14 @@ def test_marks_that_do_not_come() -> None:
     order = Order(CELL, 100)
     assert order.answer(DONE) == [] and order.waits
     assert order.give_up() == [DONE] and not order.waits
+
+
+def test_answers_that_are_far_ahead_are_said_to_be() -> None:
     order = Order(CELL, 100)
     for number in range(cells.MOST_WAITING):
         order.answer({**SHOW, "number": number + 1})
-    with pytest.raises(ProtocolError, match="nowhere marked"):
-        order.answer(SHOW)
+    assert not order.crowded
+    order.answer({**SHOW, "number": cells.MOST_WAITING + 1})
+    assert order.crowded
+    order.text(mark(0))
+    assert len(order.text(mark(1))) == 1 and not order.crowded
