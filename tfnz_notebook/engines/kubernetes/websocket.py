@@ -20,6 +20,7 @@ import asyncio
 import json
 import socket
 import struct
+import threading
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -60,6 +61,19 @@ _DEAF: Final = 30_000
 _LIMIT: Final = 20
 
 
+class _Shared(threading.local):
+    """A loop's one buffer: what comes is taken out of it before another stream reads.
+
+    One a stream would be most of what a stream costs, of which there may be a thousand.
+    """
+
+    def __init__(self) -> None:
+        self.buffer = memoryview(bytearray(_BUFFER))
+
+
+_shared = _Shared()
+
+
 class ChannelStream(BridgeStream, asyncio.BufferedProtocol):
     """Channels 0, 1 and 2 of an exec as a stream. Made by :func:`open_exec`.
 
@@ -69,7 +83,6 @@ class ChannelStream(BridgeStream, asyncio.BufferedProtocol):
     def __init__(self, received: Received, closed: Closed, websocket: WSConnection) -> None:
         super().__init__(received, closed)
         self._socket = websocket
-        self._buffer = memoryview(bytearray(_BUFFER))
         self._frames = Frames()
         self._channel: int | None = None  # of a message in several frames, that is not whole yet
         self._status = b""
@@ -91,10 +104,10 @@ class ChannelStream(BridgeStream, asyncio.BufferedProtocol):
     # -- asyncio's side -----------------------------------------------------------------------
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
-        return self._buffer
+        return _shared.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._came(self._buffer[:nbytes])
+        self._came(_shared.buffer[:nbytes])
 
     def data_received(self, data: bytes) -> None:
         self._came(memoryview(data))
