@@ -100,8 +100,9 @@ class Container(Drawn, Block, Processes, Files, Conditions, Cells):
     def about(self) -> dict[str, str]:
         """What is less than usual in it, once it runs; mostly nothing.
 
-        ``entrypoint``: what ``'unmodified'`` costs. ``user``, ``files``: what a guest cannot that
-        is not root (as in pods that may not be).
+        ``isolation``: why others reach it, and it them. ``limits``: why those it was spawned with
+        are not kept. ``entrypoint``: what ``'unmodified'`` costs. ``user``, ``files``: what a guest
+        cannot that is not root (as in pods that may not be).
         """
         return dict(self._info.get("about") or {})
 

@@ -14,9 +14,9 @@ import asyncio
 import contextvars
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgpack
 
@@ -28,7 +28,7 @@ from tfnz_notebook._calls.drawing import Drawn
 from tfnz_notebook._calls.faces import Block, Twin, face
 from tfnz_notebook._calls.follow import Data, callback
 from tfnz_notebook._calls.spec import RUN_OPTIONS, container_spec, published, volumes_to_make
-from tfnz_notebook._link import thread
+from tfnz_notebook._link import patience, thread
 from tfnz_notebook._link.agents.starter import place
 from tfnz_notebook._link.link import BYE_TIMEOUT, Link
 from tfnz_notebook.container import Container
@@ -38,6 +38,12 @@ from tfnz_notebook.process import Completed
 from tfnz_notebook.volume import Volume
 
 __all__ = ["Location", "LocationAio"]
+
+#: Of what a container may lack, what is said before its cause.
+_LACKS: Final = {
+    "isolation": "Containers may reach each other",
+    "limits": "Limits of memory and CPU are not kept",
+}
 
 
 class Location(Drawn, Block):
@@ -89,6 +95,8 @@ class Location(Drawn, Block):
         self._pid = os.getpid()
         self._mode = callbacks
         self._containers: dict[str, Container] = {}
+        #: What was said of that.
+        self._lacks: set[str] = set()
         self._link = Link(place(where, server_key), session=session, ttl=ttl)
         self._caller = thread.Caller(None, 0)
         thread.wait(self._connect(limit))
@@ -241,6 +249,13 @@ class Location(Drawn, Block):
             return Node._create(self, best)
 
     # -- containers
+
+    def _say_what_lacks(self, about: Mapping[str, str]) -> None:
+        """In words, once: what is to be known of containers here before one is relied on."""
+        for key, cause in about.items():
+            if key in _LACKS and key not in self._lacks:
+                self._lacks.add(key)
+                patience.say(f"{_LACKS[key]} here: {cause.removeprefix('none: ')}.")
 
     async def _spawn_container(
         self, node: Node | None, image: str, options: dict[str, Any], origin: str = ""

@@ -193,8 +193,12 @@ def test_an_agent_that_does_not_forget(start: Callable[..., Guest]) -> None:
 
 
 @pytest.mark.usefixtures("root")
-def test_how_main_starts_and_ends(start: Callable[..., Guest], subtests: pytest.Subtests) -> None:
+def test_how_main_starts_and_ends(
+    start: Callable[..., Guest], subtests: pytest.Subtests, tmp_path: Path
+) -> None:
     other = ["--user", f"{OTHER_UID}:7", "--cwd", "/usr"]
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
     rows = {
         "missing": (start("no-such", options=NO_SLEEP), 127, "cannot start no-such: No such file"),
         "no program": (
@@ -204,7 +208,16 @@ def test_how_main_starts_and_ends(start: Callable[..., Guest], subtests: pytest.
         ),
         "killed": (start("sh", "-c", "kill -KILL $$", options=NO_SLEEP), 128 + signal.SIGKILL, ""),
         "a user": (start("sh", "-c", "id -u; pwd; echo $HOME >&2", options=other), 0, "/\n"),
-        "no such user": (start("true", options=["--user", "no-such-user"]), 126, "(user)"),
+        "no such user": (
+            start("true", options=["--user", "no-such-user"]),
+            126,
+            "cannot start true: No such file or directory (user no-such-user)",
+        ),
+        "no directory": (
+            start("true", options=["--user", f"{OTHER_UID}:7", "--cwd", str(closed)]),
+            126,
+            f"cannot start true: Permission denied (cwd {closed})",
+        ),
     }
     for what, (guest, code, said) in rows.items():
         with subtests.test(what):
@@ -247,7 +260,7 @@ def test_start_that_fails(start: Callable[..., Guest]) -> None:
     guest = start("no-such-command")
     agent = guest.agent()
     agent.send(wire.fixed(Type.START, 0, 5))
-    assert agent.result(5) == (2, 0)
+    assert agent.result(5) == (2, 4), "which it could not: exec"
     main = agent.channel(MAIN)
     assert main.wait() == 127
     main.forget()

@@ -101,12 +101,28 @@ def test_network_counts(pid1: Callable[..., Guest]) -> None:
     until(lambda: agent.sample().integer(Tag.SENT) > before)
 
 
-def test_without_a_cgroup(pid1: Callable[..., Guest], tmp_path: Path) -> None:
-    """Summed over the tree, then."""
-    frame = pid1(prepare=faked(tmp_path, {"none": ""})).agent().sample()
+@pytest.mark.parametrize(
+    ("seen", "options"),
+    [
+        ({"none": ""}, []),
+        (V1, ["--no-cgroup"]),
+        (V2 | {"cgroup.procs": "1\n0\n"}, []),
+    ],
+    ids=["none", "the machine's", "of more than us"],
+)
+def test_without_a_cgroup_of_its_own(
+    pid1: Callable[..., Guest], tmp_path: Path, seen: dict[str, str], options: list[str]
+) -> None:
+    """Summed over the tree, then; and what the kernel killed elsewhere is not ours."""
+    agent = pid1(prepare=faked(tmp_path, seen), options=["--sleep", *options]).agent()
+    killed = agent.sh("kill -9 $$")
+    assert killed.wait() == -signal.SIGKILL
+    assert killed.exit and not killed.exit.values[1] & Flag.OOM
+    frame = agent.sample()
     tags = {tag for tag, _ in frame.fields}
     assert {Tag.CPU, Tag.MEMORY, Tag.PIDS, Tag.RECEIVED} <= tags
-    assert Tag.MEMORY_LIMIT not in tags
+    assert frame.integer(Tag.MEMORY) != 6000000
+    assert not {Tag.MEMORY_LIMIT, Tag.OOM} & tags
 
 
 @pytest.mark.parametrize("version", [V1, V2], ids=["v1", "v2"])

@@ -15,6 +15,7 @@ from tfnz_notebook._calls.follow import Data
 from tfnz_notebook._link import patience
 from tfnz_notebook._link.known import COMING
 from tfnz_notebook._link.reader import read
+from tfnz_notebook._wire import starts
 from tfnz_notebook.errors import (
     ContainerError,
     ContainerFailed,
@@ -155,6 +156,7 @@ class Base(Owned, metaclass=Closed):
             return
         self._info = {**self._info, "state": "destroyed"} if info is None else info
         state = self.state
+        self._location._say_what_lacks(self._info.get("about") or {})
         if state not in COMING:
             self._asked = None
         if state == "starting" and before not in COMING:
@@ -282,6 +284,12 @@ class Base(Owned, metaclass=Closed):
                 log = await self._logs(None, 20)
             except TfnzError:
                 pass
+        if (told := starts.noted(bytes(log))) is not None:
+            return ContainerFailed(
+                f"Cannot {doing}: the container {self._called} could not {told}",
+                log=bytes(log),
+                returncode=self.returncode,
+            )
         said = last_words(bytes(log))
         tail = f" Its last words:\n{said}" if said else " It said nothing."
         if (self._info.get("error") or {}).get("class") == OutOfMemory.__name__:

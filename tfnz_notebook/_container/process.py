@@ -17,6 +17,7 @@ from tfnz_notebook._calls.follow import Data, Follower
 from tfnz_notebook._calls.follow import callbacks as check_callbacks
 from tfnz_notebook._container.base import Base
 from tfnz_notebook._link import thread
+from tfnz_notebook._wire import starts
 from tfnz_notebook._wire.operations import MAX_CHUNK, MAX_SAID, MAX_TEXT
 from tfnz_notebook.errors import (
     ContainerGone,
@@ -271,7 +272,7 @@ class Processes(Base):
             said = last_words(err, most=2000)
             raise ProcessFailed(
                 f"Cannot complete {process.command!r}: it ended with code {done.returncode}. "
-                f"{said or 'It said nothing on stderr.'}",
+                f"{said or 'It said nothing on stderr.'}{starts.forbidden(err)}",
                 **done._asdict(),
             )
         return done

@@ -400,6 +400,7 @@ int path_root(const char *root); /* errno */
 int path_open(const char *path, int flags);                                   /* -1 and errno */
 int path_parent(const char *path, bool make, const struct user *, char *name); /* directory of the file it means */
 
+void stats_init(void);
 void stats_sample(uint32_t request);
 bool stats_oom(void); /* has the kernel killed for memory since the last call that said so? */
 
@@ -412,6 +413,7 @@ struct settings {
     bool tty;           /* the main process has a terminal */
     bool configured; /* by SETUP */
     bool beside;     /* another process is the container's first */
+    bool no_cgroup;  /* the one that is seen is not the container's own */
     int64_t orphan;  /* seconds, 0: it waits for ever */
     uint32_t features;
     pid_t pid;

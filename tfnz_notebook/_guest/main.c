@@ -180,7 +180,7 @@ static void boot_id(void)
 static _Noreturn void usage(const char *problem)
 {
     note("%s. Usage: guest init [--socket PATH] [--root DIR] [--files DIR] [--user USER] [--groups LIST] [--cwd DIR] "
-         "[--tty] [--sleep] [--beside [--detach]] [--orphan SECONDS] [--] [command ...] | guest connect [--socket PATH] | "
+         "[--tty] [--sleep] [--beside [--detach]] [--no-cgroup] [--orphan SECONDS] [--] [command ...] | guest connect [--socket PATH] | "
          "guest reach HOST PORT | guest version",
          problem);
     leave(2);
@@ -194,6 +194,7 @@ static _Noreturn void init_main(const char *socket_path, const char *root, const
     if (guest.beside)
         be_the_only_one(socket_path);
     guest.pid = getpid();
+    stats_init();
     rank_init();
     loop_init();
     reports_init();
@@ -254,6 +255,8 @@ int main(int argc, char **argv)
             guest.beside = true;
         else if (!strcmp(argv[i], "--detach"))
             apart = true;
+        else if (!strcmp(argv[i], "--no-cgroup"))
+            guest.no_cgroup = true;
         else if (wanted && i + 1 < argc)
             *wanted = argv[++i];
         else

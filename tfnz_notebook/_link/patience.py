@@ -75,6 +75,12 @@ async def _move(line: Callable[[], str]) -> None:
             _write("\n")
 
 
+def say(text: str) -> None:
+    """One line, to a person at a prompt or in a notebook."""
+    if notebook() or hasattr(sys, "ps1"):
+        _write(f"{text}\n")
+
+
 def _write(text: str) -> None:
     try:
         out = sys.stdout if notebook() else sys.stderr

@@ -317,6 +317,10 @@ class Engine(ABC):
     async def create(self, spec: ContainerSpec, image: Image) -> str:
         """Make the container (files included), not yet running; its ref."""
 
+    def lacks(self, spec: ContainerSpec) -> Mapping[str, str]:  # noqa: ARG002
+        """What a container of that spec is not given though it is its due, by what it is."""
+        return {}
+
     def called(self, ref: str, spec: ContainerSpec) -> tuple[str, str]:  # noqa: ARG002
         """Its id and its name, as the engine's own tools show them; empty: it has none there."""
         return "", spec.name or ""

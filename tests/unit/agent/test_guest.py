@@ -268,6 +268,7 @@ async def test_a_process_from_spawn_to_end(tmp_path):
         ("user", 2, SpawnFailed, "does not know it"),
         ("user", 1, SpawnFailed, "not root"),
         ("cwd", 2, SpawnFailed, "Make the directory"),
+        ("cwd", 13, SpawnFailed, "run in '/x': its user may not enter"),
         ("fork", 11, SpawnFailed, "limit on processes"),
         ("pty", 28, SpawnFailed, "pty"),
     ],

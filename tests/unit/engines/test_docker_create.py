@@ -151,6 +151,11 @@ def test_image_keeps_its_stop_signal_unless_asleep() -> None:
     assert made(sleep=True)["StopSignal"] == "SIGTERM"
 
 
+def test_a_guest_without_a_cgroup_is_told_so() -> None:
+    assert "--no-cgroup" not in made()["Cmd"]
+    assert "--no-cgroup" in made(quirks=shape.Quirks(cgroups=False))["Cmd"]
+
+
 def test_environment_is_checked() -> None:
     assert shape.environment({"A": "", "B": "x=y"}) == ["A=", "B=x=y"]
     for bad in ({"": "x"}, {"A=": "x"}, {"A": 1}, {"A\0": "x"}, {1: "x"}):

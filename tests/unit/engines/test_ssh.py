@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -62,8 +62,8 @@ def home() -> Iterator[Path]:
         yield path
 
 
-def answers(place: str = "/nonexistent/volume") -> Any:
-    """An engine whose volumes lie there."""
+def answers(place: str = "/nonexistent/volume", info: Mapping[str, object] | None = None) -> Any:
+    """An engine whose volumes lie there, and which says that of itself."""
 
     async def answer(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         path = head.split()[1]
@@ -72,6 +72,8 @@ def answers(place: str = "/nonexistent/volume") -> Any:
             said = {"Version": "28.2.2", "MinAPIVersion": "1.24"}
         elif path.endswith("/create"):
             said = {"Mountpoint": place}
+        elif path.endswith("/info"):
+            said = dict(info or {})
         writer.write(reply(200, said, "Api-Version: 1.41", "Connection: close"))
         await writer.drain()
 
@@ -176,3 +178,23 @@ def test_a_transport_that_is_asked_for(home: Path) -> None:
     chosen, unseen = asyncio.run(main())
     assert chosen == "exec (asked for)"
     assert "its process is not seen from here" in unseen
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ({"CgroupVersion": "1", "SecurityOptions": ["name=rootless"]}, False),
+        ({"CgroupVersion": "2", "SecurityOptions": ["name=rootless"]}, True),
+        ({"CgroupVersion": "1"}, True),
+    ],
+)
+def test_limits_that_a_users_engine_does_not_keep(
+    home: Path, said: dict[str, object], kept: bool
+) -> None:
+    async def main() -> probe.Facts:
+        async with scripted(home / "engine.sock", answers(info=said)) as client:
+            return await probe.probe(client, None)
+
+    facts = asyncio.run(main())
+    assert facts.quirks.cgroups is kept
+    assert facts.limits.startswith("none: ") is not kept

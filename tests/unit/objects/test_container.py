@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from unit.link.scripted_agent import FakeProcess, ScriptedAgent
 
+from tfnz_notebook._link import patience
 from tfnz_notebook._wire.operations import MAX_CHUNK
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import (
@@ -46,6 +47,30 @@ def test_what_it_is(container: Container, location: Location) -> None:
     assert repr(container) == f"<Container 'nginx {container.id[:8]}': running>"
     with pytest.raises(Misuse, match="spawn_container"):
         Container()
+
+
+def test_what_containers_lack_here_is_said_once(
+    agent: ScriptedAgent,
+    location: Location,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(patience, "notebook", lambda: True)
+    hold(agent, "starting")
+    about = {
+        "isolation": "none: the engine is on another machine",
+        "limits": "none: users have no part",
+        "user": "1000 alone",
+    }
+    for _ in range(2):
+        container = location.best_node().spawn_container("nginx", memory="64m")
+        agent.set_state(container.id, "running", about=about)
+        container.wait_until_ready(10)
+        assert container.about == about
+    assert capsys.readouterr().out.splitlines() == [
+        "Containers may reach each other here: the engine is on another machine.",
+        "Limits of memory and CPU are not kept here: users have no part.",
+    ]
 
 
 def test_spawning_returns_at_once(agent: ScriptedAgent, location: Location) -> None:

@@ -57,9 +57,10 @@ static void failed(struct process *p, int error, uint32_t stage)
 {
     const char *name = stages[stage <= ST_ENV ? stage : ST_FORK];
     if (p == main_process) {
-        note("cannot start %s: %s (%s)", guest.argv[0], strerror(error), name);
+        const char *about = stage == ST_CWD ? guest.cwd : stage == ST_USER ? guest.user : NULL;
+        note("cannot start %s: %s (%s%s%s)", guest.argv[0], strerror(error), name, about ? " " : "", about ? about : "");
         if (p->start_asked)
-            say_result(MAIN, p->start_request, error, 0);
+            say_result(MAIN, p->start_request, error, stage);
         bool missing = stage == ST_EXEC && (error == ENOENT || error == ENOTDIR);
         out_fill(&p->channel.out); /* EOF: the keeper has closed them */
         exited(p, (missing ? 127 : 126) << 8, true, 0, 0);

@@ -1,4 +1,4 @@
-/* Samples: from the cgroup when the guest is PID 1 and can see it, else summed over its own tree. */
+/* Samples: from the cgroup when it is the container's own and can be seen, else summed over the guest's tree. */
 #include "guest.h"
 
 struct totals {
@@ -49,6 +49,18 @@ static int64_t without_cache(int64_t memory, int64_t inactive)
 }
 
 #define V2 "/sys/fs/cgroup/"
+
+static bool own;
+
+/* Where an engine could make no cgroup for the container it sees its engine's, and every number would be of much more.
+ * In version 2 a process of no pid namespace below ours stands in it as 0. Version 1 lists none of those: whose engine
+ * has no part in that, says --no-cgroup. Asked before anybody is brought in from outside, as by an exec. */
+void stats_init(void)
+{
+    char text[16384];
+    bool shared = proc_read(V2 "cgroup.procs", text, sizeof text) > 0 && (!strncmp(text, "0\n", 2) || strstr(text, "\n0\n"));
+    own = guest.pid == 1 && !guest.no_cgroup && !shared;
+}
 
 static bool sample_v2(void)
 {
@@ -171,7 +183,7 @@ void stats_sample(uint32_t request)
     frame_begin(QUEUE, T_STATS, 0, 0);
     put_int(QUEUE, TAG_REQUEST, request);
     put_int(QUEUE, TAG_CLOCK, (int64_t)epoch_ns());
-    if (guest.pid != 1 || (!sample_v2() && !sample_v1()))
+    if (!own || (!sample_v2() && !sample_v1()))
         sample_tree();
     if (guest.pid == 1)
         sample_network();
@@ -183,7 +195,7 @@ void stats_sample(uint32_t request)
 bool stats_oom(void)
 {
     static int64_t explained = -1;
-    if (guest.pid != 1)
+    if (!own)
         return false;
     int64_t kills = value(V2 "memory.events", "oom_kill");
     if (kills < 0)

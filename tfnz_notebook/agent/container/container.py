@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -140,6 +140,11 @@ class Container:
     def unmodified_costs(self) -> str:
         """What its engine adds to what is weaker where the first process is the image's own."""
         return self._engine.unmodified_costs
+
+    @property
+    def lacks(self) -> Mapping[str, str]:
+        """What its engine does not give it."""
+        return self._engine.lacks(self.spec)
 
     def _happens(self, event: Event) -> bool:
         """Be what that makes of it, and tell; False where it changes nothing."""
@@ -522,8 +527,11 @@ class Container:
             raise
         if frame is not None and frame.values[1]:
             self._forget_main(guest, main)
-            argv = self.spec.argv(self._image or Image(""))
-            raise start_error(argv, frame.values[1])
+            image = self._image or Image("")
+            user = image.user if self.spec.user is None else self.spec.user
+            cwd = image.workdir if self.spec.workdir is None else self.spec.workdir
+            command = Command(list(self.spec.argv(image)), "", cwd=cwd, user=user)
+            raise start_error(command, frame)
         self._process_changed(main)
 
     async def _say_start(self, main: Process, guest: Guest) -> Frame | None:

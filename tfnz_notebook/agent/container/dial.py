@@ -11,10 +11,10 @@ import errno
 
 from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire.guest import WINDOW_IN, Frame, Tag, Type
+from tfnz_notebook._wire.starts import reason
 from tfnz_notebook._wire.window import Receiver
 from tfnz_notebook.agent.container.guest import Guest
 from tfnz_notebook.agent.container.inflow import Inflow
-from tfnz_notebook.agent.container.refusals import reason
 from tfnz_notebook.agent.process.reader import Flow, Sink
 from tfnz_notebook.errors import PortClosed, TfnzError
 

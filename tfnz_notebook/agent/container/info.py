@@ -50,7 +50,7 @@ def info_of(container: Container) -> dict[str, Any]:
 
 def _about(container: Container) -> dict[str, str]:
     """What is less than usual in it, and why."""
-    about, guest = {}, container.guest
+    about, guest = dict(container.lacks), container.guest
     if container.spec.unmodified:
         about["entrypoint"] = (
             "unmodified: the image's own first process is PID 1, the guest runs beside it. Of the "

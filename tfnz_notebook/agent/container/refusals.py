@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-
 from tfnz_notebook._base.text import last_words
+from tfnz_notebook._wire import starts
 from tfnz_notebook._wire.guest import Frame, Tag
 from tfnz_notebook.agent.process.command import Command
 from tfnz_notebook.engines.base import ContainerSpec, State
@@ -29,57 +27,23 @@ def spawn_error(command: Command, frame: Frame) -> SpawnFailed:
     return _not_started(command, number, frame.text(Tag.STAGE), frame.text(Tag.TEXT))
 
 
-def start_error(argv: Sequence[str], number: int) -> SpawnFailed:
+def start_error(command: Command, frame: Frame) -> SpawnFailed:
     """Why a main process could not be started, from the guest's RESULT."""
-    return _not_started(Command(list(argv), text=""), number, "exec", "")
+    _, number, stage = frame.values
+    known = 0 < stage < len(starts.STAGES)
+    return _not_started(command, number, starts.STAGES[stage] if known else "exec", "")
 
 
 def _not_started(command: Command, errno: int, stage: str, said: str) -> SpawnFailed:
-    why = said or reason(errno)
     program = command.argv[0] if command.argv else "the image's command"
-    details = {"errno": errno, "stage": stage}
-    match stage, errno:
-        case "exec", 2 | 20:  # ENOENT, ENOTDIR
-            return CommandNotFound(
-                f"Cannot run {program!r}: it is not in the container (127). Give its full path, "
-                "or spawn from an image that has it.",
-                **details,
-            )
-        case "exec", 13 | 8 | 21:  # EACCES, ENOEXEC, EISDIR
-            return CommandNotExecutable(
-                f"Cannot run {program!r}: it is there but not executable (126; {why}). "
-                "Give it the x permission, or name its interpreter.",
-                **details,
-            )
-        case "user", 1:
-            return SpawnFailed(
-                f"Cannot run as user {command.user!r}: this container's guest is not root and "
-                "cannot change users.",
-                **details,
-            )
-        case "user", _:
-            return SpawnFailed(
-                f"Cannot run as user {command.user!r}: the container does not know it. "
-                "Give a name from its /etc/passwd, or numbers as uid:gid.",
-                **details,
-            )
-        case "cwd", _:
-            return SpawnFailed(
-                f"Cannot run in {command.cwd!r}: {why}. Make the directory first.", **details
-            )
-        case _, 7:  # E2BIG
-            return SpawnFailed(
-                f"Cannot run {program[:200]!r}: {why}. Its arguments and environment are more "
-                "than the container's system takes. Put them in a file, or write them to stdin.",
-                **details,
-            )
-        case _, 11:  # EAGAIN
-            return SpawnFailed(
-                "Cannot start another process: the container's limit on processes is reached. "
-                "End some, or spawn the container with a larger 'pids'.",
-                **details,
-            )
-    return SpawnFailed(f"Cannot start {program!r}: {stage}: {why}.", **details)
+    about = {"cwd": command.cwd or "", "user": command.user or ""}
+    told = starts.why(program, stage, errno, said, **about)
+    kind = SpawnFailed
+    if stage == "exec" and errno in (2, 20):  # ENOENT, ENOTDIR
+        kind = CommandNotFound
+    elif stage == "exec" and errno in (13, 8, 21):  # EACCES, ENOEXEC, EISDIR
+        kind = CommandNotExecutable
+    return kind(f"Cannot {told}", errno=errno, stage=stage)
 
 
 def out_of_memory(spec: ContainerSpec, tail: bytes) -> OutOfMemory:
@@ -147,6 +111,12 @@ def exited_early(spec: ContainerSpec, state: State, tail: bytes) -> ContainerFai
     """Why a container never became ready; ``tail`` is the end of its output."""
     if state.oom_killed:
         return out_of_memory(spec, tail)
+    if (told := starts.noted(tail)) is not None:
+        return ContainerFailed(
+            f"Cannot start a container of {spec.image!r}: it could not {told}",
+            log=tail,
+            returncode=state.exit_code,
+        )
     said = last_words(tail)
     words = f" Its last words:\n{said}" if said else " It said nothing."
     return ContainerFailed(
@@ -155,14 +125,6 @@ def exited_early(spec: ContainerSpec, state: State, tail: bytes) -> ContainerFai
         log=tail,
         returncode=state.exit_code,
     )
-
-
-def reason(errno: int) -> str:
-    """What an error number of the guest's means; it may be any number."""
-    try:
-        return os.strerror(errno)
-    except (OverflowError, ValueError):
-        return f"errno {errno}"
 
 
 _REMEDY = {
@@ -181,7 +143,7 @@ _REMEDY = {
 def file_error(verb: str, path: str, frame: Frame) -> FileError:
     """Why a file operation failed."""
     errno = frame.integer(Tag.ERRNO)
-    cause = frame.text(Tag.TEXT) or reason(errno)
+    cause = frame.text(Tag.TEXT) or starts.reason(errno)
     remedy = _REMEDY.get(errno, "")
     if (frame.text(Tag.STAGE), errno) == ("kind", 22):
         cause = "it is no file but a pipe, a socket or a device"

@@ -48,12 +48,16 @@ class Quirks:
     ulimits: tuple[int, int] | None = None
     #: Bind mounts need an SELinux label.
     selinux: bool = False
+    #: Containers have cgroups of their own, and so limits.
+    cgroups: bool = True
     #: It is Podman, which has another notion of some flags; and its version.
     podman: bool = False
     version: str = ""
 
 
-def guest_command(spec: ContainerSpec, image: Image, files: str = "") -> list[str]:
+def guest_command(
+    spec: ContainerSpec, image: Image, files: str = "", *, cgroup: bool = True
+) -> list[str]:
     """The guest's arguments. Raises Misuse for a container that has nothing to run.
 
     ``files`` is the directory of those that the guest has to write before it starts anything.
@@ -76,6 +80,7 @@ def guest_command(spec: ContainerSpec, image: Image, files: str = "") -> list[st
     if workdir:
         arguments += ["--cwd", workdir]
     arguments += ["--tty"] * bool(spec.flags.get("tty"))
+    arguments += ["--no-cgroup"] * (not cgroup)
     if spec.sleep:
         arguments.append("--sleep")
     return [*arguments, "--", *argv] if argv else arguments
@@ -150,7 +155,9 @@ def body(
     made: dict[str, Any] = {
         "Image": spec.image,
         "Entrypoint": [GUEST],
-        "Cmd": guest_command(spec, image, EARLY[run is not None] if early else ""),
+        "Cmd": guest_command(
+            spec, image, EARLY[run is not None] if early else "", cgroup=quirks.cgroups
+        ),
         "User": "0:0",
         "Env": environment(spec.env),
         "Labels": dict(spec.labels),

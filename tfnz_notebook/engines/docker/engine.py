@@ -312,6 +312,14 @@ class DockerEngine(Engine):
         if answer.status not in (204, 304, 404):
             calls.check(answer, "stop the container")
 
+    def lacks(self, spec: ContainerSpec) -> Mapping[str, str]:
+        found = {}
+        if (spec.memory or spec.cpu) and not self.facts.quirks.cgroups:
+            found["limits"] = self.facts.limits
+        if spec.network is None and not self.facts.isolation.holds:
+            found["isolation"] = str(self.facts.isolation)
+        return found
+
     def called(self, ref: str, spec: ContainerSpec) -> tuple[str, str]:
         return self._ref(ref)[:12], calls.name_of(spec)
 

@@ -33,6 +33,11 @@ class Isolation:
     #: They share no network to begin with.
     separate: bool = False
 
+    @property
+    def holds(self) -> bool:
+        """Containers are kept apart, as far as is known."""
+        return self.separate or bool(self.tool)
+
     def __str__(self) -> str:
         if self.separate:
             return "networks of their own"

@@ -56,6 +56,13 @@ class Facts:
     quirks: shape.Quirks = field(default_factory=shape.Quirks)
     isolation: Isolation = field(default_factory=Isolation)
 
+    @property
+    def limits(self) -> str:
+        """Whose they are, or why there are none."""
+        if not self.quirks.cgroups:
+            return "none: this engine runs as a user, who has no part in cgroups of version 1"
+        return "explicit" if self.quirks.ulimits else "the engine's"
+
     def about(self) -> dict[str, str]:
         """The same for people."""
         said = {
@@ -66,7 +73,7 @@ class Facts:
             "runtime": self.runtime,
             "rootless": str(self.rootless).lower(),
             "transport": f"{self.transport} ({self.why})" if self.why else self.transport,
-            "limits": "explicit" if self.quirks.ulimits else "the engine's",
+            "limits": self.limits,
             "isolation": str(self.isolation),
         }
         return {key: value for key, value in said.items() if value}
@@ -130,6 +137,7 @@ async def probe(client: Client, asked: Transport | None) -> Facts:
         quirks=shape.Quirks(
             ulimits=_limits(client.peer) if quick else None,
             selinux=client.endpoint.local and selinux(),
+            cgroups=not (rootless and _cgroups(info) == "1"),
             podman=podman,
             version=version,
         ),
@@ -147,6 +155,12 @@ def socket_owner(endpoint: Endpoint) -> int | None:
         return Path(endpoint.path).stat().st_uid
     except OSError:
         return None
+
+
+def _cgroups(info: Mapping[str, Any]) -> str:
+    """The version that the engine has, of which users have no part in the first."""
+    unified = Path("/sys/fs/cgroup/cgroup.controllers").exists()
+    return str(info.get("CgroupVersion") or ("2" if unified else "1"))
 
 
 def selinux() -> bool:

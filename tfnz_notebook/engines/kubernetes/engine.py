@@ -423,6 +423,10 @@ class KubernetesEngine(Engine):
         self._kept.put(ref, made)
         return ref
 
+    def lacks(self, spec: ContainerSpec) -> Mapping[str, str]:
+        missing = self._isolation.missing
+        return {"isolation": missing} if missing and spec.network is None else {}
+
     async def remove(self, ref: str) -> None:
         said = await self._look(ref)
         if said is not None:

@@ -57,6 +57,11 @@ class Isolation:
             return f"none: {self.why_not}"
         return "verified" if self.verdict == "verified" else f"unverified: {self.verdict}"
 
+    @property
+    def missing(self) -> str:
+        """Why pods are not kept apart; '' if they are, or as long as nobody knows."""
+        return self.verdict if self.verdict.startswith(_NOBODY) else self.why_not
+
     async def before(self, anchor: Anchor) -> None:
         """Nobody comes to a pod of this anchor that is kept apart."""
         try:
@@ -71,11 +76,10 @@ class Isolation:
         """Nothing goes to or from a pod of this anchor that is to have no network."""
         if anchor.uid in self._shut:
             return
-        reaches = self.verdict if self.verdict.startswith(_NOBODY) else self.why_not
-        if reaches:
+        if self.missing:
             raise EngineError(
                 f"Cannot spawn with network='none': only network policies could do that here, and "
-                f"{reaches}. Leave network= out, or use another cluster."
+                f"{self.missing}. Leave network= out, or use another cluster."
             )
         chosen = {manifest.SHUT: "true"}
         await self._of_all(anchor, f"{_named(anchor.uid)}-shut", chosen, "Ingress", "Egress")

@@ -17,6 +17,7 @@ from typing import Any, Final, Self
 from tfnz_notebook._base.names import signal_name
 from tfnz_notebook._base.text import clip, last_words
 from tfnz_notebook._link.thread import io
+from tfnz_notebook._wire import starts
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import ProcessFailed, ProcessGone, TfnzError, WaitTimeout
 from tfnz_notebook.process import Process
@@ -151,7 +152,8 @@ def judge(process: Process, *, timeout: float | None, interrupted: bool) -> None
         cause = f"{_CODES[code]} (code {code})"
     raise ProcessFailed(
         f"Cannot complete {_short(process)}: {cause}."
-        + (f" Its last words:\n{said}" if said else " It said nothing on stderr."),
+        + (f" Its last words:\n{said}" if said else " It said nothing on stderr.")
+        + starts.forbidden(log).replace(" ", "\n", 1),
         **details,
     )
 
