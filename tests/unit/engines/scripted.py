@@ -32,13 +32,13 @@ async def scripted(path: Path, answer: Answer) -> AsyncIterator[Client]:
             writer.close()
 
     server = await asyncio.start_unix_server(accepted, path)
-    try:
-        async with server:
+    async with server:
+        try:
             yield Client(endpoint.parse(str(path)), "docker")
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        finally:  # since Python 3.12 a server waits for its connections
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def says(*parts: bytes) -> Answer:

@@ -109,13 +109,13 @@ async def serving(answer: Answer, context: ssl.SSLContext | None = None) -> Asyn
 
     server = await asyncio.start_server(accepted, "127.0.0.1", 0, ssl=context)
     made.port = server.sockets[0].getsockname()[1]
-    try:
-        async with server:
+    async with server:
+        try:
             yield made
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        finally:  # since Python 3.12 a server waits for its connections
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def always(status: int, payload: object, *headers: str) -> Answer:
