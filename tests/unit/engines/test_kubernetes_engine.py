@@ -356,6 +356,23 @@ async def test_a_first_pod_after_the_last_is_kept_apart(cluster: Cluster, engine
     assert chosen <= cluster.store.get(PODS, "default", ref)["metadata"]["labels"].items()
 
 
+async def test_what_an_earlier_agent_allowed_is_taken_back(
+    cluster: Cluster, make: Make, engine: Engine
+) -> None:
+    refs = [await run(engine, name) for name in ("one", "two")]
+    await engine.isolate(refs[0], [refs[1]])
+
+    def allowing() -> int:
+        return sum(bool(it["spec"].get("ingress")) for it in cluster.store.all(POLICIES))
+
+    assert allowing() == 1
+    later = make()
+    await later.open()
+    await later.find({})
+    await asyncio.gather(*(later.isolate(ref) for ref in refs))
+    assert allowing() == 0
+
+
 # --- what it costs -------------------------------------------------------------------------------
 
 
@@ -378,16 +395,20 @@ async def test_a_thousand_pods_are_found_in_three_calls(
     await engine.close()
     model = cluster.store.get(PODS, "default", ref)
     model = {**model, "spec": {**model["spec"], "nodeName": "elsewhere"}}  # where they need no life
+    labels = {**model["metadata"]["labels"]}
+    del labels[manifest.APART]  # or they are tried whether they are kept apart
     for number in range(1, 1000):
-        about = {**model["metadata"], "name": f"tfnz-{number}"}
+        about = {**model["metadata"], "name": f"tfnz-{number}", "labels": labels}
         cluster.store.create(PODS, {**model, "metadata": about})
     before = len(cluster.calls)
     fresh = make()
     await fresh.open()
-    assert len(await fresh.find({})) == 1000
+    found = await fresh.find({})
+    assert len(found) == 1000
     async with asyncio.timeout(20):
         while not any(call.verb == "watch" for call in cluster.calls[before:]):
             await asyncio.sleep(0)
+    await asyncio.gather(*(fresh.isolate(each.ref) for each in found))
     asked = cluster.counted(before)
     assert asked["list pods"] <= 4, asked
     assert asked["watch pods"] == 1

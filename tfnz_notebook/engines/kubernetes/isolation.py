@@ -51,6 +51,9 @@ class Isolation:
         self._tried = False
         #: Uids of anchors whose pods may have no network.
         self._shut: set[str] = set()
+        #: Names of the policies that earlier agents left, once they were asked for.
+        self._left: set[str] | None = None
+        self._asking = asyncio.Lock()
 
     def __str__(self) -> str:
         if self.why_not:
@@ -104,10 +107,11 @@ class Isolation:
                     "'python -m tfnz_notebook doctor' prints."
                 )
             return
-        known = self._told.get(name, ("", frozenset()))
-        if known == (uid, wanted) or (not wanted and fresh and known[0] != uid):
+        known, policy = self._told.get(name, ("", frozenset())), _named(uid)
+        if known == (uid, wanted):
             return
-        policy = _named(uid)
+        if not wanted and known[0] != uid and (fresh or policy not in await self._earlier()):
+            return
         if wanted:
             about = manifest.metadata(policy, {LABEL_OWNER: self._owner})
             owner = {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid}
@@ -118,6 +122,15 @@ class Isolation:
         else:
             await self._drop(policy)
         self._told[name] = uid, wanted
+
+    async def _earlier(self) -> set[str]:
+        """What there was: an agent that finds a thousand pods asks once, not for each."""
+        async with self._asking:
+            if self._left is None:
+                asked = {"labelSelector": manifest.owner_selector(self._owner)}
+                pages = self._api.pages(self._path(), asked)
+                self._left = {said["metadata"]["name"] async for said in pages}
+            return self._left
 
     def forget(self, name: str) -> None:
         """That pod is gone, and what it allowed with it."""
