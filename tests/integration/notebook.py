@@ -117,6 +117,16 @@ class Notebook:
         assert not errors, "\n".join(errors[0]["traceback"])
         return run
 
+    def look(self, kind: str, code: str) -> dict[str, Any]:
+        """What is known at the end of a cell: a ``complete`` or an ``inspect``."""
+        content = {"code": code, "cursor_pos": len(code), "detail_level": 0}
+        asked = self._session.send(self._sockets["shell"], f"{kind}_request", content)
+        while True:
+            assert self._sockets["shell"].poll(30_000), "the kernel does not answer"
+            _, reply = self._session.recv(self._sockets["shell"], 0)
+            if reply["parent_header"].get("msg_id") == asked["header"]["msg_id"]:
+                return dict(reply["content"])
+
     def wait(self, cell: str, seconds: float = 30) -> Output:
         """Wait until a cell is done."""
         return until(lambda: self.of(cell, "idle"), seconds, "the cell is done")[0]

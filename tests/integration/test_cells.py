@@ -111,6 +111,16 @@ def test_in_a_notebook_it_answers_as_any_cell(notebook: Notebook) -> None:
     assert value.content["data"]["text/html"].startswith('<iframe sandbox=""')
 
 
+def test_tab_and_shift_tab_ask_the_containers_interpreter(notebook: Notebook) -> None:
+    notebook.run("inside_not = 1")
+    code = "def inside_it(one): 'Told of it.'"
+    notebook.run(f"%%tf_python box\n{code}")
+    assert notebook.look("complete", "%%tf_python box\nx = insi")["matches"] == ["inside_it"]
+    told = notebook.look("inspect", "%%tf_python box\nx = inside_it")["data"]["text/plain"]
+    assert told.startswith("Signature: inside_it(one)\nDocstring:\nTold of it.")
+    assert "inside_not" in notebook.look("complete", "insi")["matches"]
+
+
 def test_interrupts(notebook: Notebook) -> None:
     """Of a cell that writes without an end, and of one that heeds none: the kernel lives on."""
     flood = notebook.start("%%tf_python box\nx = 1\nwhile True: print('x' * 999)")

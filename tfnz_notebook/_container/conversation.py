@@ -83,6 +83,8 @@ class Program(NamedTuple):
     run: Callable[..., bytes]
     #: None where it never asks for input.
     answer: Callable[[str, str | None], bytes] | None
+    #: "complete" or "inspect", a nonce, and the text; None where it knows nothing of names.
+    look: Callable[[str, str, str], bytes] | None
 
 
 def _python() -> Program:
@@ -103,6 +105,7 @@ def _python() -> Program:
             do="run", cell=cell, code=text, name=name, given=given or {}, wanted=list(wanted)
         ),
         lambda cell, text: ask(do="answer", cell=cell, text=text),
+        lambda do, nonce, text: ask(do=do, nonce=nonce, text=text),
     )
 
 
@@ -121,6 +124,7 @@ def _shell() -> Program:
         b"",
         lambda nonce: f"hello {nonce} 0\n".encode(),
         run,
+        None,
         None,
     )
 
@@ -334,6 +338,8 @@ class Conversation:
         self._changes = Changes()
         self._nonce = ""
         self._greeted = asyncio.Event()
+        #: What is asked of it beside cells, by nonce.
+        self._sought: dict[str, asyncio.Future[dict[str, Any]]] = {}
         #: Why we ended it, if we did.
         self._killed = ""
 
@@ -435,6 +441,26 @@ class Conversation:
         return CommandNotFound(
             f"Cannot run cells in {self._container._called}: {cause} {self._program.images}."
         )
+
+    async def look(self, do: str, text: str) -> dict[str, Any] | None:
+        """What may be typed behind a text (``complete``), or what a name is (``inspect``).
+
+        None of one that runs a cell, or was not asked for anything yet: it is not started for that.
+        """
+        process, ask = self.process, self._program.look
+        if process is None or process._ended or ask is None or self._cells.locked():
+            return None
+        nonce = uuid.uuid4().hex
+        future = self._sought[nonce] = asyncio.get_running_loop().create_future()
+        try:
+            await self._send(process, ask(do, nonce, text))
+            async with asyncio.timeout(_PATIENCE):
+                found: dict[str, Any] = await future
+                return found
+        except (TimeoutError, TfnzError):
+            return None
+        finally:
+            del self._sought[nonce]
 
     # -- the interpreter
 
@@ -606,6 +632,10 @@ class Conversation:
         if told["is_"] == "ready":
             if told["nonce"] == self._nonce:
                 self._greeted.set()
+        elif told["is_"] == "found":
+            future = self._sought.get(told["nonce"])
+            if future is not None and not future.done():
+                future.set_result(told)
         elif told["is_"] == "ask" and self._program.answer is None:
             raise ProtocolError("It is none that asks for input.")
         elif self._turn is not None:

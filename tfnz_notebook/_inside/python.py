@@ -32,9 +32,17 @@ MOST_TRACE = 1 << 16
 WIDE = 79
 KINDS = 30
 ITEMS = 1000
+#: Most words that are offered to who types; characters of a value that are told.
+OFFERS = 500
+TOLD = 200
 
 #: Characters that a string of JSON has escaped.
 ESCAPED = re.compile(r"[^ !#-\[\]-~]")
+#: The end of a line that is typed: of an import, in brackets, a name with or without dots.
+MEMBERS = re.compile(r"\s*from\s+([\w.]+)\s+import\s+(?:[\w\s,(]*[\s,(])?(\w*)$")
+IMPORTED = re.compile(r"\s*(?:from|import)\s+(?:([\w.]+)\.)?(\w*)$")
+KEYED = re.compile(r"(?<![\w.)\]])([A-Za-z_][\w.]*)\[['\"]([^'\"\]]*)$")
+DOTTED = re.compile(r"(?<![\w.)\]'\"])((?:[^\W\d]\w*\.)*)([^\W\d]\w*|)$")
 #: What a value may call itself, and by which method.
 METHODS = (
     ("text/html", "_repr_html_"),
@@ -187,6 +195,8 @@ class Interpreter:
                 self.run(**asked)
             elif asked["do"] == "hello":
                 self.link.answer(is_="ready", nonce=asked["nonce"], version=sys.version.split()[0])
+            elif asked["do"] in ("complete", "inspect"):
+                self.look(**asked)
 
     def question(self) -> bytes | None:
         """The next one; tasks of earlier cells go on meanwhile."""
@@ -212,6 +222,23 @@ class Interpreter:
     def forked(self) -> None:
         """A child has a cell's code to run, and nothing to answer."""
         self.interruptible = True
+
+    def look(self, do: str, nonce: str, text: str, **_more: Any) -> None:
+        """What may be typed behind a text, or what a name is; an interrupt ends the search."""
+        typed, told = "", ""
+        offered: list[list[str]] = []
+        try:
+            self.interruptible = True
+            try:
+                if do == "complete":
+                    typed, offered = offers(text, self.space)
+                else:
+                    told = about(text, self.space)
+            finally:
+                self.interruptible = False
+        except BaseException:  # who types is told nothing of it
+            pass
+        self.link.answer(is_="found", nonce=nonce, typed=typed, offers=offered, text=told)
 
     # -- cells
 
@@ -503,6 +530,114 @@ def pretty(value: Any, depth: int = 0) -> str:
             lines.append(pretty(each, inner))
     comma = "," if kind is tuple and len(lines) == 1 else ""
     return f"{before}{(',' + chr(10) + ' ' * inner).join(lines)}{comma}{after}"
+
+
+# -- what is offered, and told, of what is being typed; nothing of anybody's is called for it
+
+
+def offers(text: str, space: dict[str, Any]) -> tuple[str, list[list[str]]]:
+    """(What is typed of it, what may stand at the end of a text, and what that is)."""
+    line = text.rpartition("\n")[2]
+    members, imported = MEMBERS.match(line), IMPORTED.match(line)
+    keyed, dotted = KEYED.search(line), DOTTED.search(line)
+    if members:
+        typed, found = members[2], {**names(sys.modules.get(members[1])), **modules(members[1])}
+    elif imported:
+        typed, found = imported[2], modules(imported[1] or "")
+    elif keyed:
+        typed, found = keyed[2], keys(resolved(keyed[1], space))
+    elif dotted and dotted[1]:
+        typed, found = dotted[2], names(resolved(dotted[1][:-1], space))
+    elif dotted:
+        import keyword
+
+        typed, found = dotted[2], dict.fromkeys(keyword.kwlist, "keyword")
+        for each in (vars(builtins), space):
+            found.update((name, kind(value)) for name, value in list(each.items()))
+    else:
+        return "", []
+    hidden = not typed and not keyed
+    fitting = [
+        name for name in found if name.startswith(typed) and not (hidden and name.startswith("_"))
+    ]
+    return typed, [[name, found[name]] for name in sorted(fitting)[:OFFERS]]
+
+
+def names(value: Any) -> dict[str, str]:
+    """Its attributes."""
+    found = () if value is None else dir(value)
+    return {name: kind(static(value, name)) for name in found}
+
+
+def keys(value: Any) -> dict[str, str]:
+    """What may stand in its brackets: keys, columns of a table."""
+    found = value if isinstance(value, dict) else ()
+    if type(value).__name__ == "DataFrame":
+        found = value.columns
+    return {each: "key" for each in list(found)[:ITEMS] if isinstance(each, str)}
+
+
+def modules(package: str) -> dict[str, str]:
+    """Those of a package that was imported, or all that there are."""
+    import pkgutil
+
+    path = getattr(sys.modules.get(package), "__path__", []) if package else None
+    found = {} if package else dict.fromkeys(sys.builtin_module_names, "module")
+    return {**found, **{each.name: "module" for each in pkgutil.iter_modules(path)}}
+
+
+def resolved(name: str, space: dict[str, Any]) -> Any:
+    """What a dotted name is. LookupError if that is unknown until something is called."""
+    first, *rest = name.split(".")
+    value = space[first] if first in space else vars(builtins)[first]
+    for each in rest:
+        value = static(value, each)
+        if value is None or kind(value) == "property":
+            raise LookupError(name)
+    return value
+
+
+def static(value: Any, name: str) -> Any:
+    """An attribute as it is kept, in itself or its classes; None if it is made when asked for."""
+    homes = value.__mro__ if isinstance(value, type) else ()
+    try:
+        kept = [object.__getattribute__(value, "__dict__")]
+    except AttributeError:
+        kept = []
+    for home in (*kept, *map(vars, homes), *map(vars, type(value).__mro__)):
+        if name in home:
+            found = home[name]
+            return found.__func__ if isinstance(found, (staticmethod, classmethod)) else found
+    return None
+
+
+def kind(value: Any) -> str:
+    """What a page says of it."""
+    if isinstance(value, (property, types.GetSetDescriptorType, types.MemberDescriptorType)):
+        return "property"
+    if isinstance(value, types.ModuleType):
+        return "module"
+    if isinstance(value, type):
+        return "class"
+    return "function" if callable(value) else "instance"
+
+
+def about(name: str, space: dict[str, Any]) -> str:
+    """What it is, as IPython tells it."""
+    import inspect
+
+    value = resolved(name, space)
+    parts = []
+    try:
+        parts.append(f"Signature: {name}{inspect.signature(value)}")
+    except (TypeError, ValueError):
+        parts.append(f"Type: {type(value).__name__}")
+        if kind(value) == "instance":
+            parts.append(f"String form: {repr(value)[:TOLD]}")
+    doc = inspect.getdoc(value)
+    if doc:
+        parts.append(f"Docstring:\n{doc}")
+    return "\n".join(parts)[:MOST_TRACE]
 
 
 if __name__ == "__tfnz__":

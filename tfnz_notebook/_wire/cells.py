@@ -31,6 +31,9 @@ MOST_STRAY: Final = 4096
 #: stream of their own, and may be far ahead.
 MOST_WAITING: Final = 64
 
+#: Words that are offered to who types.
+MOST_OFFERS: Final = 500
+
 #: Characters of what is told of an exception.
 MOST_ERROR: Final = {"name": 200, "text": 4096, "trace": 128 << 10}
 
@@ -45,6 +48,7 @@ _LONGEST: Final = 4096 + 16
 _OPTIONAL: Final = (type(None),)
 ANSWERS: Final[dict[str, dict[str, tuple[type, ...]]]] = {
     "ready": {"nonce": (str,), "version": (str,)},
+    "found": {"nonce": (str,), "typed": (str,), "offers": (list,), "text": (str,)},
     "show": {"cell": (str,), "number": (int,), "value": (dict,)},
     "ask": {"cell": (str,), "number": (int,), "prompt": (str,), "hidden": (bool,)},
     "done": {
@@ -140,7 +144,12 @@ def _answer(said: bytes) -> dict[str, Any]:
         if type(told.get(name)) not in kinds:
             kind = kinds[0].__name__
             raise ProtocolError(f"The {name} of the answer {told['is_']} is no {kind}.")
-    for name, read in (("value", _value), ("error", _error), ("taken", _taken)):
+    for name, read in (
+        ("value", _value),
+        ("error", _error),
+        ("taken", _taken),
+        ("offers", _offers),
+    ):
         if told.get(name) is not None:
             told[name] = read(told[name])
     return {"is_": told["is_"], **{name: told.get(name) for name in fields}}
@@ -165,6 +174,15 @@ def _value(given: dict[str, Any]) -> dict[str, Any]:
 def _error(given: dict[str, Any]) -> dict[str, Any]:
     """``name`` of its class, its ``text``, and its ``trace`` as text."""
     return {name: str(given.get(name) or "")[:most] for name, most in MOST_ERROR.items()}
+
+
+def _offers(given: list[Any]) -> list[tuple[str, str]]:
+    """Words, and what each is."""
+    return [
+        (each[0][:200], each[1][:40])
+        for each in given[:MOST_OFFERS]
+        if isinstance(each, list) and len(each) == 2 and all(isinstance(one, str) for one in each)
+    ]
 
 
 def _taken(given: dict[str, Any]) -> dict[str, Any]:

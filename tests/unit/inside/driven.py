@@ -107,6 +107,19 @@ class Driven:
         assert isinstance(said[-1], dict), said
         return text_of(said), said[-1]
 
+    def look(self, do: str, text: str, interrupt: bool = False) -> dict[str, Any]:
+        """What it finds between cells."""
+        assert self.program.look
+        self.say(self.program.look(do, "a nonce", text))
+        while interrupt:
+            self.interrupt()
+            interrupt = not select.select(list(self._streams), [], [], 0.05)[0]
+        while True:
+            for stream, data in self.heard():
+                for told in self.answers.feed(data) if stream == 2 else ():
+                    assert (told["is_"], told["nonce"]) == ("found", "a nonce")
+                    return told
+
     def value(self, code: str) -> Any:
         """The value of a cell, as text."""
         text, done = self.run(code)

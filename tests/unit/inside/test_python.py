@@ -263,6 +263,69 @@ def test_cells_may_await(python: Driven) -> None:
     assert done["error"]["name"] == "KeyboardInterrupt"
 
 
+def test_what_may_be_typed(python: Driven) -> None:
+    python.run(
+        "import os, os.path, collections\n"
+        "class Thing:\n    __slots__ = ('slot', '__dict__')\n    made = 5\n"
+        "    @property\n    def asks(self): raise SystemExit\n"
+        "    def does(self): 'It does.'\n"
+        "    @staticmethod\n    def plain(): pass\n"
+        "thing_one = Thing(); thing_one.own = {'key one': 1, 'key two': 2, 3: 4}"
+    )
+    for text, typed, offered in (
+        ("thing_", "thing_", [("thing_one", "instance")]),
+        ("x = f(Thi", "Thi", [("Thing", "class")]),
+        ("print(isinst", "isinst", [("isinstance", "function")]),
+        ("whil", "whil", [("while", "keyword")]),
+        ("os.path.joi", "joi", [("join", "function")]),
+        (
+            "first line\n  thing_one.",
+            "",
+            [
+                ("asks", "property"),
+                ("does", "function"),
+                ("made", "instance"),
+                ("own", "instance"),
+                ("plain", "function"),
+                ("slot", "property"),
+            ],
+        ),
+        ("thing_one.own['key ", "key ", [("key one", "key"), ("key two", "key")]),
+        ("thing_one.asks.", "", []),  # nothing is called
+        ("nothing.such", "", []),
+        ("f().sta", "", []),
+        ("1.", "", []),
+        ("import colle", "colle", [("collections", "module")]),
+        ("import collections.ab", "ab", [("abc", "module")]),
+        ("from collections import Ordered", "Ordered", [("OrderedDict", "class")]),
+        ("from os import getcwd, getpi", "getpi", [("getpid", "function")]),
+    ):
+        found = python.look("complete", text)
+        offers = [each for each in found["offers"] if not each[0].startswith("_")]
+        assert (found["typed"] if offered else "", offers) == (typed if offered else "", offered)
+    assert len(python.look("complete", "")["offers"]) > 100
+    assert ("__init__", "function") in python.look("complete", "Thing.__ini")["offers"]
+    assert python.value("thing_one.made") == "5"
+
+
+def test_what_a_name_is(python: Driven) -> None:
+    python.run("def adds(one, two=2):\n    'Their sum.\\n\\n    With more.'\nnumber = 5")
+    for name, told in (
+        ("adds", "Signature: adds(one, two=2)\nDocstring:\nTheir sum.\n\nWith more."),
+        ("number", "Type: int\nString form: 5\nDocstring:\nint("),
+        ("nothing", ""),
+        ("number.nothing", ""),
+    ):
+        said = python.look("inspect", name)["text"]
+        assert said.startswith(told) and bool(said) is bool(told)
+
+
+def test_a_search_that_does_not_end_is_interrupted(python: Driven) -> None:
+    python.run("class Deep:\n    def __dir__(self):\n        while True: pass\ndeep = Deep()")
+    assert python.look("complete", "deep.", interrupt=True)["offers"] == []
+    assert python.value("1") == "1"
+
+
 def test_a_child_answers_nothing(python: Driven) -> None:
     code = (
         "import os\nchild = os.fork()\nprint('a child' if not child else '', end='')\n"

@@ -1,6 +1,6 @@
 """Tab in a magic's line: flags, names, signals, paths here and in the container.
 
-And in ``Location('…``: what a location may be called.
+And in ``Location('…``: what a location may be called. In cells in containers, what those know.
 
 A matcher of IPython's second kind. It never raises, starts nothing that stays (no location: nothing
 to offer but variables), and waits for an answer a quarter of a second at most; an answer that comes
@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from tfnz_notebook._base.text import quoted
+from tfnz_notebook.magics.completion.inside import Inside
 from tfnz_notebook.magics.completion.sources import Offer, Sources
 from tfnz_notebook.magics.here import Here
 from tfnz_notebook.magics.parse import Parser, Refused, Word, uncommented, words
@@ -95,6 +96,7 @@ class Completer:
     def __init__(self, here: Here, magics: Iterable[Magic]) -> None:
         self._parsers = {magic.name: magic.parser for magic in magics}
         self._sources = Sources(here)
+        self._inside = Inside(self._sources, self._parsers)
         self._matcher: Callable[..., Any] | None = None
 
     def install(self, ip: Any) -> None:
@@ -102,7 +104,8 @@ class Completer:
         from IPython.core import completer
 
         def tfnz_matcher(context: Any) -> Any:
-            word, found, alone = self.complete(context.text_until_cursor)
+            cell = context.full_text, context.cursor_line, context.cursor_position
+            word, found, alone = self.complete(context.text_until_cursor, cell)
             made = [completer.SimpleCompletion(text=o.text, type=o.about or "tfnz") for o in found]
             offered = Alone(made) if alone else made
             told = {"completions": offered, "matched_fragment": word, "suppress": alone}
@@ -111,20 +114,26 @@ class Completer:
         decorate = completer.completion_matcher(priority=_PRIORITY, api_version=2)
         self._matcher = decorate(tfnz_matcher)
         ip.Completer.custom_matchers.append(self._matcher)
+        self._inside.install(getattr(ip, "kernel", None))
 
     def remove(self, ip: Any) -> None:
         """What :meth:`install` did."""
+        self._inside.remove()
         if self._matcher in ip.Completer.custom_matchers:
             ip.Completer.custom_matchers.remove(self._matcher)
 
-    def complete(self, text: str) -> tuple[str, list[Offer], bool]:
+    def complete(
+        self, text: str, cell: tuple[str, int, int] | None = None
+    ) -> tuple[str, list[Offer], bool]:
         """What is completed, by what, and whether by that alone; never raises.
 
-        Of a line up to the cursor. In a magic's line nothing of Python's belongs, but where IPython
-        fills something in: ``{expression}``, ``$name``.
+        Of a line up to the cursor, and of the cell that it is in: (its text, row, column). In a
+        magic's line nothing of Python's belongs, but where IPython fills something in:
+        ``{expression}``, ``$name``.
         """
         try:
-            return self._complete(text)
+            inside = self._inside.complete(*cell) if cell else None
+            return self._complete(text) if inside is None else (*inside, True)
         except Exception:  # noqa: BLE001  # Tab must not print a traceback into what is typed
             return "", [], False
 

@@ -154,7 +154,7 @@ class Sources:
     # -- paths
 
     def _inside(self, word: str, typed: str) -> list[str]:
-        container = self._known_container(word)
+        container = self.known_container(word)
         if container is None or container.state != "running":
             return []
         directory = typed.rpartition("/")[0] + "/"
@@ -168,7 +168,8 @@ class Sources:
 
         return self._asking(("inside", container.id, directory), ask)
 
-    def _known_container(self, word: str) -> Container | None:
+    def known_container(self, word: str) -> Container | None:
+        """The container that a word names, if that is known without asking for it."""
         value = self._here.variables.get(word)
         if isinstance(value, Container):
             return value
