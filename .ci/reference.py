@@ -26,7 +26,7 @@ from tfnz_notebook.magics.registered import MAGICS
 PACKAGE = "tfnz_notebook"
 #: What users import; everything else is ours to change.
 MODULES = (
-    *("location", "node", "container", "process", "interpreter", "tunnel", "volume"),
+    *("location", "node", "container", "process", "interpreter", "tunnel", "volume", "image"),
     *("waits", "errors", "plots", "magics", "testing"),
 )
 

@@ -14,6 +14,7 @@ from tfnz_notebook._calls.faces import Block, Twin, face
 from tfnz_notebook._calls.run import line
 from tfnz_notebook._container.cells import Cells
 from tfnz_notebook._container.conditions import Conditions
+from tfnz_notebook._container.copies import Copies
 from tfnz_notebook._container.files import Entry, Files
 from tfnz_notebook._container.process import Processes
 from tfnz_notebook._wire.operations import MAX_CHUNK
@@ -76,7 +77,7 @@ class Stats(_Sample):
         return drawing.plots().stats_plot(self.container, columns, window, every=every, title=title)
 
 
-class Container(Drawn, Block, Processes, Files, Conditions, Cells):
+class Container(Drawn, Block, Processes, Files, Conditions, Cells, Copies):
     """Made by :meth:`Node.spawn_container`. ``await container`` is :meth:`wait_until_ready`.
 
     As a context manager it is destroyed at the end of the block. Methods that need it running wait

@@ -13,6 +13,8 @@
     ├── ImageError
     │   ├── ImageMissing              not here, and it cannot be pulled
     │   ├── ImageConfigUnknown        what it starts nobody tells: say it
+    │   ├── ImageInUse                a container is made of it
+    │   ├── BuildFailed               a step of its build did (the tail of what it said inside)
     │   └── ImageNameInvalid          *also* ValueError
     ├── ContainerError
     │   ├── ContainerFailed           never became ready (the tail of its log inside)
@@ -113,6 +115,14 @@ class ImageMissing(ImageError, ValueError):
 
 class ImageConfigUnknown(ImageError, ValueError):
     """What the image starts is not known here, because its registry cannot be asked."""
+
+
+class ImageInUse(ImageError):
+    """The image cannot be removed: containers, or other images, are made of it."""
+
+
+class BuildFailed(ImageError):
+    """A step of a build failed; ``details['log']`` is the tail of what it said (bytes)."""
 
 
 class ImageNameInvalid(ImageError, ValueError):

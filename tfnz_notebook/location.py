@@ -31,8 +31,10 @@ from tfnz_notebook._calls.spec import RUN_OPTIONS, container_spec, published, vo
 from tfnz_notebook._link import patience, thread
 from tfnz_notebook._link.agents.starter import place
 from tfnz_notebook._link.link import BYE_TIMEOUT, Link
+from tfnz_notebook._location.store import Store
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import ContainerGone, Misuse, VolumeError
+from tfnz_notebook.image import Image
 from tfnz_notebook.node import Node
 from tfnz_notebook.process import Completed
 from tfnz_notebook.volume import Volume
@@ -46,7 +48,7 @@ _LACKS: Final = {
 }
 
 
-class Location(Drawn, Block):
+class Location(Drawn, Block, Store):
     """A place where containers run, and a session there.
 
     :param where: ``'podman'``, ``'docker'``, ``'docker://context'``, ``'ssh://user@host'`` (an
@@ -258,7 +260,7 @@ class Location(Drawn, Block):
                 patience.say(f"{_LACKS[key]} here: {cause.removeprefix('none: ')}.")
 
     async def _spawn_container(
-        self, node: Node | None, image: str, options: dict[str, Any], origin: str = ""
+        self, node: Node | None, image: str | Image, options: dict[str, Any], origin: str = ""
     ) -> Container:
         doing = "spawn a container"
         spec, files = container_spec(image, options)
@@ -273,25 +275,12 @@ class Location(Drawn, Block):
         self._check(doing)
         for name in volumes:
             await self._link.request("volume.create", {"name": name})
-        ident = uuid.uuid4().hex
-        keys = ("image", "name", "tag", "node", "origin")
-        info = {"state": "creating", **{key: spec.get(key) for key in keys}}
-        container = Container._create(self, ident, info)
+        container = self._noted(uuid.uuid4().hex, spec, tuple(sorted(files)))
         if options.get("command") is not None:
             container.main._text = arguments.argv(doing, options["command"])[1]
-        container._made_of = spec, tuple(sorted(files))
-        if spec["flags"].get("tty"):
-            container.main._tty = True  # until it is heard of
         if data is not None or ended is not None:
             container._follow_main(data, ended)
-        self._containers[ident] = container
-        container._asked = {"container": ident, "spec": spec}, payload
-        destroy = partial(self._link.take_back, "container.destroy", {"container": ident})
-        try:
-            await self._link.request("container.spawn", *container._asked, undo=destroy)
-        except BaseException:
-            self._container_over(container)
-            raise
+        destroy = await self._ask_for(container, payload)
         try:
             for bind, local, port in ports:
                 await container._attach(port, local, bind or "127.0.0.1")
@@ -302,6 +291,36 @@ class Location(Drawn, Block):
             self._container_over(container)
             raise
         thread.unless_taken(destroy)
+        return container
+
+    def _noted(self, ident: str, spec: dict[str, Any], files: tuple[str, ...]) -> Container:
+        keys = ("image", "name", "tag", "node", "origin")
+        info = {"state": "creating", **{key: spec.get(key) for key in keys}}
+        container = Container._create(self, ident, info)
+        container._made_of = spec, files
+        if spec["flags"].get("tty"):
+            container.main._tty = True  # until it is heard of
+        self._containers[ident] = container
+        return container
+
+    async def _ask_for(self, container: Container, payload: bytes | None) -> Callable[[], None]:
+        """Have the agent make it; how that is undone."""
+        assert container._made_of is not None
+        container._asked = {"container": container.id, "spec": container._made_of[0]}, payload
+        destroy = partial(self._link.take_back, "container.destroy", {"container": container.id})
+        try:
+            await self._link.request("container.spawn", *container._asked, undo=destroy)
+        except BaseException:
+            self._container_over(container)
+            raise
+        return destroy
+
+    async def _spawn(
+        self, ident: str, spec: dict[str, Any], files: tuple[str, ...] = ()
+    ) -> Container:
+        """Spawn one of a spec that was one before; ``files`` are in its image."""
+        container = self._noted(ident, spec, files)
+        thread.unless_taken(await self._ask_for(container, None))
         return container
 
     @face
@@ -336,7 +355,7 @@ class Location(Drawn, Block):
     async def run(
         self: Location,
         /,
-        image: str = "",
+        image: str | Image = "",
         command: Command = "",
         *,
         data_callback: Callable[[Any, bytes], object] | None = None,
@@ -422,6 +441,15 @@ class Location(Drawn, Block):
             return [Volume._create(self, name) for name in await self._volume_names()]
 
     @face
+    async def volume_sizes(self, *, timeout: float | None = None) -> dict[str, int | None]:
+        """Bytes that each volume takes (on a cluster: was given), by name; None is not known.
+
+        The engine counts all that is on them, which may take a while.
+        """
+        async with within("measure the volumes", timeout):
+            return await self._volume_sizes()
+
+    @face
     async def destroy_volume(self, volume: Volume, *, timeout: float | None = None) -> None:
         """Destroy a volume with all it holds (20ft). VolumeError while a container uses it."""
         async with within("destroy a volume", timeout):
@@ -436,19 +464,14 @@ class Location(Drawn, Block):
         await self._link.request("volume.remove", {"name": volume.tag})
 
     async def _volume_names(self) -> list[str]:
+        return list(await self._volume_sizes(counted=False))
+
+    async def _volume_sizes(self, *, counted: bool = True) -> dict[str, int | None]:
         self._check("list volumes")
-        names: list[str] = (await self._link.request("volume.list", {})).body["volumes"]
-        return names
+        reply = await self._link.request("volume.list", {"sizes": counted})
+        return {told["name"]: told["size"] for told in reply.body["volumes"]}
 
-    # -- images, and the end
-
-    @face
-    async def images(self, *, timeout: float | None = None) -> list[str]:
-        """Names, with tags, of the images that are here, and need not be pulled."""
-        async with within("list images", timeout):
-            self._check("list images")
-            names: list[str] = (await self._link.request("image.list", {})).body["images"]
-            return names
+    # -- the end
 
     @face
     async def disconnect(self, *, timeout: float | None = None) -> None:

@@ -16,6 +16,7 @@ from tfnz_notebook.errors import Misuse
 
 if TYPE_CHECKING:
     from tfnz_notebook.container import Container
+    from tfnz_notebook.image import Image
     from tfnz_notebook.location import Location
     from tfnz_notebook.volume import Volume
 
@@ -73,7 +74,7 @@ class Node(Drawn, Owned, metaclass=Closed):
     @face
     async def spawn_container(
         self,
-        image: str,
+        image: str | Image,
         *,
         env: Environment | None = None,
         sleep: bool = False,
@@ -116,7 +117,7 @@ class Node(Drawn, Owned, metaclass=Closed):
             True
             >>> node.destroy_container(web)
 
-        :param image: a name as Docker's: ``'nginx'``, ``'debian:12'``.
+        :param image: a name as Docker's: ``'nginx'``, ``'debian:12'``; or an Image.
         :param env: variables, as a dict or a list of (name, value).
         :param sleep: do not start the image's command; ``container.start()`` does.
         :param volumes: list of (Volume or a path of the engine's machine, mount point[, 'ro']).

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tfnz_notebook._calls.arguments import NamedVolume
 from tfnz_notebook._calls.deadline import within
 from tfnz_notebook._calls.faces import Closed, Owned, Twin, face
+from tfnz_notebook.errors import VolumeError
 
 if TYPE_CHECKING:
     from tfnz_notebook.location import Location
@@ -52,6 +53,21 @@ class Volume(NamedVolume, Owned, metaclass=Closed):
     def aio(self) -> VolumeAio:
         """The same volume with awaitable methods."""
         return VolumeAio._see(self)
+
+    @face
+    async def size(self, *, timeout: float | None = None) -> int | None:
+        """Bytes on it; on a cluster: those that it was given. None where nobody knows.
+
+        The engine counts them, which may take a while. VolumeError if it is gone.
+        """
+        async with within("measure the volume", timeout):
+            sizes = await self._location._volume_sizes()
+            if self._tag not in sizes:
+                raise VolumeError(
+                    f"Cannot measure the volume {self._tag!r}: it is not here any more. "
+                    "create_volume() makes one."
+                )
+            return sizes[self._tag]
 
     @face
     async def destroy(self, *, timeout: float | None = None) -> None:

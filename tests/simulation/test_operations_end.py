@@ -101,6 +101,13 @@ class Case:
         more: dict[str, tuple[dict[str, Any], bytes | None]] = {
             "volume.create": ({"name": "another"}, None),
             "volume.remove": ({"name": "volume"}, None),
+            "image.inspect": ({"image": "debian"}, None),
+            "image.pull": ({"image": "debian"}, None),
+            "image.remove": ({"image": "alpine"}, None),
+            "image.save": ({"image": "debian", "reader": 6, "credit": 100}, None),
+            "image.load": ({"transfer": fresh, "last": True}, b"no archive"),
+            "image.build": ({"transfer": fresh, "last": True, "name": "made"}, b"no context"),
+            "container.commit": (container | {"name": "made"}, None),
             "container.spawn": ({"container": fresh, "spec": self.spec}, None),
             "container.allow": (allowed, None),
             "container.disallow": (allowed, None),

@@ -22,8 +22,10 @@ OBJECT_MODEL = {
     "process",
     "tunnel",
     "volume",
+    "image",
     "waits",
     "_container",
+    "_location",
 }
 BELOW = {"_wire", "_base", "errors"}
 KERNEL_SIDE = {"object model", "_calls", "_link"} | BELOW

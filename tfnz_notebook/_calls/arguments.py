@@ -47,14 +47,37 @@ def _kind(value: object) -> str:
     return f"a {type(value).__name__}"
 
 
-def image(value: object) -> str:
-    """An image's name."""
+class NamedImage:
+    """Base of Image, by which it is known here."""
+
+    @property
+    def name(self) -> str:
+        """Its name, or its id."""
+        raise NotImplementedError
+
+
+def image(value: object, doing: str = "spawn a container") -> str:
+    """An image's name; of an Image its own."""
+    value = value.name if isinstance(value, NamedImage) else value
     if not isinstance(value, str):
-        raise Misuse(
-            f"Cannot spawn a container: image is {_kind(value)}. Give its name, as in 'nginx'."
-        )
+        raise Misuse(f"Cannot {doing}: image is {_kind(value)}. Give its name, as in 'nginx'.")
     names.parse(value)
     return value
+
+
+def here(doing: str, value: object) -> Path:
+    """A path of this machine."""
+    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
+        raise Misuse(f"Cannot {doing}: {value!r} is no path. Give one, as in 'image.tar'.")
+    return Path(value).expanduser()
+
+
+def not_here(doing: str, path: Path, error: OSError) -> FileError:
+    """What cannot be read or written here."""
+    return FileError(
+        f"Cannot {doing}: {path}: {error.strerror or error}. Choose another, or mend that.",
+        errno=error.errno,
+    )
 
 
 def text(doing: str, name: str, value: object, *, empty: bool = False, most: int = MAX_TEXT) -> str:

@@ -14,7 +14,9 @@ from tfnz_notebook.errors import Misuse
 UNMODIFIED: Final = "unmodified"
 
 
-def container_spec(image: str, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
+def container_spec(
+    image: object, options: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, bytes]]:
     """(spec, files) as ``container.spawn`` sends them, of what ``spawn_container`` was given."""
     doing = "spawn a container"
     ours, passed = flags.told(options)

@@ -100,6 +100,9 @@ _MAP: Final = Field(dict, limit=65536)
 
 #: The id of what went ahead.
 _AHEAD: Final = {"ahead": _OPTIONAL_ID}
+#: Who hears what is said meanwhile; pieces of what is sent.
+_HEARD: Final = {"reader": _OPTIONAL_NUMBER, "credit": _OPTIONAL_NUMBER}
+_SENT: Final = {"transfer": _ID, "offset": _OPTIONAL_NUMBER, "last": _FLAG, "drop": _FLAG}
 _CONTAINER: Final = {"container": _ID}
 _PROCESS: Final = {"process": _ID}
 
@@ -169,14 +172,81 @@ _ROWS: Final = (
     Operation("more", "list the rest", Scope.SESSION, {"more": _NUMBER}, reply=("items", "more")),
     # -- places
     Operation("node.list", "list nodes", Scope.SESSION, reply=("nodes",), pages=True),
+    # "reader": what is said meanwhile, or the bytes that are asked for, as far as "credit"
     Operation("image.list", "list images", Scope.SESSION, reply=("images",), pages=True),
+    Operation(
+        "image.inspect",
+        "look at the image",
+        Scope.SESSION,
+        {"image": _TEXT},
+        reply=("image", "said"),
+    ),
+    Operation(
+        "image.pull",
+        "pull the image",
+        Scope.SESSION,
+        {"image": _TEXT, "pull": _OPTIONAL_ID, **_HEARD},
+        reply=("image",),
+    ),
+    Operation(
+        "image.remove",
+        "remove the image",
+        Scope.SESSION,
+        {"image": _TEXT, "force": _FLAG},
+        Again.NEVER,
+    ),
+    Operation(
+        "image.save",
+        "save the image",
+        Scope.SESSION,
+        {"image": _TEXT, "reader": _NUMBER, "credit": _NUMBER},
+        Again.NEVER,
+        reply=("image",),
+    ),
+    # one or more messages with the same transfer, as those of a file; the last one's answer is the
+    # outcome, the first one says what is to be done
+    Operation(
+        "image.load",
+        "load images",
+        Scope.SESSION,
+        _SENT,
+        Again.NEVER,
+        payload=MAX_CHUNK,
+        reply=("images",),
+    ),
+    Operation(
+        "image.build",
+        "build the image",
+        Scope.SESSION,
+        {
+            **_SENT,
+            **_HEARD,
+            "name": _OPTIONAL_TEXT,
+            "dockerfile": _OPTIONAL_TEXT,
+            "arguments": Field(dict, required=False, limit=1024),
+            "target": _OPTIONAL_TEXT,
+            "platform": _OPTIONAL_ID,
+            "fresh": _FLAG,
+            "pull": _FLAG,
+        },
+        Again.NEVER,
+        payload=MAX_CHUNK,
+        reply=("image",),
+    ),
     Operation(
         "volume.create",
         "create the volume",
         Scope.SESSION,
         {"name": _ID, "size": _OPTIONAL_NUMBER, "kind": _OPTIONAL_TEXT, "access": _OPTIONAL_ID},
     ),
-    Operation("volume.list", "list volumes", Scope.SESSION, reply=("volumes",), pages=True),
+    Operation(
+        "volume.list",
+        "list volumes",
+        Scope.SESSION,
+        {"sizes": _FLAG},  # which may take an engine long
+        reply=("volumes",),
+        pages=True,
+    ),
     Operation("volume.remove", "destroy the volume", Scope.SESSION, {"name": _ID}, Again.NEVER),
     # -- containers; payload of spawn: msgpack map, absolute path to bytes
     Operation(
@@ -207,6 +277,15 @@ _ROWS: Final = (
         Scope.CONTAINER,
         {**_CONTAINER, "reset_filesystem": _FLAG},
         Again.NEVER,
+    ),
+    # an image of it as it is, called that, or for the container "fork" alone, with which it goes
+    Operation(
+        "container.commit",
+        "make an image of the container",
+        Scope.CONTAINER,
+        {**_CONTAINER, "name": _OPTIONAL_TEXT, "fork": _OPTIONAL_ID},
+        Again.NEVER,
+        reply=("image",),
     ),
     # "other" may connect to "container", or not any more
     Operation(

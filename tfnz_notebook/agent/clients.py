@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from tfnz_notebook._wire import link
@@ -13,6 +13,8 @@ from tfnz_notebook._wire.operations import OPERATIONS
 from tfnz_notebook.agent.container.container import Container
 from tfnz_notebook.agent.container.dial import Dial
 from tfnz_notebook.agent.container.transfers import Transfer
+from tfnz_notebook.agent.jobs.heard import Heard
+from tfnz_notebook.agent.jobs.sent import Sent
 from tfnz_notebook.agent.large import Large
 from tfnz_notebook.agent.process.kept.ended import Ended
 from tfnz_notebook.agent.process.process import Process
@@ -37,9 +39,10 @@ class Client:
         self.session = session
         self.name = name
         self.sessions = server.sessions
-        self.readers: dict[int, Reader | Flow] = {}
+        self.readers: dict[int, Reader | Flow | Heard] = {}
         self.dials: dict[int, Dial] = {}
         self.transfers: dict[str, Transfer] = {}
+        self.jobs: dict[str, Sent] = {}
         self.large = Large()
         #: One upload's pieces are taken one after the other, however fast they come.
         self.turns: dict[str, asyncio.Lock] = {}
@@ -48,6 +51,7 @@ class Client:
         self.server = server
         self.gone = False
         self._number = 0  # of the last change it was told
+        self._beside = set[asyncio.Task[None]]()
         self._telling: asyncio.Task[None] | None = None
 
     def may(self, message: Message) -> None:
@@ -143,6 +147,13 @@ class Client:
         if self.readers.get(reader.ident) is reader:
             reader.pump()
 
+    def beside(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Do it for this client, whatever else that asks for; it ends with the client."""
+        task = asyncio.create_task(work)
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+        return task
+
     def close_reader(self, ident: int) -> None:
         """Stop streaming. An unknown reader is one that has ended."""
         reader = self.readers.pop(ident, None)
@@ -153,16 +164,20 @@ class Client:
         """Let go of everything that was opened for it."""
         self.gone = True
         self.large.close()
-        if self._telling is not None:
-            self._telling.cancel()
+        for task in (self._telling, *self._beside):
+            if task is not None:
+                task.cancel()
         for ident in list(self.readers):
             self.close_reader(ident)
         for dial in self.dials.values():
             dial.close()
         for transfer in self.transfers.values():
             transfer.abort()
+        for job in self.jobs.values():
+            job.drop()
         self.dials.clear()
         self.transfers.clear()
+        self.jobs.clear()
 
 
 class Viewer(Client):

@@ -19,16 +19,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from tfnz_notebook._wire.link import SESSION_GRACE
-from tfnz_notebook.agent.container import labels
+from tfnz_notebook.agent.container import forks, labels
 from tfnz_notebook.agent.container.container import Container
 from tfnz_notebook.agent.container.neighbours import Neighbours
 from tfnz_notebook.agent.disk import Disk
 from tfnz_notebook.agent.former import Former
 from tfnz_notebook.agent.process.kept.ended import Ended
 from tfnz_notebook.agent.process.process import Process
+from tfnz_notebook.agent.scope import Scope
 from tfnz_notebook.agent.world import REAL, World, now
 from tfnz_notebook.engines.base import LABEL_CONTAINER, LABEL_OWNER, Engine, Found
-from tfnz_notebook.errors import ContainerGone, Misuse, ProcessGone, TfnzError
+from tfnz_notebook.errors import ContainerGone, LinkClosed, Misuse, ProcessGone, TfnzError
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +86,8 @@ class Session:
     members: dict[str, Member] = field(default_factory=dict)
     idle_since: float = field(default_factory=now)
     containers: dict[str, Container] = field(default_factory=dict)
+    #: What is done for it that is about none of these.
+    scope: Scope = field(default_factory=Scope)
     state: str = "left"
 
     def happens(self, event: Event) -> None:
@@ -326,6 +329,9 @@ class Sessions:
     async def end(self, session: Session) -> None:
         """Destroy the session's containers and forget it."""
         session.happens(Event.END)
+        session.scope.interrupt(
+            LinkClosed("Cannot finish: the session has ended. Make another Location().")
+        )
         results = await asyncio.gather(
             *(container.destroy() for container in list(session.containers.values())),
             return_exceptions=True,
@@ -464,6 +470,9 @@ class Sessions:
         for name in names:
             if name not in known:
                 disk.remove_all(self.spool / name)
+        with contextlib.suppress(TfnzError):
+            for image in forks.left(await self.engine.images(), self.owner, known):
+                await self.engine.remove_image(image, force=True)
 
     async def _clean_late(self) -> None:
         """Remove what the engine was still making when we came, for an agent that had died."""

@@ -12,7 +12,14 @@ not answer, ``ImageMissing``, ``ImageNameInvalid``, ``ContainerFailed``, ``Conta
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Mapping,
+)
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal
 
@@ -28,6 +35,9 @@ LABEL_DURABLE: Final = "io.tfnz.durable"
 LABEL_SPEC: Final = "io.tfnz.spec"
 #: On a container whose guest is not its first process.
 LABEL_UNMODIFIED: Final = "io.tfnz.unmodified"
+#: What the labels whose presence tells something say where it is not so: an image that was made of
+#: a container has that container's, and no engine takes one off.
+NOT: Final = "no"
 
 PullPolicy = Literal["missing", "always", "never"]
 Status = Literal["created", "running", "paused", "exited", "gone"]
@@ -72,6 +82,35 @@ class Image:
     volumes: tuple[str, ...] = ()
     #: Its health check, as Docker has it: ('CMD', argv …), ('CMD-SHELL', line), ('NONE',).
     health: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An image that an engine holds, for people: ``size`` in bytes, ``created`` since the epoch.
+
+    None is what the engine does not tell.
+    """
+
+    id: str
+    tags: tuple[str, ...] = ()
+    size: int | None = None
+    created: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How an image is built: ``dockerfile`` is a path in the context that comes with it.
+
+    ``arguments`` are those of ARG; ``target`` is the stage that is wanted, default the last one.
+    """
+
+    name: str
+    dockerfile: str
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    target: str = ""
+    platform: str = ""
+    cache: bool = True
+    pull: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +316,8 @@ class Engine(ABC):
     name: str = ""
     unmodified_costs: str = ""
     """Of a container with the image's own first process: what is weaker on this engine alone."""
+    no_images: str = "keeps no images of its own"
+    """Why, of an engine that can neither make nor keep images."""
 
     def __init__(self) -> None:
         self.waits: Callable[[str, str], None] = lambda *_: None
@@ -299,8 +340,8 @@ class Engine(ABC):
         """The machines, with what is free on them."""
 
     @abstractmethod
-    async def images(self) -> list[str]:
-        """Names (with tags) of the images that are there."""
+    async def images(self) -> list[Stored]:
+        """The images that are there, by name; those without one (what builds leave) last."""
 
     @abstractmethod
     async def ensure_image(
@@ -312,6 +353,60 @@ class Engine(ABC):
         known: :meth:`start` then raises ImageMissing, and ImageConfigUnknown where the spec does
         not say what to run and nobody else does.
         """
+
+    # What follows, to `load`, is for engines that keep images: it is refused by name elsewhere.
+
+    async def stored(self, image: str) -> Stored:
+        """One of those that are there, by a name or an id. Raises ImageMissing."""
+        raise self._keeps_none(f"look at the image {image!r}")
+
+    async def pull(
+        self, image: str, pull: PullPolicy, progress: Callable[[Progress], None]
+    ) -> Stored:
+        """Have it there. Raises as :meth:`ensure_image` does."""
+        await self.ensure_image(image, pull, progress)
+        return await self.stored(image)
+
+    async def inspect_image(self, image: str) -> dict[str, Any]:
+        """All that the engine says of it, in its own words. Raises ImageMissing."""
+        raise self._keeps_none(f"look at the image {image!r}")
+
+    async def remove_image(self, image: str, *, force: bool) -> None:  # noqa: ARG002
+        """Remove that name of it, and it with its last. Raises ImageMissing, ImageInUse."""
+        raise self._keeps_none(f"remove the image {image!r}")
+
+    async def commit(self, ref: str, name: str) -> str:  # noqa: ARG002
+        """Make an image of what a container has on its file system now; its id.
+
+        It starts what the container was told to start, and carries none of our labels.
+        """
+        raise self._keeps_none("make an image of the container")
+
+    async def build(
+        self,
+        recipe: Recipe,  # noqa: ARG002
+        context: AsyncIterator[bytes],  # noqa: ARG002
+        said: Callable[[bytes], Awaitable[None]],  # noqa: ARG002
+    ) -> str:
+        """Build an image of a tar; its id. ``said`` gets what the build writes, and holds it back.
+
+        Who cancels this cancels the build. Raises BuildFailed, ImageNameInvalid.
+        """
+        raise self._keeps_none("build an image")
+
+    def save(self, image: str) -> AsyncGenerator[bytes, None]:
+        """An image with its names as a tar, a piece at a time. Raises ImageMissing."""
+        raise self._keeps_none(f"save the image {image!r}")
+
+    async def load(self, archive: AsyncIterator[bytes]) -> list[str]:  # noqa: ARG002
+        """Take in what :meth:`save` gave; names, or ids, of the images in it. ImageError."""
+        raise self._keeps_none("load images")
+
+    def _keeps_none(self, doing: str) -> EngineError:
+        return EngineError(
+            f"Cannot {doing}: {self.name} {self.no_images}. Do it at a Location of Podman or "
+            "Docker."
+        )
 
     @abstractmethod
     async def create(self, spec: ContainerSpec, image: Image) -> str:
@@ -424,6 +519,10 @@ class Engine(ABC):
     @abstractmethod
     async def volumes(self, labels: Mapping[str, str]) -> list[str]:
         """Names of the volumes that carry all these labels."""
+
+    async def volume_sizes(self, labels: Mapping[str, str]) -> dict[str, int | None]:
+        """Of :meth:`volumes`, the bytes that each takes, or may take; None: it is not known."""
+        return dict.fromkeys(await self.volumes(labels))
 
     @abstractmethod
     async def remove_volume(self, name: str) -> None:

@@ -18,6 +18,7 @@ from tfnz_notebook._wire import operations
 from tfnz_notebook._wire.operations import MAX_AHEAD, MAX_BODY, MAX_CHUNK
 from tfnz_notebook.agent import large
 from tfnz_notebook.agent.clients import Client
+from tfnz_notebook.engines.base import Stored
 from tfnz_notebook.engines.fake.guest import FakeGuest
 from tfnz_notebook.errors import AgentError, ProtocolError, TooLarge
 
@@ -236,13 +237,17 @@ async def test_each_listing_comes_in_pages(
         await link.request("volume.create", {"name": name})
     made = [(await process(link, where, "true"))[0] for _ in range(20)]
 
-    async def images() -> list[str]:
-        return names
+    stored = [Stored(name, (name,)) for name in names]
+
+    async def images() -> list[Stored]:
+        return stored
 
     agent.engine.images = images  # type: ignore[method-assign]
     said = watched(link)
-    assert sorted((await link.request("volume.list", {})).body["volumes"]) == names
-    assert (await link.request("image.list", {})).body == {"images": names}
+    volumes = (await link.request("volume.list", {})).body["volumes"]
+    assert sorted(told["name"] for told in volumes) == names
+    told = (await link.request("image.list", {})).body["images"]
+    assert [info["id"] for info in told] == names
     assert len((await link.request("node.list", {})).body["nodes"]) == 1
     told = (await link.request("process.list", {"container": where})).body["processes"]
     assert [info["process"] for info in told] == made
@@ -312,8 +317,8 @@ async def test_an_agent_keeps_few_listings(
 async def test_an_answer_that_is_too_large_fails_its_call_alone(agent: LiveAgent) -> None:
     link = await agent.kernel()
 
-    async def images() -> list[str]:
-        return ["x" * (MAX_BODY + 1)]
+    async def images() -> list[Stored]:
+        return [Stored("x" * (MAX_BODY + 1))]
 
     agent.engine.images = images  # type: ignore[method-assign]
     before = link._line

@@ -12,7 +12,7 @@ import pytest
 from unit.engines.scripted import scripted
 
 from tfnz_notebook.engines.base import Progress
-from tfnz_notebook.engines.docker import pull as docker_pull
+from tfnz_notebook.engines.docker.image import pull as docker_pull
 from tfnz_notebook.engines.registry.credentials import Login, Store, header
 from tfnz_notebook.errors import EngineError, ImageMissing
 

@@ -100,9 +100,3 @@ def test_versions() -> None:
     assert answers.version(None) == (0, 0)
     with pytest.raises(EngineGone, match="object was due"):
         answers.mapping([1])
-
-
-def test_names_of_images() -> None:
-    listed = [{"RepoTags": ["b:1", "a:2"]}, {"RepoTags": None}, {"RepoTags": ["<none>:<none>"]}, {}]
-    assert answers.image_names(listed) == ["a:2", "b:1"]
-    assert answers.image_names(None) == []

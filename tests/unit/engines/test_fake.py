@@ -101,7 +101,7 @@ async def test_a_registry_to_pull_from() -> None:
     image = await engine.ensure_image("team/app", "missing", seen.append)
     assert image.command == ("true",)
     assert seen
-    assert "team/app:latest" in await engine.images()
+    assert ("team/app:latest",) in [each.tags for each in await engine.images()]
 
 
 async def test_world_outlives_its_engine() -> None:

@@ -99,14 +99,16 @@ def test_answers_may_come_in_any_order(agent: ScriptedAgent, location: Location)
         held.append(message)
         if len(held) == 3:
             for number, each in enumerate(reversed(held)):
-                scripted._send(scripted._identity, wire.reply(each, {"images": [str(number)]}))
+                scripted._send(
+                    scripted._identity, wire.reply(each, {"images": [{"id": str(number)}]})
+                )
         return NotImplemented
 
     agent.answers["image.list"] = hold
     found: dict[int, list[str]] = {}
 
     def ask(number: int) -> None:
-        found[number] = location.images()
+        found[number] = [image.id for image in location.images()]
 
     threads = [threading.Thread(target=ask, args=(n,)) for n in range(3)]
     for each in threads:

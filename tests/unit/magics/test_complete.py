@@ -22,7 +22,8 @@ def answers(agent: ScriptedAgent) -> ScriptedAgent:
         entries = [{"name": name, "mode": mode, "kind": mode} for name, mode in kinds.items()]
         return {"entries": entries if message.body["path"] == "/etc" else []}, None
 
-    images = ["docker.io/library/nginx:latest", "docker.io/library/debian:12"]
+    names = ["docker.io/library/nginx:latest", "docker.io/library/debian:12"]
+    images = [{"id": name, "tags": [name]} for name in names]
     agent.answers["image.list"] = lambda scripted, message: ({"images": images}, None)
     agent.answers["file.list"] = listing
     return agent

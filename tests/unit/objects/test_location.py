@@ -164,16 +164,22 @@ def test_volumes(agent: ScriptedAgent, location: Location) -> None:
     made: set[str] = set()
     agent.answers["volume.create"] = lambda a, m: (made.add(m.body["name"]) or {}, None)
     agent.answers["volume.remove"] = lambda a, m: (made.discard(m.body["name"]) or {}, None)
-    agent.answers["volume.list"] = lambda a, m: ({"volumes": sorted(made)}, None)
+    agent.answers["volume.list"] = lambda a, m: (
+        {"volumes": [{"name": name, "size": 7} for name in sorted(made)]},
+        None,
+    )
     volume = location.create_volume("data")
     assert (volume.tag, volume.name, repr(volume)) == ("data", "data", "<Volume 'data'>")
     assert location.all_volumes() == [volume] == [location.volume("data")]
+    assert location.volume_sizes() == {"data": volume.size()} == {"data": 7}
     location.best_node().spawn_container("nginx", volumes=[(volume, "/data", "ro")])
     spec = agent.named("container.spawn")[0].body["spec"]
     assert spec["volumes"] == [["data", "/data", True]]
     location.destroy_volume(volume)
     with pytest.raises(VolumeError, match="create_volume"):
         location.volume("data")
+    with pytest.raises(VolumeError, match="Cannot measure"):
+        volume.size()
     location.create_volume("other").destroy()
     assert location.all_volumes() == []
     with pytest.raises(Misuse):

@@ -3,6 +3,7 @@
 import inspect
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from tfnz_notebook._container import ports
 from tfnz_notebook._wire.operations import OPERATIONS
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import Misuse, WaitTimeout
+from tfnz_notebook.image import Image
 from tfnz_notebook.location import Location
 from tfnz_notebook.node import Node
 from tfnz_notebook.plots.model import Plot
@@ -27,7 +29,7 @@ HERE = {"Container.attach_tunnel", "Container.destroy_tunnel", "Tunnel.destroy",
 
 
 def faces() -> Iterator[tuple[str, Callable[..., object]]]:
-    for kind in (Location, Node, Container, Process, Tunnel, Volume, Plot):
+    for kind in (Location, Node, Container, Process, Tunnel, Volume, Image, Plot):
         for name in dir(kind):
             if isinstance(inspect.getattr_static(kind, name), face):
                 yield f"{kind.__name__}.{name}", getattr(kind, name)
@@ -52,12 +54,19 @@ def mute(agent: ScriptedAgent, monkeypatch: pytest.MonkeyPatch) -> Callable[[], 
 
 
 def test_whatever_is_not_answered_ends_by_its_deadline(
-    agent: ScriptedAgent, location: Location, container: Container, mute: Callable[[], None]
+    agent: ScriptedAgent,
+    location: Location,
+    container: Container,
+    mute: Callable[[], None],
+    tmp_path: Path,
 ) -> None:
     node, process = location.node("first"), container.spawn_process("sleep 1000")
     terminal = container.spawn_process("sh", tty=True)
     volume = location.create_volume("notes")
     other = node.spawn_container("nginx").wait_until_ready(10)
+    image = location._image({"id": "sha256:1", "tags": ["nginx:latest"]})
+    archive = tmp_path / "image.tar"
+    archive.write_bytes(b"x")
     mute()
     calls: dict[str, Callable[[float], Any]] = {
         "Location.nodes": lambda t: location.nodes(timeout=t),
@@ -69,7 +78,16 @@ def test_whatever_is_not_answered_ends_by_its_deadline(
         "Location.volume": lambda t: location.volume("notes", timeout=t),
         "Location.all_volumes": lambda t: location.all_volumes(timeout=t),
         "Location.destroy_volume": lambda t: location.destroy_volume(volume, timeout=t),
+        "Location.volume_sizes": lambda t: location.volume_sizes(timeout=t),
         "Location.images": lambda t: location.images(timeout=t),
+        "Location.image": lambda t: location.image("nginx", timeout=t),
+        "Location.pull": lambda t: location.pull("nginx", timeout=t),
+        "Location.pull_all": lambda t: location.pull_all(["nginx"], timeout=t),
+        "Location.build": lambda t: location.build("mine", "FROM nginx", timeout=t),
+        "Location.load": lambda t: location.load(archive, timeout=t),
+        "Image.inspect": lambda t: image.inspect(timeout=t),
+        "Image.remove": lambda t: image.remove(timeout=t),
+        "Image.save": lambda t: image.save(tmp_path / "saved.tar", timeout=t),
         "Node.stats": lambda t: node.stats(timeout=t),
         "Node.spawn_container": lambda t: node.spawn_container("nginx", timeout=t),
         "Container.start": lambda t: container.start(timeout=t),
@@ -85,6 +103,8 @@ def test_whatever_is_not_answered_ends_by_its_deadline(
         ),
         "Container.pause": lambda t: container.pause(timeout=t),
         "Container.unpause": lambda t: container.unpause(timeout=t),
+        "Container.commit": lambda t: container.commit("mine", timeout=t),
+        "Container.fork": lambda t: container.fork(timeout=t),
         "Container.reboot": lambda t: container.reboot(timeout=t),
         "Container.put": lambda t: container.put("/a", b"x", timeout=t),
         "Container.fetch": lambda t: container.fetch("/a", timeout=t),
@@ -108,6 +128,7 @@ def test_whatever_is_not_answered_ends_by_its_deadline(
         "Process.signal": lambda t: process.signal("INT", timeout=t),
         "Process.resize": lambda t: terminal.resize(24, 80, timeout=t),
         "Process.destroy": lambda t: process.destroy(timeout=t),
+        "Volume.size": lambda t: volume.size(timeout=t),
         "Volume.destroy": lambda t: volume.destroy(timeout=t),
         "Node.destroy_container": lambda t: node.destroy_container(other, timeout=t),
         "Container.destroy": lambda t: container.destroy(timeout=t),

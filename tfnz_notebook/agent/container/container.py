@@ -20,6 +20,7 @@ from tfnz_notebook._base.text import command_line
 from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire.guest import Flag, Frame, Type
 from tfnz_notebook._wire.operations import MAX_TAIL, MAX_TEXT
+from tfnz_notebook.agent.container import forks
 from tfnz_notebook.agent.container.guest import MUTE, Guest
 from tfnz_notebook.agent.container.info import info_of
 from tfnz_notebook.agent.container.neighbours import Neighbours
@@ -420,6 +421,17 @@ class Container:
         await self._engine.pause(self.ref)
         self._is_paused()
 
+    async def commit(self, name: str) -> str:
+        """Make an image of it as it is; its id. Nothing else is done to it meanwhile."""
+        if self.state != "exited":
+            await self.running()
+        async with self._moving:  # its engine may pause it for that, which is nobody's news
+            if self.state in OVER and self.state != "exited":
+                raise over(self.state, self.returncode)
+            ident = await self._engine.commit(self.ref, name)
+        self.look_soon()
+        return ident
+
     async def unpause(self) -> None:
         """Let it go on."""
         if self.state in OVER:
@@ -728,6 +740,9 @@ class Container:
         self._happens(Event.DESTROY)
         self.scope.interrupt(gone)
         self._records.discard()
+        if forks.is_of(self.spec.image, self.ident):
+            with contextlib.suppress(TfnzError):
+                await self._engine.remove_image(self.spec.image, force=True)
 
     async def _stop(self, grace: float) -> None:
         """Have it end by itself, and hear its main process's last words and its code."""

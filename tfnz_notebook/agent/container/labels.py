@@ -13,6 +13,7 @@ from tfnz_notebook.engines.base import (
     LABEL_OWNER,
     LABEL_SESSION,
     LABEL_SPEC,
+    NOT,
     ContainerSpec,
     Found,
 )
@@ -90,11 +91,11 @@ def known(found: Found) -> Known | None:
             labels=labels,
         )
         created = float(told["created"])
-        ttl = float(labels[LABEL_DURABLE]) if labels.get(LABEL_DURABLE) else None
+        durable = labels.get(LABEL_DURABLE, NOT) != NOT
+        ttl = float(labels[LABEL_DURABLE]) if durable and labels[LABEL_DURABLE] else None
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
     if not session or not IDENT.fullmatch(ident):
         return None
-    durable = LABEL_DURABLE in labels
     tag, origin = str(told.get("tag", "")), str(told.get("origin", ""))
     return Known(spec, session, durable, ttl, tag, origin, created)

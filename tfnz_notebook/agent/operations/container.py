@@ -13,6 +13,7 @@ from tfnz_notebook._wire.guest import CONNECTION, Tag, Type
 from tfnz_notebook._wire.link import Message
 from tfnz_notebook._wire.operations import MAX_ORIGIN, MAX_TAIL
 from tfnz_notebook.agent.clients import NOTHING, Answer, Client
+from tfnz_notebook.agent.container import forks
 from tfnz_notebook.agent.container.container import Container
 from tfnz_notebook.agent.container.labels import labelled
 from tfnz_notebook.agent.operations.answers import of_container, of_session
@@ -134,6 +135,21 @@ async def reboot(client: Client, container: Container, message: Message) -> Answ
     """Stop and start again."""
     await container.reboot(bool(message.body.get("reset_filesystem")))
     return NOTHING
+
+
+@of_container("container.commit")
+async def commit(client: Client, container: Container, message: Message) -> Answer:
+    """Make an image of it, by a name or for a container that is to come."""
+    name, fork = message.body.get("name"), message.body.get("fork")
+    if fork:
+        if not IDENT.fullmatch(fork):
+            raise ProtocolError("A container's id is 32 hexadecimal digits.")
+        name = forks.named(client.sessions.owner, fork)
+    if not name:
+        raise ProtocolError("An image that is made needs a name.")
+    ident = await container.commit(name)
+    image = dataclasses.asdict(await client.sessions.engine.stored(ident))
+    return {"image": {**image, "name": name}}, None
 
 
 @of_container("container.allow")

@@ -22,8 +22,13 @@ async def create(client: Client, message: Message) -> Answer:
 
 @of_session("volume.list")
 async def list_volumes(client: Client, message: Message) -> Answer:
-    """Our volumes."""
-    return {"volumes": await client.sessions.engine.volumes(_ours(client))}, None
+    """Our volumes; ``sizes``: with what each takes."""
+    engine, ours = client.sessions.engine, _ours(client)
+    if message.body.get("sizes"):
+        sizes = await engine.volume_sizes(ours)
+    else:
+        sizes = dict.fromkeys(await engine.volumes(ours))
+    return {"volumes": [{"name": name, "size": size} for name, size in sizes.items()]}, None
 
 
 @of_session("volume.remove")

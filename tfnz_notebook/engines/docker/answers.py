@@ -56,17 +56,6 @@ def rootless(info: Mapping[str, Any]) -> bool:
     return bool(info.get("Rootless")) or any("rootless" in str(option) for option in options)
 
 
-def image_names(listed: Any) -> list[str]:
-    """Tags of all images, sorted; what has none (build leftovers) is left out."""
-    found = {
-        str(tag)
-        for entry in listed or ()
-        for tag in entry.get("RepoTags") or ()
-        if not str(tag).startswith("<none>")
-    }
-    return sorted(found)
-
-
 def image(said: Mapping[str, Any]) -> Image:
     """An image inspect."""
     config = said.get("Config") or {}

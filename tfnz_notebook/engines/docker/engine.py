@@ -2,7 +2,7 @@
 
 Serves Docker 20.10 and later, Podman 4.3 and later. What differs between them is small and marked
 where it matters; :mod:`docker_create` holds what a container of ours looks like,
-:mod:`docker_pull` how images come, :mod:`docker_answers` how answers are read, and
+:mod:`image` how images come, are made and go, :mod:`docker_answers` how answers are read, and
 :mod:`docker_probe` what is found out before the first container.
 """
 
@@ -13,7 +13,7 @@ import contextlib
 import json
 import math
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +25,7 @@ from tfnz_notebook.engines.base import (
     LABEL_CONTAINER,
     LABEL_OWNER,
     LABEL_UNMODIFIED,
+    NOT,
     Claim,
     Closed,
     ContainerSpec,
@@ -35,7 +36,9 @@ from tfnz_notebook.engines.base import (
     Progress,
     PullPolicy,
     Received,
+    Recipe,
     State,
+    Stored,
     Stream,
 )
 from tfnz_notebook.engines.docker import (
@@ -52,12 +55,11 @@ from tfnz_notebook.engines.docker import (
     nodes as docker_nodes,
 )
 from tfnz_notebook.engines.docker import (
-    pull as docker_pull,
-)
-from tfnz_notebook.engines.docker import (
     volumes as docker_volumes,
 )
 from tfnz_notebook.engines.docker.exec import beside, bridge
+from tfnz_notebook.engines.docker.image import made, stored
+from tfnz_notebook.engines.docker.image import pull as docker_pull
 from tfnz_notebook.engines.docker.podman import PodmanService, serve
 from tfnz_notebook.engines.docker.probe import Transport
 from tfnz_notebook.engines.http.client import Client, Response
@@ -175,9 +177,39 @@ class DockerEngine(Engine):
 
     # -- images -------------------------------------------------------------------------------
 
-    async def images(self) -> list[str]:
-        listed = (await self._ok("GET", "/images/json", "list the images")).json()
-        return answers.image_names(listed)
+    async def images(self) -> list[Stored]:
+        return await stored.listed(self.client)
+
+    async def stored(self, image: str) -> Stored:
+        return await stored.one(self.client, image)
+
+    async def inspect_image(self, image: str) -> dict[str, Any]:
+        return await stored.inspect(self.client, image)
+
+    async def remove_image(self, image: str, *, force: bool) -> None:
+        await stored.remove(self.client, image, force=force)
+
+    async def save(self, image: str) -> AsyncGenerator[bytes, None]:
+        async with contextlib.aclosing(stored.save(self.client, image)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def load(self, archive: AsyncIterator[bytes]) -> list[str]:
+        return await stored.load(self.client, archive)
+
+    async def commit(self, ref: str, name: str) -> str:
+        said = await self._inspect(ref)
+        if said is None:
+            raise bridge.gone(ref)
+        return await made.commit(self.client, self._ref(ref), name, said)
+
+    async def build(
+        self,
+        recipe: Recipe,
+        context: AsyncIterator[bytes],
+        said: Callable[[bytes], Awaitable[None]],
+    ) -> str:
+        return await made.build(self.client, recipe, context, said)
 
     async def ensure_image(
         self, image: str, pull: PullPolicy, progress: Callable[[Progress], None]
@@ -450,7 +482,7 @@ class DockerEngine(Engine):
             if said is None:
                 raise bridge.gone(ref)
             self._directories.setdefault(ref, probe.socket_directory(said))
-            kept = LABEL_UNMODIFIED in answers.labels(said)
+            kept = answers.labels(said).get(LABEL_UNMODIFIED, NOT) != NOT
             self._beside[ref] = beside.found(said.get("Config") or {}) if kept else None
         directory = self._directories[ref]
 
@@ -480,6 +512,9 @@ class DockerEngine(Engine):
 
     async def volumes(self, labels: Mapping[str, str]) -> list[str]:
         return await docker_volumes.listed(self.client, labels, self._owners)
+
+    async def volume_sizes(self, labels: Mapping[str, str]) -> dict[str, int | None]:
+        return await docker_volumes.sizes(self.client, await self.volumes(labels))
 
     async def remove_volume(self, name: str) -> None:
         await docker_volumes.remove(self.client, name, self._owners)

@@ -8,7 +8,7 @@ from typing import Final
 
 from tfnz_notebook.engines.base import LABEL_OWNER
 from tfnz_notebook.engines.docker.calls import check
-from tfnz_notebook.engines.docker.pull import Lines
+from tfnz_notebook.engines.docker.image.lines import Lines
 from tfnz_notebook.engines.http.client import Client
 from tfnz_notebook.errors import EngineGone
 

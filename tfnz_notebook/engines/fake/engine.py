@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Mapping
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from tfnz_notebook._base import names
 from tfnz_notebook.engines.base import (
     ANY_CLAIM,
     LABEL_CONTAINER,
@@ -27,10 +28,13 @@ from tfnz_notebook.engines.base import (
     Progress,
     PullPolicy,
     Received,
+    Recipe,
     State,
+    Stored,
     Stream,
 )
 from tfnz_notebook.engines.docker import create as shape
+from tfnz_notebook.engines.fake import images as kept
 from tfnz_notebook.engines.fake.files import Files
 from tfnz_notebook.engines.fake.guest import FakeGuest
 from tfnz_notebook.engines.fake.programs import PROGRAMS, Main, known_user
@@ -39,6 +43,7 @@ from tfnz_notebook.errors import (
     ContainerGone,
     EngineError,
     EngineGone,
+    ImageInUse,
     ImageMissing,
     Misuse,
     NoEngine,
@@ -144,17 +149,79 @@ class FakeEngine(Engine):
 
     # -- images -------------------------------------------------------------------------------
 
-    async def images(self) -> list[str]:
+    async def images(self) -> list[Stored]:
         await self._call()
-        return sorted(f"{name}:latest" for name in self.world.images)
+        return kept.described(self.world.images)
+
+    async def stored(self, image: str) -> Stored:
+        await self._call()
+        found = kept.find(self.world.images, image)
+        return next(each for each in kept.described(self.world.images) if each.id == found.id)
+
+    async def inspect_image(self, image: str) -> dict[str, Any]:
+        found = await self.stored(image)
+        config = {"Cmd": list(kept.find(self.world.images, image).command)}
+        return {"Id": found.id, "RepoTags": list(found.tags), "Config": config}
+
+    async def remove_image(self, image: str, *, force: bool) -> None:
+        found = await self.stored(image)
+        names_of = {name for name, each in self.world.images.items() if each.id == found.id}
+        if names_of & {kept.key(image)}:
+            names_of = {kept.key(image)}
+        used = any(held.image.id == found.id for held in self.world.containers.values())
+        if used and not force and len(found.tags) == len(names_of):
+            raise ImageInUse(
+                f"Cannot remove the image {image!r}: it is in use. Destroy the containers that are "
+                "made of it."
+            )
+        for name in names_of:
+            del self.world.images[name]
+
+    async def commit(self, ref: str, name: str) -> str:
+        await self._call()
+        held, key = self._container(ref), kept.key(name)
+        user = held.spec.user if held.spec.user is not None else held.image.user
+        env = {**held.image.env, **held.spec.env}
+        of = replace(
+            held.image, user=user, env=env, workdir=held.spec.workdir or held.image.workdir
+        )
+        if held.spec.argv(of) != (*of.entrypoint, *of.command):
+            of = replace(of, entrypoint=(), command=held.spec.argv(of))
+        made = kept.filled(of, dict(held.files.contents()), time.time())
+        self.world.images[key] = made
+        return made.id
+
+    async def build(
+        self,
+        recipe: Recipe,
+        context: AsyncIterator[bytes],
+        said: Callable[[bytes], Awaitable[None]],
+    ) -> str:
+        await self._call()
+        images, key = self.world.images, kept.key(recipe.name)
+        images[key] = made = await kept.build(images, recipe, context, said, time.time())
+        return made.id
+
+    async def save(self, image: str) -> AsyncGenerator[bytes, None]:
+        found = await self.stored(image)
+        yield kept.packed(kept.find(self.world.images, image), found.tags)
+
+    async def load(self, archive: AsyncIterator[bytes]) -> list[str]:
+        await self._call()
+        whole = b"".join([piece async for piece in archive])
+        image, tags = kept.unpacked(whole, time.time())
+        self.world.images |= {kept.key(tag): image for tag in tags}
+        return tags
 
     async def ensure_image(
         self, image: str, pull: PullPolicy, progress: Callable[[Progress], None]
     ) -> Image:
-        name = names.parse(image)
+        key = kept.key(image)
         await self._call()
-        key = name.repository if name.tag in ("", "latest") else f"{name.repository}:{name.tag}"
         found = self.world.images.get(key)
+        if found is None:
+            with contextlib.suppress(ImageMissing):
+                found = kept.find(self.world.images, image)
         if pull == "always" or (found is None and pull == "missing"):
             progress(Progress(f"{image}: asking the registry"))
             pulled = self.world.registry.get(key)
@@ -189,6 +256,8 @@ class FakeEngine(Engine):
             if spec.name and held.spec.name == spec.name:
                 raise Misuse(f"Cannot name a container {spec.name!r}: taken. Choose another.")
         files = Files()
+        for path, content in (image.files if isinstance(image, kept.Filled) else {}).items():
+            files.put(path, content, 0o644, 2)
         for path, content in spec.files.items():
             if spec.read_only:
                 raise Misuse(
@@ -361,6 +430,9 @@ class FakeEngine(Engine):
             for name, held in self.world.volumes.items()
             if all(held.get(key) == value for key, value in wanted.items())
         )
+
+    async def volume_sizes(self, labels: Mapping[str, str]) -> dict[str, int | None]:
+        return dict.fromkeys(await self.volumes(labels), 0)
 
     async def remove_volume(self, name: str) -> None:
         await self._call()

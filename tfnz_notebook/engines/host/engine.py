@@ -42,6 +42,7 @@ from tfnz_notebook.engines.base import (
     PullPolicy,
     Received,
     State,
+    Stored,
     Stream,
 )
 from tfnz_notebook.engines.docker import create as shape
@@ -62,6 +63,7 @@ class HostEngine(Engine):
     """Guests as child processes. ``runtime`` must be on a file system that knows Unix sockets."""
 
     name = "host"
+    no_images = "has this machine's own files, and no images"
 
     def __init__(self, *, runtime: Path, guest: Path, owner: str) -> None:
         super().__init__()
@@ -130,8 +132,8 @@ class HostEngine(Engine):
 
     # -- images: any name will do -------------------------------------------------------------
 
-    async def images(self) -> list[str]:
-        return ["host"]
+    async def images(self) -> list[Stored]:
+        return [Stored("host", ("host",))]
 
     async def ensure_image(
         self, image: str, pull: PullPolicy, progress: Callable[[Progress], None]

@@ -370,10 +370,13 @@ class Client:
             await wire.write(first + (parser.send(h11.EndOfMessage()) or b""))
             return
         await wire.write(first)
-        async for chunk in body:
-            if chunk:
-                await wire.write(parser.send(h11.Data(data=chunk)) or b"")
-        await wire.write(parser.send(h11.EndOfMessage()) or b"")
+        try:
+            async for chunk in body:
+                if chunk:
+                    await wire.write(parser.send(h11.Data(data=chunk)) or b"")
+            await wire.write(parser.send(h11.EndOfMessage()) or b"")
+        except ConnectionError:
+            pass  # it wants no more of it: what it has answered already says why
 
     async def _event(self, line: _Line, idle: float | None) -> Any:
         while True:

@@ -38,6 +38,7 @@ from tfnz_notebook.engines.base import (
     PullPolicy,
     Received,
     State,
+    Stored,
     Stream,
 )
 from tfnz_notebook.engines.kubernetes import nodes, volumes
@@ -86,6 +87,7 @@ class KubernetesEngine(Engine):
     """One namespace of one cluster. ``owner`` is the value of the owner label."""
 
     name = "kubernetes"
+    no_images = "pulls what it starts from registries, on the machine that starts it"
     unmodified_costs = beside.COSTS
 
     def __init__(
@@ -166,17 +168,21 @@ class KubernetesEngine(Engine):
 
     # -- images -------------------------------------------------------------------------------
 
-    async def images(self) -> list[str]:
+    async def images(self) -> list[Stored]:
         """What nodes tell of, which is not all they have; nothing for who may not look."""
-        found: set[str] = set()
+        found = set[Stored]()
         try:
             async for node in self.api.pages("/api/v1/nodes"):
                 for image in (node.get("status") or {}).get("images") or ():
-                    found.update(n for n in image.get("names") or () if "@" not in n)
+                    names = [str(name) for name in image.get("names") or ()]
+                    tags = tuple(sorted(name for name in names if "@" not in name))
+                    digests = [name.partition("@")[2] for name in names if "@" in name]
+                    size = image.get("sizeBytes")
+                    found.add(Stored((digests or tags or ("",))[0], tags, size))
         except ApiError as error:
             if error.status not in (401, 403):
                 raise
-        return sorted(found)
+        return sorted(found, key=lambda each: (not each.tags, each.tags, each.id))
 
     async def ensure_image(
         self, image: str, pull: PullPolicy, progress: Callable[[Progress], None]
@@ -687,6 +693,9 @@ class KubernetesEngine(Engine):
 
     async def volumes(self, labels: Mapping[str, str]) -> list[str]:
         return await volumes.listed(self.api, labels, self.owner)
+
+    async def volume_sizes(self, labels: Mapping[str, str]) -> dict[str, int | None]:
+        return await volumes.sizes(self.api, await self.volumes(labels))
 
     async def remove_volume(self, name: str) -> None:
         await volumes.remove(self.api, name, self.owner)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 from tfnz_notebook.engines.base import LABEL_OWNER, Claim, ContainerSpec
 from tfnz_notebook.engines.docker import create as shape
 from tfnz_notebook.engines.kubernetes.api import Api
+from tfnz_notebook.engines.kubernetes.nodes import quantity
 from tfnz_notebook.engines.kubernetes.pod import manifest
 from tfnz_notebook.engines.kubernetes.pod.manifest import Volumes
 from tfnz_notebook.engines.kubernetes.refusals import ApiError
@@ -90,6 +91,17 @@ async def listed(api: Api, labels: Mapping[str, str], owner: str) -> list[str]:
         if not going and all(told.get(key) == value for key, value in wanted.items()):
             found.add(str(said["metadata"]["name"]))
     return sorted(found)
+
+
+async def sizes(api: Api, names: Collection[str]) -> dict[str, int | None]:
+    """What each claim was given, or asks for: what of it is used, no cluster tells."""
+    found = dict[str, int | None].fromkeys(names)
+    async for said in api.pages(api.path("persistentvolumeclaims")):
+        if (name := str(said["metadata"]["name"])) in found:
+            asked = (said.get("spec") or {}).get("resources") or {}
+            given = (said.get("status") or {}).get("capacity") or asked.get("requests") or {}
+            found[name] = int(quantity(given.get("storage"))) or None
+    return found
 
 
 async def remove(api: Api, name: str, owner: str) -> None:

@@ -137,7 +137,7 @@ class Sources:
         return [*mine.values(), *others]
 
     def _images(self) -> list[str]:
-        whole = self._of_location("image", lambda at: at.aio.images())
+        whole = self._of_location("image", _tags)
         short = (name.removeprefix("docker.io/").removeprefix("library/") for name in whole)
         return [*(name.removesuffix(":latest") for name in short), *whole]
 
@@ -180,6 +180,10 @@ class Sources:
         known = list(location._containers.values())  # asks nobody
         fits = [c for c in known if c._is(word) or c._begins(word)]
         return fits[0] if word and len(fits) == 1 else None
+
+
+async def _tags(location: Location) -> list[str]:
+    return [tag for image in await location.aio.images() for tag in image.tags]
 
 
 async def _containers(location: Location) -> list[tuple[str, str]]:

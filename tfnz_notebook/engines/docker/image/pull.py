@@ -7,12 +7,12 @@ layer's last line; Docker's 'Extracting' counts the same bytes again and only ch
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from tfnz_notebook._base import names
 from tfnz_notebook.engines.base import Progress
+from tfnz_notebook.engines.docker.image.lines import Lines, wrong
 from tfnz_notebook.engines.http.client import Client
 from tfnz_notebook.engines.registry.credentials import Store, header
 from tfnz_notebook.errors import EngineError, ImageMissing
@@ -33,10 +33,8 @@ class Layers:
 
     def line(self, said: Mapping[str, Any]) -> Progress | None:
         """Take one object; None if it says nothing that a person would want to see."""
-        detail = said.get("errorDetail")
-        wrong = said.get("error") or (detail.get("message") if isinstance(detail, dict) else None)
-        if wrong:
-            self.error = str(wrong)
+        if error := wrong(said):
+            self.error = error
             return None
         status, layer = (
             str(said.get("status") or said.get("stream") or ""),
@@ -70,33 +68,6 @@ class Layers:
 
 def _number(value: object) -> int:
     return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else -1
-
-
-class Lines:
-    """Chunks in, JSON objects out; a line that is none is skipped (engines log into streams)."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def feed(self, chunk: bytes) -> list[dict[str, Any]]:
-        """The objects completed by this chunk. A 'line' beyond 1 MiB is dropped."""
-        *whole, self._rest = (self._rest + chunk).split(b"\n")
-        if len(self._rest) > 1 << 20:
-            self._rest = b""
-        return [said for line in whole if (said := _object(line)) is not None]
-
-    def end(self) -> list[dict[str, Any]]:
-        """The last object, which may lack its newline."""
-        rest, self._rest = self._rest, b""
-        return [said] if (said := _object(rest)) is not None else []
-
-
-def _object(line: bytes) -> dict[str, Any] | None:
-    try:
-        said = json.loads(line)
-    except ValueError:
-        return None
-    return said if isinstance(said, dict) else None
 
 
 async def pull(

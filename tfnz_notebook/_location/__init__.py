@@ -1,0 +1,1 @@
+"""What a location has beside containers, one concern a file."""
