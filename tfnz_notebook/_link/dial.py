@@ -143,13 +143,23 @@ class Dial:
 
 
 class _Stream:
-    """Who reads what comes, a piece at a time."""
+    """Who reads what comes, a piece at a time, and says something as there is room for it."""
 
     def __init__(self) -> None:
         self.dial: Dial
         self._held = bytearray()
         self._over = False
         self._news = asyncio.Event()
+        self._room = asyncio.Event()
+
+    async def send(self, data: bytes) -> None:
+        """All of it, or what was sent before the connection was dropped."""
+        while data and not self.dial.over:
+            self._room.clear()
+            some, data = data[: self.dial.room_left], data[self.dial.room_left :]
+            self.dial.send(some)
+            if data:
+                await self._room.wait()
 
     async def read(self) -> bytes:
         """What has come, at least a byte of it; empty at the end."""
@@ -169,9 +179,10 @@ class _Stream:
         self._news.set()
 
     def writable(self) -> None:
-        pass
+        self._room.set()
 
     def dropped(self, errno: int) -> None:
+        self._room.set()
         self.ended()
 
 
@@ -210,7 +221,7 @@ async def http_status(
 
 
 async def _plain(stream: _Stream, request: bytes) -> AsyncIterator[bytes]:
-    stream.dial.send(request)
+    await stream.send(request)
     while piece := await stream.read():
         yield piece
 
@@ -231,7 +242,7 @@ async def _secret(
                 pass
             finally:
                 if told := going.read():
-                    stream.dial.send(told)
+                    await stream.send(told)
             if not (piece := await stream.read()):
                 return None
             coming.write(piece)

@@ -80,6 +80,32 @@ def test_all_of_them_hold_once_each(agent: ScriptedAgent, container: Container) 
     assert said[0].startswith(b"GET /health HTTP/1.1\r\nHost: localhost\r\n")
 
 
+def test_a_request_is_sent_as_there_is_room_for_it(
+    agent: ScriptedAgent, container: Container
+) -> None:
+    def dial(scripted: ScriptedAgent, message: Any) -> Any:
+        numbers.append(message.body["reader"])
+        return {}, None
+
+    def said() -> bytes:
+        return b"".join(m.payload or b"" for m in agent.notes if m.name == "dial.data")
+
+    def act() -> None:
+        for upto in (10, 1000, 5000):
+            agent.until(lambda: numbers)
+            agent.event("dial.credit", {"reader": numbers[0], "upto": upto})
+            agent.until(lambda upto=upto: len(said()) == upto or b"\r\n\r\n" in said())
+        agent.event("data", {"reader": numbers[0], "offset": 0}, b"HTTP/1.1 200 OK\r\n")
+
+    numbers = list[int]()
+    agent.answers["dial.open"] = dial
+    acting = threading.Thread(target=act)
+    acting.start()
+    container.wait_until(http(80, "/" + "x" * 2000), timeout=20)
+    acting.join()
+    assert said().endswith(b"\r\n\r\n")
+
+
 def test_any_of_them(agent: ScriptedAgent, container: Container) -> None:
     dials(agent, {2: [b""]})
     assert container.wait_until(NEVER, tcp(2), any=True, timeout=10) is container
