@@ -289,8 +289,13 @@ _unwatched: list[Shown] = []
 
 def _soon(coroutine: Coroutine[Any, Any, Any], otherwise: Any) -> Any:
     """Its result, or ``otherwise`` if it fails or takes long: drawing waits for nobody."""
+
+    async def bounded() -> Any:
+        async with asyncio.timeout(PATIENCE):
+            return await coroutine
+
     try:
-        return thread.wait(asyncio.wait_for(coroutine, PATIENCE))
+        return thread.wait(bounded())
     except (TfnzError, TimeoutError):
         return otherwise
 

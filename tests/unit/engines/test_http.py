@@ -11,7 +11,7 @@ import pytest
 from unit.engines.scripted import Answer, reply, says, scripted
 
 from tfnz_notebook._base import endpoints as endpoint
-from tfnz_notebook.engines.http.client import Client
+from tfnz_notebook.engines.http.client import Client, _within
 from tfnz_notebook.errors import EngineGone, NoEngine
 
 
@@ -281,3 +281,19 @@ async def test_tcp_without_a_listener() -> None:
     client = Client(endpoint.parse(f"tcp://127.0.0.1:{port}", {}), "docker")
     with pytest.raises(NoEngine, match="nothing listens"):
         await client.request("GET", "/x")
+
+
+async def test_a_cancel_that_comes_with_the_answer_is_not_lost() -> None:
+    """Or a watch that is to end goes on, and whoever ends it waits for ever."""
+    came: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def reading() -> bytes:
+        return await came
+
+    waiting = asyncio.create_task(_within(reading(), 5.0))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    came.set_result(b"an event")
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting

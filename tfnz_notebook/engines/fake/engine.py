@@ -322,7 +322,8 @@ class FakeEngine(Engine):
             return
         held.guest.terminate()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(held.guest.over.wait(), grace)
+            async with asyncio.timeout(grace):
+                await held.guest.over.wait()
         held.guest.exit(137)
 
     async def pause(self, ref: str) -> None:

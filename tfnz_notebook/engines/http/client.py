@@ -142,21 +142,18 @@ class Client:
         repeatable: bool | None = None,
     ) -> Response:
         """Send, and read the whole answer. ``timeout`` covers all of it, in seconds."""
-
-        async def exchange() -> Response:
-            async with self.stream(
-                method,
-                path,
-                query=query,
-                payload=payload,
-                body=body,
-                headers=headers,
-                repeatable=repeatable,
-            ) as answer:
-                return await answer.whole()
-
+        asked = self.stream(
+            method,
+            path,
+            query=query,
+            payload=payload,
+            body=body,
+            headers=headers,
+            repeatable=repeatable,
+        )
         try:
-            return await asyncio.wait_for(exchange(), timeout)
+            async with asyncio.timeout(timeout), asked as answer:
+                return await answer.whole()
         except TimeoutError:
             raise self.lost(f"no answer to {method} {path} within {timeout:g} s") from None
 
@@ -219,7 +216,8 @@ class Client:
             )
 
         try:
-            result = await asyncio.wait_for(exchange(), timeout)
+            async with asyncio.timeout(timeout):
+                result = await exchange()
             kept = result[1] is not None
             return result
         except TimeoutError:
@@ -264,8 +262,8 @@ class Client:
                 return line
             line.wire.close()
         try:
-            opening = self._open(where, tls)
-            wire = await asyncio.wait_for(opening, _CONNECT_TIMEOUT)
+            async with asyncio.timeout(_CONNECT_TIMEOUT):
+                wire = await self._open(where, tls)
         except PermissionError as error:
             if where.path is None:  # a firewall's answer
                 raise self.lost(str(error), sent=False) from error
@@ -412,7 +410,8 @@ class Client:
 
 async def _within(reading: Any, idle: float | None) -> bytes:
     try:
-        data: bytes = await (reading if idle is None else asyncio.wait_for(reading, idle))
+        async with asyncio.timeout(idle):
+            data: bytes = await reading
     except TimeoutError:
         if idle is None:
             raise  # the connection's own end: the kernel gave up

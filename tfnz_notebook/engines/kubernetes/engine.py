@@ -339,12 +339,13 @@ class KubernetesEngine(Engine):
 
     async def _image(self, spec: ContainerSpec, said: Said, line: Line) -> Image:
         """What it starts. For one that sleeps that may stay unknown."""
-        asking = self._images.of(spec.image, said, await self._anchors.machine(), line)
-        if not spec.sleep:
-            return await asking
+        machine = await self._anchors.machine()
         try:
-            return await asyncio.wait_for(asking, _SLEEPING)
+            async with asyncio.timeout(_SLEEPING if spec.sleep else None):
+                return await self._images.of(spec.image, said, machine, line)
         except (ImageConfigUnknown, TimeoutError):
+            if not spec.sleep:
+                raise
             return Image("")
 
     async def _up(self, ref: str) -> Said:

@@ -131,9 +131,8 @@ class Store:
             self.problems.append(f"{command} cannot be run ({error.strerror})")
             return None
         try:
-            out, err = await asyncio.wait_for(
-                process.communicate(registry.encode()), _HELPER_TIMEOUT
-            )
+            async with asyncio.timeout(_HELPER_TIMEOUT):
+                out, err = await process.communicate(registry.encode())
         except TimeoutError:
             process.kill()
             await process.wait()

@@ -42,7 +42,9 @@ async def connect(
             said = await _attempt(client, ref, stream, user)
             if said is None:
                 # Not the patience that is left: a slow engine's first exec must get its chance.
-                if await asyncio.wait_for(stream.spoke, patience):
+                async with asyncio.timeout(patience):
+                    spoke = await stream.spoke
+                if spoke:
                     stream.deliver()
                     return stream
                 said = stream.stderr.decode("utf-8", "replace").strip()
