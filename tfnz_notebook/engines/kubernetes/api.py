@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing, asynccontextmanager
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -29,8 +30,10 @@ from tfnz_notebook.errors import EngineError, EngineGone, LocationError, NoEngin
 
 __all__ = ["Api", "ApiError", "ChannelStream", "Cluster", "Gone410"]
 
-#: Connections that are kept: calls come in bursts of about so many.
-_KEEP: Final = 8
+#: What is asked at once, each for so many seconds: of a thousand pods' at once, as they start or a
+#: server comes back, nothing would be answered in time. What takes longer holds up nothing else.
+_AT_ONCE: Final = 32
+_TURN: Final = 2.0
 #: Pauses between two tries, in seconds, where the server names none; and how often a 5xx without
 #: a word of when is asked again.
 _FIRST_PAUSE: Final = 0.1
@@ -54,6 +57,7 @@ class Api:
         self.cluster = cluster
         self.namespace = cluster.namespace
         self._client = _client(cluster, environ or {})
+        self._places = asyncio.Semaphore(_AT_ONCE)
 
     async def open(self) -> dict[str, Any]:
         """What ``GET /version`` says. NoEngine when nobody there is an API server."""
@@ -198,6 +202,16 @@ class Api:
             raise refusal("POST", path, answer.status, answer.headers, answer.body)
         return answer
 
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """One of the places of those who ask, for a while."""
+        await self._places.acquire()
+        with ExitStack() as place:
+            place.callback(self._places.release)
+            late = asyncio.get_running_loop().call_later(_TURN, place.close)
+            place.callback(late.cancel)
+            yield
+
     # -- one call -----------------------------------------------------------------------------
 
     async def _persist(
@@ -212,7 +226,7 @@ class Api:
         repeatable: bool | None = None,
     ) -> Response:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
+        deadline = math.inf  # it waits for its turn first, which is not the server's doing
         again = method == "GET" if repeatable is None else repeatable
         data = None if body is None else json.dumps(body).encode()
         headers = {"Accept": "application/json"} | ({"Content-Type": kind} if data else {})
@@ -220,15 +234,17 @@ class Api:
         while True:
             wanted = None
             try:
-                answer = await self._client.request(
-                    method,
-                    path,
-                    query=query,
-                    body=data,
-                    headers=headers,
-                    timeout=max(deadline - loop.time(), 0.001),
-                    repeatable=again,
-                )
+                async with self.turn():
+                    deadline = min(deadline, loop.time() + timeout)
+                    answer = await self._client.request(
+                        method,
+                        path,
+                        query=query,
+                        body=data,
+                        headers=headers,
+                        timeout=max(deadline - loop.time(), 0.001),
+                        repeatable=again,
+                    )
             except LocationError as error:
                 lost: Exception = error
                 sent = error.details.get("sent")  # None: it is not about the connection
@@ -285,7 +301,7 @@ def _client(cluster: Cluster, environ: Mapping[str, str]) -> Client:
         access=Access(cluster, plain=url.scheme == "http"),
         server_name=cluster.server_name,
         proxy=through,
-        keep=_KEEP,
+        keep=_AT_ONCE,
         advice=Advice(
             start="Start it, or correct 'server' in the kubeconfig.",
             again="Its containers are found again when it answers.",

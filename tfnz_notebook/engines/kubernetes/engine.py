@@ -67,8 +67,10 @@ from tfnz_notebook.errors import (
 
 Said = dict[str, Any]
 
-#: Seconds that a guest is waited for which is only starting, and between two attempts.
+#: Seconds for a guest to answer, and for one that is only starting, as may be a thousand others;
+#: then between two attempts.
 PATIENCE: Final = 10.0
+_STARTING: Final = 60.0
 _FIRST_PAUSE: Final = 0.02
 _LAST_PAUSE: Final = 1.0
 #: Seconds for which a stream is kept for whoever connects after a start.
@@ -309,7 +311,7 @@ class KubernetesEngine(Engine):
         said = await self._up(ref)
         marking = asyncio.ensure_future(self._mark(ref))
         try:
-            line = await self._dial(ref)
+            line = await self._dial(ref, _STARTING)
             try:
                 if not made.spec.unmodified:
                     await self._tell(made, said, line)
@@ -642,17 +644,19 @@ class KubernetesEngine(Engine):
         line.hand_over(received, closed)
         return line
 
-    async def _dial(self, ref: str) -> Line:
+    async def _dial(self, ref: str, patience: float = PATIENCE) -> Line:
         """The pod's exec, once its guest has spoken. There is one at a time, the newest."""
         loop = asyncio.get_running_loop()
-        deadline, pause = loop.time() + PATIENCE, _FIRST_PAUSE
+        deadline, pause = math.inf, _FIRST_PAUSE
         async with self._turns.setdefault(ref, asyncio.Lock()):
             if (before := self._lines.pop(ref, None)) is not None:
                 before.close()
             while True:
                 line = Line()
                 try:
-                    await self._open(ref, line)
+                    async with self._api.turn():
+                        deadline = min(deadline, loop.time() + patience)
+                        await self._open(ref, line)
                     self._lines[ref] = line
                     return line
                 except (ApiError, EngineGone, TimeoutError) as error:
@@ -669,7 +673,7 @@ class KubernetesEngine(Engine):
                     raise gone(ref)
                 if loop.time() > deadline:
                     raise EngineGone(
-                        f"Cannot connect to the container's guest within {PATIENCE:g} s: {why} "
+                        f"Cannot connect to the container's guest within {patience:g} s: {why} "
                         "Destroy the container and spawn another."
                     )
                 await asyncio.sleep(pause)
