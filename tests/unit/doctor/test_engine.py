@@ -65,7 +65,7 @@ async def test_a_docker_that_answers(home: Path) -> None:
     found = await examined(home, docker(INFO))
     assert found.state == "ok" and found.facts["usable"]
     assert found.said.startswith("27.5.1 at unix://")
-    assert "kept apart: fence (iptables)" in found.said
+    assert "kept apart: fence (iptables), to be verified" in found.said
     assert "runtime runc, cgroups v2" in found.said
     assert found.facts["limits"] == {"memory": True, "cpu": True, "pids": True}
 

@@ -1,9 +1,12 @@
 """What the rules of a fence mean: packets against them, in order, as the kernel goes about it."""
 
+import asyncio
 import os
-from collections.abc import Callable, Iterator
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ import pytest
 
 from tfnz_notebook.engines.docker import isolation
 from tfnz_notebook.engines.docker.isolation import Isolation
-from tfnz_notebook.engines.launch import fence
+from tfnz_notebook.engines.launch import between, fence
 from tfnz_notebook.engines.launch.fence import Address, Attached
 from tfnz_notebook.errors import ContainerGone, EngineError
 
@@ -69,6 +72,8 @@ class Packet:
                 return self.answer
             case "-m" | "--reject-with":
                 return True
+            case "version":
+                return self.peer.version == int(value)
         raise AssertionError(option)
 
 
@@ -78,35 +83,88 @@ def options(words: list[str]) -> Iterator[tuple[str, str]]:
         yield option, "" if option == "--syn" else next(rest)
 
 
-def passes(rules: str, chain: str, packet: Packet) -> bool:
-    """Whether the first rule that fits accepts it; the policy does."""
+def iptables(rules: str, chain: str) -> Iterator[tuple[list[tuple[str, str]], str]]:
+    """What each rule asks for, and what it does then."""
     for line in rules.splitlines():
         if line.startswith(f"-A {chain} "):
             told = dict(options(line.split()[2:]))
             target = told.pop("-j")
-            if all(packet.fits(*each) for each in told.items()):
-                return target == "ACCEPT"
+            yield list(told.items()), target
+
+
+#: Words of nft, as the others have them.
+NFT = {
+    'iifname "lo"': ("-i", "lo"),
+    'oifname "lo"': ("-o", "lo"),
+    "ct state established,related": ("--ctstate", ""),
+    "meta l4proto tcp": ("-p", "tcp"),
+    "tcp flags & (fin|syn|rst|ack) == syn": ("--syn", ""),
+}
+NFT_TARGETS = {"accept": "ACCEPT", "drop": "DROP", "reject": "REJECT", "with tcp reset": "REJECT"}
+
+
+def nft(rules: str, chain: str) -> Iterator[tuple[list[tuple[str, str]], str]]:
+    body = rules.partition(f"chain {chain.lower()} {{\n")[2].partition("\n}\n")[0]
+    for line in body.splitlines()[1:]:  # the first says where it hooks in
+        rest, told = line, []
+        kind = {"ip": 4, "meta nfproto ipv4": 4, "ip6": 6, "meta nfproto ipv6": 6}
+        for word in sorted(kind, key=len, reverse=True):
+            if rest.startswith(f"{word} "):
+                rest = rest.removeprefix(f"{word} ")
+                told.append(("version", str(kind[word])))
+                break
+        if rest.startswith(("saddr ", "daddr ")):
+            _, address, rest = rest.split(" ", 2)
+            told.append(("-s", address))
+        for word, asked in NFT.items():
+            if rest.startswith(f"{word} "):
+                rest = rest.removeprefix(f"{word} ")
+                told.append(asked)
+        if rest.startswith("icmpv6 type {"):
+            kinds, rest = rest.removeprefix("icmpv6 type { ").split(" } ")
+            for each in kinds.split(", "):
+                yield [*told, ("-p", "icmpv6"), ("--icmpv6-type", each)], NFT_TARGETS[rest]
+            continue
+        assert told, line
+        yield told, NFT_TARGETS[rest.removeprefix("reject ")]
+
+
+def passes(rules: str, chain: str, packet: Packet) -> bool:
+    """Whether the first rule that fits accepts it; the policy does."""
+    read = nft if rules.startswith("add table") else iptables
+    for told, target in read(rules, chain):
+        if all(packet.fits(*each) for each in told):
+            return target == "ACCEPT"
     return True
+
+
+def both_ways(family: int, own: Attached, **given: Any) -> list[str]:
+    """The rules of one IP version, as each kind of tool reads them; nft's with the other's."""
+    made = {version: fence.plan(version, own, **given) for version in (4, 6)}
+    return [fence.iptables(made[family]), fence.nft(made)]
 
 
 def seen(family: int, **given: Any) -> dict[str, str]:
     """For each of the people: may it begin a connection to us (i), do its answers come (a); out."""
     others = [ip_network("10.88.0.0/16")]
-    rules = fence.rules(family, OWN, **given, others=others)
-    found = {}
-    for name, address in PEOPLE[family].items():
-        peer = ip_address(address)
-        found[name] = "".join(
-            letter
-            for letter, chain, answer in (
-                ("i", "INPUT", False),
-                ("a", "INPUT", True),
-                ("o", "OUTPUT", False),
-                ("r", "OUTPUT", True),
+    seen = []
+    for rules in both_ways(family, OWN, **given, others=others):
+        found = {}
+        for name, address in PEOPLE[family].items():
+            peer = ip_address(address)
+            found[name] = "".join(
+                letter
+                for letter, chain, answer in (
+                    ("i", "INPUT", False),
+                    ("a", "INPUT", True),
+                    ("o", "OUTPUT", False),
+                    ("r", "OUTPUT", True),
+                )
+                if passes(rules, chain, Packet(peer, answer))
             )
-            if passes(rules, chain, Packet(peer, answer))
-        )
-    return found
+        seen.append(found)
+    assert seen[0] == seen[1], "nft has it as iptables has"
+    return seen[0]
 
 
 ALONE = {
@@ -141,14 +199,14 @@ def test_both_ways(family: int) -> None:
 
 @FAMILIES
 def test_itself_and_discovery(family: int) -> None:
-    rules = fence.rules(family, OWN)
     own, stranger = (ip_address(PEOPLE[family][who]) for who in ("friend", "stranger"))
-    for chain in ("INPUT", "OUTPUT"):
-        assert passes(rules, chain, Packet(own, lo=True))
-        for kind in ("133", "134", "135", "136"):
-            found = passes(rules, chain, Packet(stranger, icmpv6=kind))
-            assert found is (family == 6)
-        assert not passes(rules, chain, Packet(stranger, icmpv6="128"))
+    for rules in both_ways(family, OWN):
+        for chain in ("INPUT", "OUTPUT"):
+            assert passes(rules, chain, Packet(own, lo=True))
+            for kind in ("133", "134", "135", "136"):
+                found = passes(rules, chain, Packet(stranger, icmpv6=kind))
+                assert found is (family == 6)
+            assert not passes(rules, chain, Packet(stranger, icmpv6="128"))
 
 
 def test_bridges_are_told_from_other_interfaces() -> None:
@@ -217,6 +275,83 @@ async def test_where_there_is_no_fence(owner: int | None, separate: bool, said: 
         await isolation.isolate(found, inspect, "a", ["b"], [])
 
 
+RUNNING = {"State": {"Pid": 7}, "NetworkSettings": {"IPAddress": "10.1.0.5", "IPPrefixLen": 24}}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "said", "holds"),
+    [
+        (False, "fence (nft), verified", True),
+        (True, "none: it was tried, and one reached another: the rules of nft do not part", False),
+        (between.Unknown("no right to"), "fence (nft), unverified: no right to", True),
+    ],
+)
+async def test_what_is_said_of_it_was_tried(
+    monkeypatch: pytest.MonkeyPatch, outcome: bool | Exception, said: str, holds: bool
+) -> None:
+    async def reaches(source: int, target: int, addresses: list[str]) -> bool:
+        assert (source, target, addresses) == (8, 7, ["10.1.0.5"])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr(between, "reaches", reaches)
+    before = Isolation("nft")
+    assert "to be verified" in str(before)
+    assert await isolation.tried(before, {"State": {"Pid": 0}}, RUNNING) is before
+    found = await isolation.tried(before, {"State": {"Pid": 8}}, RUNNING)
+    assert str(found).startswith(said)
+    assert found.holds is holds
+
+
+@pytest.fixture
+async def two() -> AsyncIterator[tuple[int, int]]:
+    """Processes in network namespaces with a cable between them: 10.9.0.1 and 10.9.0.2."""
+    ends = [
+        await asyncio.create_subprocess_exec("unshare", "--net", "cat", stdin=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    first, second = (each.pid for each in ends)
+    own = Path("/proc/self/ns/net").stat().st_ino
+    for pid in (first, second):
+        while Path(f"/proc/{pid}/ns/net").stat().st_ino == own:
+            await asyncio.sleep(0.002)
+
+    def ip(pid: int, *lines: str) -> None:
+        for line in lines:
+            command = ["nsenter", f"--net=/proc/{pid}/ns/net", "ip", *line.split()]
+            subprocess.run(command, check=True)
+
+    ip(first, f"link add v0 type veth peer name v0 netns {second}")
+    for number, pid in enumerate((first, second), 1):
+        ip(pid, f"addr add 10.9.0.{number}/24 dev v0", "link set v0 up", "link set lo up")
+    yield first, second
+    for each in ends:
+        each.kill()
+        await each.wait()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has namespaces of networks")
+@pytest.mark.parametrize("tool", ["none", "iptables-legacy", "nft"])
+async def test_a_connection_is_tried_and_a_fence_holds_it_back(
+    two: tuple[int, int], tool: str
+) -> None:
+    if tool != "none":
+        own = Attached(networks=(ip_network("10.9.0.0/24"),))
+        opened = os.open(f"/proc/{two[0]}/ns/net", os.O_RDONLY)
+        work = partial(fence.put_up, tool, own, [], [])
+        await asyncio.wrap_future(fence.inside(opened, work))
+        os.close(opened)
+    for source, target in (two, two[::-1])[tool != "nft" :]:
+        assert await between.reaches(source, target, ["10.9.0.1", "10.9.0.2"]) is (tool == "none")
+
+
+async def test_namespaces_that_are_none_of_a_containers() -> None:
+    for pid, why in ((os.getpid(), "this machine's own network"), (1 << 22, "just ended")):
+        with pytest.raises(between.Unknown, match=why):
+            await between.reaches(pid, pid, [])
+
+
 async def test_a_container_that_cannot_be_fenced_off_must_not_run() -> None:
     states: list[str] = []
 
@@ -235,8 +370,8 @@ async def test_a_container_that_cannot_be_fenced_off_must_not_run() -> None:
 def test_which_tool_works(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[str] = []
 
-    def restore(name: str, made: dict[int, str]) -> None:
-        assert all("tcp-reset" in text for text in made.values())
+    def restore(name: str, made: dict[int, fence.Plan]) -> None:
+        assert all(out[-1].then == "refuse" for _, out in made.values())
         tried.append(f"{name} {sorted(made)}")
         if name == "iptables-legacy":
             raise EngineError("Table does not exist")
@@ -265,10 +400,24 @@ def test_which_tool_works(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_tools_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(fence._ENVIRON, "PATH", "/nonexistent")
-    with pytest.raises(EngineError, match="iptables-restore is not there"):
-        fence.restore("iptables", {4: "x"})
-    with pytest.raises(EngineError, match="ip6tables-restore is not there"):
-        fence.restore("iptables", {6: "x"})
+    for name, version, missing in (
+        ("iptables", 4, "iptables-restore"),
+        ("iptables", 6, "ip6tables-restore"),
+        ("nft", 4, "nft"),
+    ):
+        with pytest.raises(EngineError, match=f"{missing} is not there"):
+            fence.restore(name, {version: fence.plan(version, OWN)})
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has namespaces to throw away")
+def test_nft_takes_it_again_and_again() -> None:
+    made = {version: fence.plan(version, OWN, FRIENDS, FRIENDS) for version in (4, 6)}
+
+    def twice() -> None:
+        fence.restore("nft", made)
+        fence.restore("nft", made)
+
+    fence.inside(None, twice).result(20)
 
 
 def test_a_namespace_that_is_none_is_not_entered(tmp_path: Path) -> None:
@@ -291,7 +440,7 @@ def test_a_namespace_that_is_none_is_not_entered(tmp_path: Path) -> None:
 def test_ipv6_is_fenced_off_or_away(
     monkeypatch: pytest.MonkeyPatch, own: Attached, takes_away: bool, families: list[int]
 ) -> None:
-    told: list[dict[int, str]] = []
+    told: list[dict[int, fence.Plan]] = []
     monkeypatch.setattr(fence, "restore", lambda name, made: told.append(made))
     monkeypatch.setattr(fence, "_no_ipv6", lambda: takes_away)
     monkeypatch.setattr(fence, "versions", lambda: (4, 6))

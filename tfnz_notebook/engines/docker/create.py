@@ -48,6 +48,8 @@ class Quirks:
     ulimits: tuple[int, int] | None = None
     #: Bind mounts need an SELinux label.
     selinux: bool = False
+    #: Each has a network of its own unless it names one.
+    private_network: bool = False
     #: Containers have cgroups of their own, and so limits.
     cgroups: bool = True
     #: It is Podman, which has another notion of some flags; and its version.
@@ -147,6 +149,8 @@ def body(
         host["CapAdd"] = list(spec.capabilities)
     if spec.network is not None:
         host["NetworkMode"] = spec.network
+    elif quirks.private_network:
+        host["NetworkMode"] = "private"  # Podman's word: through a process of its own, no bridge
     if quirks.ulimits is not None:
         host["Ulimits"] = [
             {"Name": name, "Soft": limit, "Hard": limit}

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import math
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping
@@ -72,7 +73,10 @@ from tfnz_notebook.errors import (
     ImageMissing,
     Misuse,
     NoEngine,
+    TfnzError,
 )
+
+log = logging.getLogger(__name__)
 
 #: Requests that one call sends at a time.
 _AT_ONCE: Final = 8
@@ -122,6 +126,9 @@ class DockerEngine(Engine):
         #: Refs whose container had to be made again, under another id.
         self._renamed: dict[str, str] = {}
         self._making = Making(self.remove)
+        #: The last that was kept apart, and whose turn it is to try whether it is.
+        self._apart = ""
+        self._trying: asyncio.Task[None] | None = None
 
     # -- the engine ---------------------------------------------------------------------------
 
@@ -163,6 +170,9 @@ class DockerEngine(Engine):
 
     async def close(self) -> None:
         await self._making.settled()
+        if self._trying is not None:
+            self._trying.cancel()
+            await asyncio.wait([self._trying])
         self._client = None
         if self._service is not None:
             service, self._service = self._service, None
@@ -432,6 +442,25 @@ class DockerEngine(Engine):
     ) -> None:
         isolation = self.facts.isolation
         await docker_isolation.isolate(isolation, self._inspect, ref, sources, targets)
+        before, self._apart = self._apart, ref
+        if before in (ref, *sources, *targets):
+            return
+        if before and isolation.holds and not isolation.verdict and self._trying is None:
+            self._trying = asyncio.create_task(self._try_isolation(ref, before))
+
+    async def _try_isolation(self, ref: str, other: str) -> None:
+        """Once, with the first two that run at a time and may not connect to each other."""
+        try:
+            both = [await self._inspect(each) or {} for each in (ref, other)]
+            found = await docker_isolation.tried(self.facts.isolation, *both)
+        except TfnzError as error:
+            log.info("whether containers are kept apart is not known yet: %s", error)
+        else:
+            self.facts = replace(self.facts, isolation=found)
+            if not found.holds:
+                log.error("containers are not kept apart: %s", found.why_not)
+        finally:
+            self._trying = None
 
     async def logs(self, ref: str, tail: int = 100) -> bytes:
         answer = await self.client.request(

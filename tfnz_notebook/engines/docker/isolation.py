@@ -1,8 +1,9 @@
 """Keeping containers of a Docker-like engine apart, by what the engine says of them.
 
 A fence needs root on the engine's own machine, and an iptables that works there. Elsewhere
-containers are as the engine has them: those of a user's Podman have networks of their own
-anyway; others share a bridge, and :func:`find_out` says why that is so.
+containers are as the engine has them: those of a user's Podman are made with networks of their
+own; others share a bridge, and :func:`find_out` says why that is so. Neither is believed: once two
+run that are to be kept apart, :func:`tried` has one connect to the other, and says what came of it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 
 from tfnz_notebook.engines.docker import answers
 from tfnz_notebook.engines.docker.exec import bridge
-from tfnz_notebook.engines.launch import fence
+from tfnz_notebook.engines.launch import between, fence
 from tfnz_notebook.errors import EngineError
 
 Said = Mapping[str, Any]
@@ -32,6 +33,8 @@ class Isolation:
     why_not: str = "nobody looked"
     #: They share no network to begin with.
     separate: bool = False
+    #: It was tried; or why it cannot be. '': not yet.
+    verdict: str = ""
 
     @property
     def holds(self) -> bool:
@@ -39,9 +42,10 @@ class Isolation:
         return self.separate or bool(self.tool)
 
     def __str__(self) -> str:
-        if self.separate:
-            return "networks of their own"
-        return f"fence ({self.tool})" if self.tool else f"none: {self.why_not}"
+        if not self.holds:
+            return f"none: {self.why_not}"
+        how = "networks of their own" if self.separate else f"fence ({self.tool})"
+        return f"{how}, {self.verdict or 'to be verified once two containers run'}"
 
 
 async def find_out(owner: int | None, *, separate: bool) -> Isolation:
@@ -56,6 +60,23 @@ async def find_out(owner: int | None, *, separate: bool) -> Isolation:
     if owner != 0 or os.geteuid() != 0:
         return Isolation(why_not="this agent is not root on the engine's machine")
     return Isolation(*await asyncio.to_thread(fence.tool))
+
+
+async def tried(isolation: Isolation, said: Said, other: Said) -> Isolation:
+    """What is known of it once the first of these containers has tried to reach the other."""
+    here, there = (int((each.get("State") or {}).get("Pid") or 0) for each in (said, other))
+    if not here or not there:
+        return isolation  # one is gone: the next two
+    known = [str(address) for address in attached(other).addresses]
+    try:
+        reached = await between.reaches(here, there, known)
+    except between.Unknown as error:
+        return replace(isolation, verdict=f"unverified: {error}")
+    if not reached:
+        return replace(isolation, verdict="verified")
+    how = "their networks do" if isolation.separate else f"the rules of {isolation.tool} do"
+    why = f"it was tried, and one reached another: {how} not part them here"
+    return Isolation(why_not=why, verdict="refuted")
 
 
 async def isolate(

@@ -123,6 +123,7 @@ async def probe(client: Client, asked: Transport | None) -> Facts:
         info = answers.mapping((await client.request("GET", "/info", timeout=30)).json())
     owner = socket_owner(client.endpoint)
     rootless = answers.rootless(info) or (quick and owner != 0)
+    separate = podman and rootless and _of_a_user(client.peer)
     why = "asked for" if asked else _apart(owner, info, rootless) or await _elsewhere(client)
     return Facts(
         podman=podman,
@@ -137,13 +138,12 @@ async def probe(client: Client, asked: Transport | None) -> Facts:
         quirks=shape.Quirks(
             ulimits=_limits(client.peer) if quick else None,
             selinux=client.endpoint.local and selinux(),
+            private_network=separate,
             cgroups=not (rootless and _cgroups(info) == "1"),
             podman=podman,
             version=version,
         ),
-        isolation=await docker_isolation.find_out(
-            owner, separate=podman and rootless and _of_a_user(client.peer)
-        ),
+        isolation=await docker_isolation.find_out(owner, separate=separate),
     )
 
 

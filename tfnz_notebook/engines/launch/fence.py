@@ -55,7 +55,7 @@ Network = IPv4Network | IPv6Network
 
 #: Which of them work is up to the kernel. The legacy one first: its rules count at once, while
 #: nf_tables has every change wait for the other processors (3 ms against 15).
-_TOOLS: Final = ("iptables-legacy", "iptables", "iptables-nft")
+_TOOLS: Final = ("iptables-legacy", "iptables", "iptables-nft", "nft")
 #: Where a user's PATH does not look, and an engine's does.
 _PATH: Final = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
 #: The tools' lock is one for all namespaces, and engines hold it often: each has its own here.
@@ -72,7 +72,6 @@ _ALWAYS: Final[dict[int, tuple[Network, ...]]] = {
 }
 #: Neighbour discovery, without which IPv6 finds nobody, the gateway neither (ICMPv6 types).
 _DISCOVERY: Final = (133, 134, 135, 136)
-_ANSWERS: Final = "-m conntrack --ctstate ESTABLISHED,RELATED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,44 +83,108 @@ class Attached:
     gateways: tuple[Address, ...] = ()
 
 
-def rules(
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One of them: what it is of, and what becomes of that. The first that fits counts.
+
+    ``peer`` None is anybody; ``what``: ``'lo'``, ``'answers'``, ``'tcp'``, ``'new tcp'``,
+    ``'discovery'`` or all. ``then``: ``'accept'``, ``'drop'``, ``'refuse'``, ``'reset'``.
+    """
+
+    then: str
+    peer: Address | Network | None = None
+    what: str = ""
+
+
+#: What comes in, and what goes out.
+Plan = tuple[list[Rule], list[Rule]]
+
+
+def plan(
     version: int,
     own: Attached,
     sources: Iterable[Address] = (),
     targets: Iterable[Address] = (),
     others: Iterable[Network] = (),
-) -> str:
-    """What ``iptables-restore`` (version 4) or ``ip6tables-restore`` (6) reads."""
-    into, out = ["-i lo -j ACCEPT"], ["-o lo -j ACCEPT"]
+) -> Plan:
+    """The table above, of one IP version."""
+    free = [Rule("accept", what="lo")]
     if version == 6:
-        found = [f"-p icmpv6 --icmpv6-type {kind} -j ACCEPT" for kind in _DISCOVERY]
-        into, out = into + found, out + found
+        free.append(Rule("accept", what="discovery"))
+    into, out = [*free], [*free]
     for each in _of(version, sources):
-        into.append(f"-s {each} -j ACCEPT")
-        out.append(f"-d {each} {_ANSWERS} -j ACCEPT")
+        into.append(Rule("accept", each))
+        out.append(Rule("accept", each, "answers"))
     for each in _of(version, targets):
-        into.append(f"-s {each} {_ANSWERS} -j ACCEPT")
-        out.append(f"-d {each} -j ACCEPT")
+        into.append(Rule("accept", each, "answers"))
+        out.append(Rule("accept", each))
     for each in _of(version, own.gateways):
-        into.append(f"-s {each} -j ACCEPT")
-        out.append(f"-d {each} -j ACCEPT")
-    near = _of(version, [*own.networks, *others, *_ALWAYS[version]])
-    into += [f"-s {each} -j DROP" for each in near]
-    for each in near:
+        into.append(Rule("accept", each))
+        out.append(Rule("accept", each))
+    for each in _of(version, [*own.networks, *others, *_ALWAYS[version]]):
+        into.append(Rule("drop", each))
         # A reset and not only "unreachable": it ends a connection that is open, at once.
-        out += [f"-d {each} -p tcp -j REJECT --reject-with tcp-reset", f"-d {each} -j REJECT"]
+        out += [Rule("reset", each, "tcp"), Rule("refuse", each)]
     # No connection from elsewhere; but answers to what was asked before the fence was there.
-    into += [f"{_ANSWERS} -j ACCEPT", "-p tcp --syn -j DROP"]
-    return "\n".join(
-        [
-            "*filter",
-            ":INPUT ACCEPT [0:0]",
-            ":OUTPUT ACCEPT [0:0]",
-            *(f"-A INPUT {rule}" for rule in into),
-            *(f"-A OUTPUT {rule}" for rule in out),
-            "COMMIT\n",
-        ]
-    )
+    into += [Rule("accept", what="answers"), Rule("drop", what="new tcp")]
+    return into, out
+
+
+#: What an iptables rule says of ``what`` and ``then``.
+_WHAT: Final = {
+    "": "",
+    "answers": " -m conntrack --ctstate ESTABLISHED,RELATED",
+    "tcp": " -p tcp",
+    "new tcp": " -p tcp --syn",
+}
+_THEN: Final = {
+    "accept": "ACCEPT",
+    "drop": "DROP",
+    "refuse": "REJECT",
+    "reset": "REJECT --reject-with tcp-reset",
+}
+
+
+def iptables(made: Plan) -> str:
+    """As ``iptables-restore`` and ``ip6tables-restore`` read it."""
+    lines = ["*filter", ":INPUT ACCEPT [0:0]", ":OUTPUT ACCEPT [0:0]"]
+    for chain, side, link, rules in zip(("INPUT", "OUTPUT"), "sd", "io", made, strict=True):
+        for rule in rules:
+            peer = f" -{side} {rule.peer}" if rule.peer is not None else ""
+            what = [_WHAT.get(rule.what, "")]
+            if rule.what == "lo":
+                what = [f" -{link} lo"]
+            elif rule.what == "discovery":
+                what = [f" -p icmpv6 --icmpv6-type {kind}" for kind in _DISCOVERY]
+            lines += [f"-A {chain}{peer}{each} -j {_THEN[rule.then]}" for each in what]
+    return "\n".join([*lines, "COMMIT\n"])
+
+
+_NFT_WHAT: Final = {
+    "": "",
+    "answers": " ct state established,related",
+    "tcp": " meta l4proto tcp",
+    "new tcp": " tcp flags & (fin|syn|rst|ack) == syn",
+    "discovery": f" icmpv6 type {{ {', '.join(map(str, _DISCOVERY))} }}",
+}
+_NFT_THEN: Final = {"refuse": "reject", "reset": "reject with tcp reset"}
+
+
+def nft(made: Mapping[int, Plan]) -> str:
+    """The same of all IP versions as ``nft -f`` reads it: one table, in the place of the last."""
+    lines = ["add table inet tfnz", "delete table inet tfnz", "table inet tfnz {"]
+    for number, (chain, side, link) in enumerate((("input", "s", "i"), ("output", "d", "o"))):
+        lines += [f"chain {chain} {{", f"type filter hook {chain} priority 0; policy accept;"]
+        for version, both in made.items():
+            for rule in both[number]:
+                word = "ip6" if version == 6 else "ip"
+                of = f"{word} {side}addr {rule.peer}" if rule.peer is not None else ""
+                # "ip saddr" is of IPv4 by itself; what names no address is not.
+                of = of or f"meta nfproto ipv{version}"
+                what = f' {link}ifname "lo"' if rule.what == "lo" else _NFT_WHAT[rule.what]
+                lines.append(f"{of}{what} {_NFT_THEN.get(rule.then, rule.then)}")
+        lines.append("}")
+    return "\n".join([*lines, "}\n"])
 
 
 def _of(version: int, given: Iterable[Any]) -> list[Any]:
@@ -155,7 +218,7 @@ def versions() -> tuple[int, ...]:
 
 
 def tool() -> tuple[str, str]:
-    """(the first iptables that works with this kernel, ''), or ('', why there is none). Blocks.
+    """(the first tool that works with this kernel, ''), or ('', why there is none). Blocks.
 
     It is tried with rules as they will be, in a network namespace that is thrown away.
     """
@@ -163,7 +226,7 @@ def tool() -> tuple[str, str]:
     lan = Attached(networks=tuple(ip_network(each) for each in near), gateways=tuple(near))
     why = ""
     for name in _TOOLS:
-        made = {version: rules(version, lan, near, near) for version in versions()}
+        made = {version: plan(version, lan, near, near) for version in versions()}
         try:
             inside(None, partial(restore, name, made)).result()
         except (EngineError, OSError) as error:
@@ -200,9 +263,9 @@ def inside(namespace: int | None, work: Callable[[], None]) -> Future[None]:
 def put_up(name: str, own: Attached, come: Iterable[Address], go: Iterable[Address]) -> None:
     """Fence off the container whose network namespace this thread is in. Raises EngineError."""
     given = (list(come), list(go), others())
-    made = {4: rules(4, own, *given)}
+    made = {4: plan(4, own, *given)}
     if 6 in versions() and (_of(6, own.addresses) or not _no_ipv6()):
-        made[6] = rules(6, own, *given)
+        made[6] = plan(6, own, *given)
     restore(name, made)
 
 
@@ -222,23 +285,31 @@ def _no_ipv6() -> bool:
     return True
 
 
-def restore(name: str, made: Mapping[int, str]) -> None:
+def restore(name: str, made: Mapping[int, Plan]) -> None:
     """Set the rules of each IP version in this thread's network namespace."""
-    for version, text in made.items():
+    if name == "nft":
+        _run(["nft", "-f", "-"], nft(made))
+        return
+    for version, both in made.items():
         command = f"{name.replace('ip', 'ip6', 1) if version == 6 else name}-restore"
-        try:
-            done = subprocess.run(
-                [command, "--wait", "10"],
-                input=text.encode(),
-                capture_output=True,
-                env=_ENVIRON,
-                timeout=_PATIENCE,
-                check=False,
-            )
-        except FileNotFoundError:
-            raise EngineError(f"{command} is not there") from None
-        except subprocess.TimeoutExpired:
-            raise EngineError(f"{command} does not come to an end") from None
-        if done.returncode:
-            said = done.stderr.decode(errors="replace").strip().splitlines()
-            raise EngineError(f"{command}: {said[0] if said else done.returncode}")
+        _run([command, "--wait", "10"], iptables(both))
+
+
+def _run(command: list[str], text: str) -> None:
+    program = command[0]
+    try:
+        done = subprocess.run(
+            command,
+            input=text.encode(),
+            capture_output=True,
+            env=_ENVIRON,
+            timeout=_PATIENCE,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise EngineError(f"{program} is not there") from None
+    except subprocess.TimeoutExpired:
+        raise EngineError(f"{program} does not come to an end") from None
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        raise EngineError(f"{program}: {said[0] if said else done.returncode}")
