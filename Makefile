@@ -151,6 +151,8 @@ pictures: build/.wheel ## take the README's pictures again, of JupyterLab in Chr
 
 notebooks: build/.wheel ## run the notebooks and save them with what they show
 	@.ci/with-engines $(BIN)/python -P .ci/run_notebook.py --save notebooks/0[1-7]*.ipynb
+	TFNZ_IMAGES='python:3.9-slim python:3.11-slim python:3.13-slim' .ci/with-engines \
+	  $(BIN)/python -P .ci/run_notebook.py --save notebooks/09*.ipynb
 	if [ -z "$${KUBECONFIG:-}" ]; then .ci/setup-system cluster; fi
 	save='KUBECONFIG=$$TFNZ_TEST_KUBERNETES exec $(BIN)/python -P .ci/run_notebook.py --save notebooks/08*.ipynb'
 	PYTHONPATH=tests $(PYTHON) -m cluster with sh -c "$$save"

@@ -10,6 +10,9 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 #: Those that are about a cluster, and run on one alone.
 CLUSTERED = [path for path in NOTEBOOKS if path.stem == "08-on-a-cluster"]
 
+#: Images that no other test needs, by the notebook; it runs in `make test-long`, and on no cluster.
+IMAGES = {"09-three-pythons": ("python:3.9-slim", "python:3.11-slim", "python:3.13-slim")}
+
 SHOWN: dict[str, dict[str, tuple[str, ...]]] = {
     "01-first-container": {
         "location": ("node",),
@@ -77,6 +80,21 @@ SHOWN: dict[str, dict[str, tuple[str, ...]]] = {
         "page": ("200 nginx",),
         "volume": ("it stays",),
         "end": ("nothing is left",),
+    },
+    "09-three-pythons": {
+        "first": ("a cell in 3.9", "False"),
+        "second": ("a cell in 3.13", "True"),
+        "kept": ("three nine",),
+        "versions": (
+            *("match           SyntaxError           runs                  runs",),
+            *("cgi             runs                  runs                  ModuleNotFoundError",),
+        ),
+        "summarised": ("{'mean': 22.9, 'median': 20.65}",),
+        "broken": ("AttributeError: module 'json' has no attribute 'dumps'", '{"a": 1}'),
+        "killed": ("was killed for the container's memory limit",),
+        "anew": ("False",),
+        "others": ("three thirteen",),
+        "end": ("three Pythons less",),
     },
 }
 #: How many plots a cell's outputs have a picture of.

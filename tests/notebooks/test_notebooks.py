@@ -11,7 +11,7 @@ import nbformat
 import pytest
 from integration import engine_api
 from integration.world import LABEL, World
-from notebooks.shown import CLUSTERED, NOTEBOOKS, PICTURES, ROOT, SHOWN, code_cells, text_of
+from notebooks.shown import CLUSTERED, IMAGES, NOTEBOOKS, PICTURES, ROOT, SHOWN, code_cells, text_of
 
 #: They take turns; a notebook's run on the other one is long. On a cluster all run.
 ENGINES = ("podman", "docker")
@@ -21,6 +21,9 @@ CLASS_READY = 15.0
 
 
 def chosen() -> list[object]:
+    def turn(number: int, path: Path) -> str:
+        return "" if path.stem in IMAGES else able[number % len(able)]
+
     wanted = os.environ.get("TFNZ_TEST_ENGINES", ",".join(ENGINES)).replace(",", " ").split()
     able = [engine for engine in ENGINES if engine in wanted]
     if CLUSTER in wanted:
@@ -28,6 +31,7 @@ def chosen() -> list[object]:
         return [
             pytest.param(path, CLUSTER, marks=mark, id=f"{path.stem}-{CLUSTER}")
             for path in NOTEBOOKS
+            if path.stem not in IMAGES
         ]
     return [
         pytest.param(
@@ -35,7 +39,7 @@ def chosen() -> list[object]:
             engine,
             marks=[
                 getattr(pytest.mark, engine),
-                *([] if able[number % len(able)] == engine else [pytest.mark.long]),
+                *([] if turn(number, path) == engine else [pytest.mark.long]),
             ],
             id=f"{path.stem}-{engine}",
         )
@@ -61,6 +65,8 @@ def world() -> Iterator[World]:
 def test_a_notebook_runs_and_shows_what_it_says(
     path: Path, engine: str, world: World, tmp_path: Path
 ) -> None:
+    if images := IMAGES.get(path.stem):
+        subprocess.run([ROOT / ".ci" / "images", "make", *images], check=True)
     script = ROOT / ".ci" / "run_notebook.py"
     command = [sys.executable, "-P", str(script), str(path), str(tmp_path)]
     where = "kubernetes://" if engine == CLUSTER else engine

@@ -18,7 +18,7 @@ FOREIGN = re.compile(
 
 def test_all_are_there() -> None:
     assert [path.stem for path in NOTEBOOKS] == list(SHOWN)
-    assert [path.stem[:2] for path in NOTEBOOKS] == [f"0{n}" for n in range(1, 9)]
+    assert [path.stem[:2] for path in NOTEBOOKS] == [f"0{n}" for n in range(1, 10)]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

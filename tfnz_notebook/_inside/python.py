@@ -249,7 +249,8 @@ class Interpreter:
         self.cell, self.number, self.shown = cell, 0, set()
         self.count += 1
         name = f"<{name or f'cell {self.count}'}>"
-        linecache.cache[name] = (len(code), None, code.splitlines(True), name)
+        lines = [line + "\n" for line in code.split("\n")]  # the last too, or its marks are off
+        linecache.cache[name] = (len(code), None, lines, name)
         self.thread = threads()
         self.link.mark(f"{cell}:0")
         value = error = None

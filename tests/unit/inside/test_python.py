@@ -182,6 +182,9 @@ def test_tracebacks_have_the_cells_own_lines_and_none_of_ours(python: Driven) ->
     )
     assert "    f(0)\n" in trace and "    return 1 / x\n" in trace
     assert "tfnz" not in trace
+    _, done = python.run("a = 1\na + (1 / 0)")
+    if python.value("import sys; sys.version_info >= (3, 11)") == "True":
+        assert "    a + (1 / 0)\n         ~~^~~\n" in done["error"]["trace"]
     for code, name in (
         ("for i in", "SyntaxError"),
         ("import sys; sys.exit(3)", "SystemExit"),
