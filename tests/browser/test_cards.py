@@ -168,6 +168,7 @@ def test_the_same_on_docker(notebook: Open) -> None:
     page.picture("docker")
 
 
+@pytest.mark.long  # what two kernels know of one container, tests without a page prove
 def test_two_kernels_on_one_container(notebook: Open) -> None:
     connect = f"{LOAD}\n%tf_connect podman --session shared-by-two"
     first = notebook(
