@@ -36,6 +36,7 @@ from tfnz_notebook._wire.operations import EVENTS, OPERATIONS, Again
 from tfnz_notebook.errors import (
     ContainerPaused,
     ContainerUnresponsive,
+    EngineError,
     EngineGone,
     ForkedError,
     LinkClosed,
@@ -560,7 +561,7 @@ class Link:
             try:
                 await self._connect()
                 break
-            except (LinkClosed, NoEngine, EngineGone) as error:
+            except (LinkClosed, NoEngine, EngineError, EngineGone) as error:
                 if (patience := patience - delay) < 0:
                     self._end(error)
                     return

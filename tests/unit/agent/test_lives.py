@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 from unit.agent.test_handed_in import SPOOL, simulated
-from unit.agent.test_silence import World
+from unit.agent.test_silence import Nowhere, World
 
+from tfnz_notebook._link.link import Link
 from tfnz_notebook._link.reader import Download, Reader
 from tfnz_notebook._wire import link as wire
 from tfnz_notebook.agent.process.writes import Write, Writes
@@ -21,6 +22,7 @@ from tfnz_notebook.agent.sessions import LATE
 from tfnz_notebook.errors import (
     ContainerPaused,
     ContainerUnresponsive,
+    EngineError,
     EngineGone,
     FileError,
     LinkClosed,
@@ -381,3 +383,26 @@ def test_a_file_is_not_put_without_what_came_before_the_link_broke() -> None:
         await link.close()
 
     simulated(puts)
+
+
+def test_an_engine_that_errs_when_an_agent_starts_is_asked_again() -> None:
+    async def starts() -> None:
+        world = await World().open()
+        errors = [EngineError("Cannot find: it says that it failed."), EngineGone("Cannot: away.")]
+
+        async def connect(*where: Any) -> Any:
+            if errors and broken:
+                raise errors.pop()
+            return await world.agent.connect(*where)
+
+        broken = list[str]()
+        link = Link(Nowhere(), session="kept", connect=connect)
+        await link.open()
+        broken.append("by the test")
+        link._broke("test")
+        await link.caught_up()
+        assert not errors and not link.over
+        await link.close()
+        await world.link.close()
+
+    simulated(starts)
