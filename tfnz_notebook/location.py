@@ -274,7 +274,11 @@ class Location(Drawn, Block, Store):
         payload = msgpack.packb(files, unicode_errors="surrogateescape") if files else None
         self._check(doing)
         for name in volumes:
-            await self._link.request("volume.create", {"name": name})
+            try:
+                await self._link.request("volume.create", {"name": name})
+            except VolumeError as error:
+                if not error.details.get("foreign"):  # else it is there, and can be mounted
+                    raise
         container = self._noted(uuid.uuid4().hex, spec, tuple(sorted(files)))
         if options.get("command") is not None:
             container.main._text = arguments.argv(doing, options["command"])[1]

@@ -164,9 +164,11 @@ async def test_volume_life(place: Place) -> None:
     assert await engine.volumes({"x": "2"}) == []
     other = await place.second(owner=f"{place.owner}-other", runtime=place.runtime / "other")
     assert await other.volumes({}) == []
-    for call in (other.create_volume(name, {}), other.remove_volume(name)):
-        with pytest.raises(VolumeError):
-            await call
+    with pytest.raises(VolumeError) as caught:
+        await other.create_volume(name, {})
+    assert caught.value.details["foreign"], "so it can be mounted, as it is"
+    with pytest.raises(VolumeError):
+        await other.remove_volume(name)
     ref = await place.create(mounts=(Mount(name, "/data"),))
     with pytest.raises(VolumeError, match="Destroy"):
         await engine.remove_volume(name)

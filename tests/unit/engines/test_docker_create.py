@@ -146,6 +146,12 @@ def test_selinux_labels() -> None:
     ]
 
 
+def test_an_overlay_stands_alone_among_a_binds_options() -> None:
+    mounts = tuple(Mount("/a", f"/{option}", options=(option,)) for option in ("O", "U", "z"))
+    host = made(mounts=mounts, quirks=shape.Quirks(podman=True, version="5"))["HostConfig"]
+    assert host["Binds"] == ["/a:/O:O", "/a:/U:rw,U", "/a:/z:rw,z"]
+
+
 def test_image_keeps_its_stop_signal_unless_asleep() -> None:
     assert "StopSignal" not in made()
     assert made(sleep=True)["StopSignal"] == "SIGTERM"

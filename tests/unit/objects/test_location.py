@@ -160,6 +160,25 @@ def test_running_one_command(agent: ScriptedAgent, location: Location) -> None:
     agent.until(lambda: not agent.containers)
 
 
+def test_a_volume_of_another_is_mounted_and_stays_its_owners(
+    agent: ScriptedAgent, location: Location
+) -> None:
+    told: dict[str, Any] = {"foreign": True}
+
+    def refuse(*_: object) -> Any:
+        raise VolumeError("Cannot make the volume 'theirs': it is not ours.", **told)
+
+    agent.answers["volume.create"] = refuse
+    location.best_node().spawn_container("nginx", volume=["theirs:/data"])
+    (spawn,) = agent.named("container.spawn")
+    assert spawn.body["spec"]["volumes"] == [["theirs", "/data", False]]
+    with pytest.raises(VolumeError):
+        location.create_volume("theirs")
+    told.clear()
+    with pytest.raises(VolumeError):
+        location.best_node().spawn_container("nginx", volume=["theirs:/data"])
+
+
 def test_volumes(agent: ScriptedAgent, location: Location) -> None:
     made: set[str] = set()
     agent.answers["volume.create"] = lambda a, m: (made.add(m.body["name"]) or {}, None)

@@ -241,7 +241,9 @@ def _mount(mount: Mount) -> dict[str, Any]:
 
 
 def _bind(mount: Mount, run: str, quirks: Quirks) -> str:
-    options = ["ro" if mount.read_only else "rw", *mount.options]
+    options = [*mount.options]
+    if "O" not in options:  # Podman's overlay, which stands alone: what is written there is lost
+        options.insert(0, "ro" if mount.read_only else "rw")
     if not quirks.selinux:
         pass
     elif mount.source == run:

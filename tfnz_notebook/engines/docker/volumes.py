@@ -34,7 +34,8 @@ async def create(
     if held is None or held.get(LABEL_OWNER) not in owners:
         raise VolumeError(
             f"Cannot make the volume {name!r}: one of that name exists and is not ours. "
-            "Choose another name."
+            "Choose another name.",
+            foreign=held is not None,
         )
 
 

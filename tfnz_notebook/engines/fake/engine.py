@@ -420,7 +420,8 @@ class FakeEngine(Engine):
         held = self.world.volumes.setdefault(name, {**labels, LABEL_OWNER: self.owner})
         if held[LABEL_OWNER] != self.owner:
             raise VolumeError(
-                f"Cannot make the volume {name!r}: it is not ours. Choose another name."
+                f"Cannot make the volume {name!r}: it is not ours. Choose another name.",
+                foreign=True,
             )
 
     async def volumes(self, labels: Mapping[str, str]) -> list[str]:

@@ -76,7 +76,8 @@ async def create(
     if manifest.labels_of(held).get(LABEL_OWNER) != owner:
         raise VolumeError(
             f"Cannot make the volume {name!r}: one of that name exists and is not ours. "
-            "Choose another name."
+            "Choose another name.",
+            foreign=bool(held),
         )
 
 
