@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Callable
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from tfnz_notebook.engines.base import (
     Scheduling,
     State,
 )
+from tfnz_notebook.engines.docker.engine import DockerEngine
 from tfnz_notebook.errors import ContainerFailed, ContainerGone, EngineError, ImageMissing, Misuse
 
 #: Only where a kernel contains something.
@@ -194,6 +197,22 @@ async def test_environment_merges(place: Place) -> None:
     lines = out.splitlines()
     assert {b"TFNZ_A=1", b"TFNZ_B=with = and spaces", b"TFNZ_C=3"} <= {*lines}
     assert any(line.startswith(b"PATH=") for line in lines)
+
+
+@pytest.mark.only(("docker+exec",))
+async def test_proxies_are_the_docker_commands(place: Place, tmp_path: Path) -> None:
+    assert isinstance(place.engine, DockerEngine)
+    told = {"proxies": {"default": {"httpProxy": "http://p:1", "noProxy": "a"}}}
+    (tmp_path / "config.json").write_text(json.dumps(told))
+    place.engine._environ = {**os.environ, "DOCKER_CONFIG": str(tmp_path)}
+    ref = await place.create(env={"no_proxy": "mine"})
+    said = await place.engine._inspect(ref)
+    assert said is not None
+    found = {each for each in said["Config"]["Env"] if "prox" in each.lower()}
+    assert found == {
+        *("HTTP_PROXY=http://p:1", "http_proxy=http://p:1"),
+        *("NO_PROXY=a", "no_proxy=mine"),
+    }
 
 
 @pytest.mark.either_way

@@ -281,6 +281,24 @@ class Config:
         (self.path / "config.json").write_text(json.dumps({"currentContext": name}))
 
 
+def test_proxies_of_the_docker_command(here: Path) -> None:
+    config = Config(here / "config")
+    config.path.mkdir(parents=True)
+    told = {
+        "default": {"httpProxy": "http://p:1", "noProxy": "a,b", "httpsProxy": "", "ftpProxy": 7},
+        "tcp://box:2376": {"allProxy": "socks5://q:2"},
+    }
+    (config.path / "config.json").write_text(json.dumps({"proxies": told}))
+    usual = {"HTTP_PROXY": "http://p:1", "http_proxy": "http://p:1", "NO_PROXY": "a,b"}
+    assert daemons.proxies("unix:///x", config.environ) == {**usual, "no_proxy": "a,b"}
+    named = {"ALL_PROXY": "socks5://q:2", "all_proxy": "socks5://q:2"}
+    assert daemons.proxies("tcp://box:2376", config.environ) == named
+    for broken in ("{", "[]", '{"proxies": 3}', '{"proxies": {"default": []}}'):
+        (config.path / "config.json").write_text(broken)
+        assert daemons.proxies("unix:///x", config.environ) == {}
+    assert daemons.proxies("unix:///x", {}) == {}
+
+
 def test_contexts_of_the_docker_command(here: Path) -> None:
     config = Config(here / "config")
     tls = config.context("far", "tcp://box:2376", SkipTLSVerify=True)

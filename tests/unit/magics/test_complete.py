@@ -79,6 +79,7 @@ def test_what_belongs_there_is_offered(
             ["kubernetes://c/default", "kubernetes://c/of-c"],
         ),
         ("Location('pod", ["podman"]),
+        ("%tf_connect dock", ["docker", "docker://far", "docker://near"]),
     ],
 )
 def test_contexts_and_their_namespaces_are_offered(
@@ -90,6 +91,11 @@ def test_contexts_and_their_namespaces_are_offered(
     ]
     (tmp_path / "config").write_text(json.dumps({"contexts": contexts}))
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    for name in ("near", "far"):
+        meta = tmp_path / "contexts" / "meta" / name / "meta.json"
+        meta.parent.mkdir(parents=True)
+        meta.write_text(json.dumps({"Name": name}))
 
     async def asked(where: str) -> list[str]:
         return [f"of-{where.removeprefix('kubernetes://')}"]

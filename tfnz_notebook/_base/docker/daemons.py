@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from tfnz_notebook._base import paths
 from tfnz_notebook.errors import NoEngine
 
 #: The context that is none.
@@ -46,7 +47,9 @@ def current(environ: Mapping[str, str] = os.environ) -> str:
 def names(environ: Mapping[str, str] = os.environ) -> list[str]:
     """The contexts there are, the default one not among them."""
     home, found = _home(environ), []
-    for path in sorted(home.glob("contexts/meta/*/meta.json")) if home is not None else ():
+    if home is None or not paths.there(home / "contexts" / "meta"):
+        return []
+    for path in sorted(home.glob("contexts/meta/*/meta.json")):
         try:
             found.append(str(_read(path)["Name"]))
         except (OSError, ValueError, KeyError):
@@ -79,6 +82,34 @@ def find(context: str, environ: Mapping[str, str] = os.environ) -> Daemon:
         )
     tls = home / "contexts" / "tls" / digest / "docker"
     return Daemon(context, host, tls if tls.is_dir() else None, not said.get("SkipTLSVerify"))
+
+
+#: What ``proxies`` of ``config.json`` may say, and the variable that it is for.
+_PROXIES: Final = {
+    "httpProxy": "HTTP_PROXY",
+    "httpsProxy": "HTTPS_PROXY",
+    "ftpProxy": "FTP_PROXY",
+    "allProxy": "ALL_PROXY",
+    "noProxy": "NO_PROXY",
+}
+
+
+def proxies(host: str, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The variables that ``docker run`` adds for proxies, in both spellings, of that daemon.
+
+    Of one that is not named it is what ``default`` says. Whatever cannot be read counts as none.
+    """
+    found: dict[str, str] = {}
+    try:
+        home = _home(environ) or Path(os.devnull)
+        told = _read(home / "config.json").get("proxies") or {}
+        said = told.get(host) or told.get("default") or {}
+        for key, variable in _PROXIES.items():
+            if isinstance(value := said.get(key), str) and value:
+                found[variable] = found[variable.lower()] = value
+    except (OSError, ValueError, AttributeError):
+        return {}
+    return found
 
 
 def _home(environ: Mapping[str, str]) -> Path | None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tfnz_notebook._base import endpoints, names, proc, system
+from tfnz_notebook._base.docker import daemons
 from tfnz_notebook._base.endpoints import Endpoint
 from tfnz_notebook.engines.base import (
     ANY_CLAIM,
@@ -269,7 +270,10 @@ class DockerEngine(Engine):
         labels = {**spec.labels, LABEL_OWNER: self.owner, LABEL_CONTAINER: spec.id}
         if spec.unmodified:
             labels[LABEL_UNMODIFIED] = ""
-        spec = replace(spec, labels=labels)
+        env = spec.env
+        if not self.facts.podman:
+            env = {**daemons.proxies(self.client.endpoint.address, self._environ), **env}
+        spec = replace(spec, labels=labels, env=env)
         run: Path | None = None
         user = spec.user if spec.user is not None else image.user
         reachable = beside.is_root(user) or not spec.unmodified

@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from tfnz_notebook._base import contexts
+from tfnz_notebook._base.docker import daemons
 from tfnz_notebook._base.paths import expanded
 from tfnz_notebook._link.thread import io
 from tfnz_notebook.container import Container
@@ -143,7 +144,9 @@ class Sources:
 
     def places(self, typed: str) -> list[str]:
         """What a location may be called here; a context's namespaces, once that is typed."""
-        found = ["podman", "docker", "host", *contexts.places()[:MOST]]
+        found = ["podman", "docker", "host"]
+        found += [f"docker://{name}" for name in daemons.names()[:MOST]]
+        found += contexts.places()[:MOST]
         context, slash, _ = typed.removeprefix(f"{contexts.SCHEME}://").partition("/")
         if typed.startswith(f"{contexts.SCHEME}://") and slash:
             where = f"{contexts.SCHEME}://{context}"
