@@ -13,8 +13,11 @@ from typing import Any
 
 import pytest
 
+from tfnz_notebook.engines.base import ContainerSpec
 from tfnz_notebook.engines.docker import isolation
+from tfnz_notebook.engines.docker.engine import DockerEngine
 from tfnz_notebook.engines.docker.isolation import Isolation
+from tfnz_notebook.engines.docker.probe import Facts
 from tfnz_notebook.engines.launch import between, fence
 from tfnz_notebook.engines.launch.fence import Address, Attached
 from tfnz_notebook.errors import ContainerGone, EngineError
@@ -251,7 +254,7 @@ def test_no_namespace_but_a_containers(tmp_path: Path) -> None:
     plain.touch()
     for path in ("/proc/self/ns/net", str(plain), str(tmp_path / "none"), "", None):
         before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - their number is all
-        assert isolation.namespace({"NetworkSettings": {"SandboxKey": path}}) is None
+        assert isolation.namespace(path) is None
         assert len(os.listdir("/proc/self/fd")) == before, path  # noqa: PTH208
 
 
@@ -261,10 +264,11 @@ def test_no_namespace_but_a_containers(tmp_path: Path) -> None:
         (1000, True, "networks of their own"),
         (1000, False, "none: this agent is not root"),
         (None, False, "none: the engine is on another machine"),
+        (0, False, "none: the engine is in another container"),
     ],
 )
 async def test_where_there_is_no_fence(owner: int | None, separate: bool, said: str) -> None:
-    found = await isolation.find_out(owner, separate=separate)
+    found = await isolation.find_out(owner, separate=separate, seen=owner != 0)
     assert str(found).startswith(said)
 
     async def inspect(ref: str) -> None:
@@ -329,6 +333,43 @@ async def two() -> AsyncIterator[tuple[int, int]]:
     for each in ends:
         each.kill()
         await each.wait()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has namespaces of networks")
+async def test_an_engine_with_mounts_of_its_own_is_fenced_by_its_containers_process(
+    two: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it calls the namespace is not here; and a number may be another process's by now."""
+    monkeypatch.setattr(fence, "others", list)
+    networks = {"IPAddress": "10.9.0.1", "IPPrefixLen": 24, "SandboxKey": "/nowhere/netns"}
+    said = {"State": {"Status": "running", "Pid": two[0]}, "NetworkSettings": networks, "Id": ""}
+
+    async def inspect(ref: str) -> dict[str, Any]:
+        return said
+
+    with pytest.raises(isolation.Unseen, match="its network namespace is not visible here"):
+        await isolation.isolate(Isolation("nft"), inspect, "c" * 64, [], [])
+    said["Id"] = Path(f"/proc/{two[0]}/cgroup").read_text().splitlines()[0]
+    await isolation.isolate(Isolation("nft"), inspect, "a", [], [])
+    assert not await between.reaches(two[1], two[0], ["10.9.0.1"])
+
+
+async def test_what_cannot_be_fenced_off_elsewhere_runs_and_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def isolate(*_: object) -> None:
+        raise isolation.Unseen("Cannot keep it apart")
+
+    monkeypatch.setattr(isolation, "isolate", isolate)
+    engine = DockerEngine("docker", runtime=tmp_path, guest=tmp_path, owner="x")
+    engine.facts = Facts(isolation=Isolation("nft"))
+    with pytest.raises(isolation.Unseen):
+        await engine.isolate("a")
+    engine.facts = Facts(isolation=Isolation("nft"), elsewhere=True)
+    await engine.isolate("a")
+    told = {"isolation": "none: the engine's containers are not to be seen from here"}
+    assert engine.lacks(ContainerSpec("a", "busybox")) == told
+    assert engine.lacks(ContainerSpec("a", "busybox", network="bridge")) == {}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has namespaces of networks")

@@ -445,7 +445,15 @@ class DockerEngine(Engine):
         self, ref: str, sources: Collection[str] = (), targets: Collection[str] = ()
     ) -> None:
         isolation = self.facts.isolation
-        await docker_isolation.isolate(isolation, self._inspect, ref, sources, targets)
+        try:
+            await docker_isolation.isolate(isolation, self._inspect, ref, sources, targets)
+        except docker_isolation.Unseen:
+            if not self.facts.elsewhere:
+                raise
+            why = "the engine's containers are not to be seen from here"
+            self.facts = replace(self.facts, isolation=docker_isolation.Isolation(why_not=why))
+            log.warning("containers are not kept apart: %s", why)
+            return
         before, self._apart = self._apart, ref
         if before in (ref, *sources, *targets):
             return

@@ -48,13 +48,16 @@ class Isolation:
         return f"{how}, {self.verdict or 'to be verified once two containers run'}"
 
 
-async def find_out(owner: int | None, *, separate: bool) -> Isolation:
+async def find_out(owner: int | None, *, separate: bool, seen: bool = True) -> Isolation:
     """What is possible with an engine whose socket is that user's (None: it is elsewhere).
 
-    ``separate``: it is a Podman that runs as a user, whose containers share no network.
+    ``separate``: it is a Podman that runs as a user, whose containers share no network. ``seen``:
+    its process is among ours; else its socket comes from elsewhere, whoever's it is here.
     """
     if separate:
         return Isolation(separate=True)
+    if not seen:
+        return Isolation(why_not="the engine is in another container or machine")
     if owner is None:
         return Isolation(why_not="the engine is on another machine")
     if owner != 0 or os.geteuid() != 0:
@@ -64,7 +67,7 @@ async def find_out(owner: int | None, *, separate: bool) -> Isolation:
 
 async def tried(isolation: Isolation, said: Said, other: Said) -> Isolation:
     """What is known of it once the first of these containers has tried to reach the other."""
-    here, there = (int((each.get("State") or {}).get("Pid") or 0) for each in (said, other))
+    here, there = process(said), process(other)
     if not here or not there:
         return isolation  # one is gone: the next two
     known = [str(address) for address in attached(other).addresses]
@@ -96,7 +99,7 @@ async def isolate(
     come, go = peers[: len(sources)], peers[len(sources) :]
     if answers.state(said).status == "running":
         try:
-            await _put_up(isolation.tool, said, come, go)
+            await _put_up(isolation.tool, ref, said, come, go)
             return
         except EngineError as error:
             if answers.state(await inspect(ref) or {}).status == "running":
@@ -118,20 +121,33 @@ def _cannot_allow(isolation: Isolation) -> EngineError:
     )
 
 
+class Unseen(EngineError):
+    """The container is where nobody can be fenced off from here."""
+
+
 def _cannot_isolate(cause: EngineError) -> EngineError:
     """The error for a container that would be open to the others, and so must not run."""
-    return EngineError(
+    return type(cause)(
         f"Cannot keep the container apart from others: {cause}. Install iptables for this kernel, "
         "or spawn it with network='bridge', where containers reach each other."
     )
 
 
-async def _put_up(tool: str, said: Said, sources: Iterable[Said], targets: Iterable[Said]) -> None:
+async def _put_up(
+    tool: str, ref: str, said: Said, sources: Iterable[Said], targets: Iterable[Said]
+) -> None:
     own = attached(said)
     come, go = ([a for s in some for a in attached(s).addresses] for some in (sources, targets))
-    opened = namespace(said)
+    opened = namespace((said.get("NetworkSettings") or {}).get("SandboxKey"))
+    if opened is None and (pid := process(said)):
+        # The engine has mounts of its own. Its first process has that namespace, too; if that is
+        # what the number means here, now that it is open.
+        opened = namespace(f"/proc/{pid}/ns/net")
+        if opened is not None and not _is_of(pid, str(said.get("Id") or ref)):
+            os.close(opened)
+            opened = None
     if opened is None:
-        raise EngineError("its network namespace is not visible here")
+        raise Unseen("its network namespace is not visible here")
     work = fence.inside(opened, partial(fence.put_up, tool, own, come, go))
     work.add_done_callback(lambda _: os.close(opened))
     await asyncio.wrap_future(work)
@@ -157,13 +173,25 @@ def attached(said: Said) -> fence.Attached:
     return fence.Attached(tuple(addresses), tuple(networks), tuple(gateways))
 
 
-def namespace(said: Said) -> int | None:
+def _is_of(pid: int, container: str) -> bool:
+    """That process is in that container's cgroup: its id is in the path, at every engine."""
+    try:
+        return bool(container) and container in Path(f"/proc/{pid}/cgroup").read_text()
+    except OSError:
+        return False
+
+
+def process(said: Said) -> int:
+    """The number of its first process, while it runs; 0."""
+    return int((said.get("State") or {}).get("Pid") or 0)
+
+
+def namespace(path: object) -> int | None:
     """A container's network namespace, open; whoever gets it closes it. None: it is not here.
 
-    By the name that the engine gives it, which no other namespace ever gets, rather than by the
-    number of a process, which one may. Never this machine's own.
+    Best by the name that the engine gives it, which no other namespace ever gets. Never this
+    machine's own.
     """
-    path = (said.get("NetworkSettings") or {}).get("SandboxKey")
     if not path:
         return None
     try:

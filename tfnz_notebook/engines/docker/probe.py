@@ -53,6 +53,8 @@ class Facts:
     transport: Transport = "exec"
     #: Why it is no other; '' where that is the first choice.
     why: str = ""
+    #: Its files are not ours.
+    elsewhere: bool = False
     quirks: shape.Quirks = field(default_factory=shape.Quirks)
     isolation: Isolation = field(default_factory=Isolation)
 
@@ -124,7 +126,9 @@ async def probe(client: Client, asked: Transport | None) -> Facts:
     owner = socket_owner(client.endpoint)
     rootless = answers.rootless(info) or (quick and owner != 0)
     separate = podman and rootless and _of_a_user(client.peer)
-    why = "asked for" if asked else _apart(owner, info, rootless) or await _elsewhere(client)
+    apart = _apart(owner, info, rootless)
+    other = "" if asked or apart else await _elsewhere(client)
+    why = "asked for" if asked else apart or other
     return Facts(
         podman=podman,
         version=version,
@@ -135,6 +139,7 @@ async def probe(client: Client, asked: Transport | None) -> Facts:
         default_registry=str(info.get("IndexServerAddress") or ""),
         transport=asked or ("exec" if why else "socket"),
         why=why,
+        elsewhere=bool(other),
         quirks=shape.Quirks(
             ulimits=_limits(client.peer) if quick else None,
             selinux=client.endpoint.local and selinux(),
@@ -143,7 +148,9 @@ async def probe(client: Client, asked: Transport | None) -> Facts:
             podman=podman,
             version=version,
         ),
-        isolation=await docker_isolation.find_out(owner, separate=separate),
+        isolation=await docker_isolation.find_out(
+            owner, separate=separate, seen=not client.endpoint.local or bool(client.peer)
+        ),
     )
 
 
