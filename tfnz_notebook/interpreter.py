@@ -13,7 +13,9 @@ from tfnz_notebook._base.text import clip, one_line
 from tfnz_notebook._calls import arguments
 from tfnz_notebook._calls.faces import Closed, Owned, Twin, face
 from tfnz_notebook._calls.follow import callback
+from tfnz_notebook._container import frames
 from tfnz_notebook._container.conversation import Callbacks, Conversation, Told
+from tfnz_notebook._wire.cells import Table
 from tfnz_notebook.errors import CellFailed, Misuse
 
 if TYPE_CHECKING:
@@ -132,7 +134,8 @@ class Interpreter(Owned, metaclass=Closed):
             interpreter ended: WaitTimeout.
         :param check: raise CellFailed for what it raises, or a shell's code that is not 0.
         :param inputs: variables that a Python cell finds: JSON values (None, bool, int, float,
-            str, lists and dicts of them) and bytes.
+            str, lists and dicts of them), bytes, and tables of pandas and pyarrow, where pyarrow is
+            on both sides.
         :param outputs: names of variables to be had afterwards, likewise, 6 MiB each and 8 MiB in
             all; they are in the result's ``variables``.
         :param name: what tracebacks call it.
@@ -151,7 +154,14 @@ class Interpreter(Owned, metaclass=Closed):
         lane = conversation._container._location._lane()
         variables: dict[str, Any] = {}
         if inputs or outputs:
-            variables = {"given": _inputs(inputs or {}), "wanted": _names("get", list(outputs))}
+            given_names = _names("hand over", list(inputs or {}))
+            values = {name: (inputs or {})[name] for name in given_names}
+            tables = {name: value for name, value in values.items() if frames.kind(value)}
+            variables = {
+                "given": {n: _plain(n, value) for n, value in values.items() if n not in tables},
+                "tables": {name: frames.packed(name, value) for name, value in tables.items()},
+                "wanted": _names("get", list(outputs)),
+            }
             if self._kind != "python":
                 raise Misuse(f"Cannot {doing} with variables: its {self._kind} has none of Python.")
         told = await conversation.run(text, called, lane, given, seconds, **variables)
@@ -198,21 +208,20 @@ def _names(doing: str, names: list[Any]) -> list[str]:
     return names
 
 
-def _inputs(given: dict[str, Any]) -> dict[str, Any]:
-    found = {}
-    for name in _names("hand over", list(given)):
-        value = given[name]
-        if isinstance(value, bytes | bytearray | memoryview):
-            found[name] = bytes(value)
-            continue
-        try:
-            found[name] = json.loads(json.dumps(value, allow_nan=False))
-        except (TypeError, ValueError, RecursionError) as error:
-            raise Misuse(
-                f"Cannot hand over {name}: it is neither bytes nor a value of JSON ({error}). "
-                "Convert it, or put it into a file."
-            ) from None
-    return found
+def _plain(name: str, value: Any) -> Any:
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Misuse(
+            f"Cannot hand over {name}: it is neither bytes, a table, nor a value of JSON "
+            f"({error}). Convert it, or put it into a file."
+        ) from None
+
+
+def _taken(name: str, value: Any) -> Any:
+    return frames.unpacked(name, *value) if isinstance(value, Table) else value
 
 
 def _result(told: Told, trusted: bool) -> Result:
@@ -244,6 +253,6 @@ def _result(told: Told, trusted: bool) -> Result:
         [each["data"] for each in told.values],
         error,
         told.left_out(),
-        done.get("taken") or {},
+        {name: _taken(name, value) for name, value in (done.get("taken") or {}).items()},
         trusted,
     )

@@ -101,8 +101,8 @@ def _python() -> Program:
         ["python3", "-c", _BOOT, str(len(code))],
         code,
         lambda nonce: ask(do="hello", nonce=nonce),
-        lambda cell, text, name, given=None, wanted=(): ask(
-            do="run", cell=cell, code=text, name=name, given=given or {}, wanted=list(wanted)
+        lambda cell, text, name, **variables: ask(
+            do="run", cell=cell, code=text, name=name, **variables
         ),
         lambda cell, text: ask(do="answer", cell=cell, text=text),
         lambda do, nonce, text: ask(do=do, nonce=nonce, text=text),

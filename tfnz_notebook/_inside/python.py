@@ -243,7 +243,14 @@ class Interpreter:
     # -- cells
 
     def run(
-        self, cell: str, code: str, name: str = "", given: Any = (), wanted: Any = (), **_more: Any
+        self,
+        cell: str,
+        code: str,
+        name: str = "",
+        given: Any = (),
+        tables: Any = (),
+        wanted: Any = (),
+        **_more: Any,
     ) -> None:
         """Run one, and say what became of it; variables before and after it."""
         self.cell, self.number, self.shown = cell, 0, set()
@@ -259,6 +266,8 @@ class Interpreter:
             self.interruptible = True
             try:
                 self.space.update(given)
+                for each in tables:
+                    self.space[each] = table(each, *tables[each])
                 value = self.execute(code, name)
                 taken = {each: plain(each, self.space) for each in wanted}
                 self.figures()
@@ -409,7 +418,7 @@ def draw(show: Callable[[], None]) -> None:
 
 
 def plain(name: str, space: dict[str, Any]) -> list[Any]:
-    """A variable, as who asks can have it: ("bytes", base64), or ("json", itself)."""
+    """A variable, as who asks can have it: ("json", itself), or ("bytes", base64), or a table."""
     if name not in space:
         raise NameError(f"name {name!r} is not defined")
     value = space[name]
@@ -417,12 +426,51 @@ def plain(name: str, space: dict[str, Any]) -> list[Any]:
         import base64
 
         found = ["bytes", base64.b64encode(value).decode()]
+    elif whose(value):
+        import base64
+
+        found = [whose(value), base64.b64encode(stream_of(name, value)).decode()]
     else:
         check(name, value)
         found = ["json", value]
     if len(encoded(found)) > MOST_DATA:
         raise ValueError(f"{name} is too large to be handed over: write it into a file")
     return found
+
+
+def whose(value: Any) -> str:
+    """The package of which it is a table, if it is one."""
+    kind = (type(value).__name__, type(value).__module__.partition(".")[0])
+    return kind[1] if kind in (("DataFrame", "pandas"), ("Table", "pyarrow")) else ""
+
+
+def arrow(name: str) -> tuple[Any, Any]:
+    """What reads and writes tables here. TypeError if there is none."""
+    try:
+        import pyarrow as pa
+        from pyarrow import ipc
+    except ImportError:
+        raise TypeError(
+            f"{name} cannot be handed over: it is a table, and this Python has no pyarrow"
+        ) from None
+    return pa, ipc
+
+
+def table(name: str, package: str, data: bytes) -> Any:
+    """A table that was given."""
+    found = arrow(name)[1].open_stream(data).read_all()
+    return found.to_pandas() if package == "pandas" else found
+
+
+def stream_of(name: str, value: Any) -> bytes:
+    """A table's bytes."""
+    pa, ipc = arrow(name)
+    found = pa.Table.from_pandas(value) if whose(value) == "pandas" else value
+    sink = pa.BufferOutputStream()
+    with ipc.new_stream(sink, found.schema) as writer:
+        writer.write_table(found)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
 
 
 def check(name: str, value: Any, depth: int = 0) -> None:

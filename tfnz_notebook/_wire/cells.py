@@ -71,6 +71,13 @@ class Said(NamedTuple):
     number: int = 0
 
 
+class Table(NamedTuple):
+    """A table's bytes in Arrow's stream format, and whose it was there: pandas, pyarrow."""
+
+    whose: str
+    data: bytes
+
+
 class Text:
     """The stream of text, in any pieces."""
 
@@ -186,19 +193,20 @@ def _offers(given: list[Any]) -> list[tuple[str, str]]:
 
 
 def _taken(given: dict[str, Any]) -> dict[str, Any]:
-    """Variables: JSON values and bytes."""
+    """Variables: JSON values, bytes and tables."""
     found: dict[str, Any] = {}
     for name, pair in given.items():
         match pair:
             case ["json", value]:
                 found[name] = value
-            case ["bytes", str(text)]:
+            case ["bytes" | "pandas" | "pyarrow" as kind, str(text)]:
                 try:
-                    found[name] = base64.b64decode(text, validate=True)
+                    data = base64.b64decode(text, validate=True)
                 except ValueError:
                     raise ProtocolError("A variable's bytes are no base64.") from None
+                found[name] = data if kind == "bytes" else Table(kind, data)
             case _:
-                raise ProtocolError("A variable is neither JSON nor bytes.")
+                raise ProtocolError("A variable is neither JSON, bytes nor a table.")
     return found
 
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from unit.inside import arrow
 from unit.inside.driven import Driven, stopped, text_of
 
 import tfnz_notebook
-from tfnz_notebook._wire.cells import Said
+from tfnz_notebook._wire.cells import Said, Table
 
 SOURCE = Path(tfnz_notebook.__file__).parent / "_inside" / "python.py"
 
@@ -236,6 +237,24 @@ def test_variables_come_in_and_go_out(python: Driven) -> None:
         done = python.finish(python.start(code, wanted=[wrong]))[-1]
         assert isinstance(done, dict)
         assert says in done["error"]["trace"], wrong
+
+
+def test_tables_come_in_and_go_out() -> None:
+    """Both kinds as they were; without pyarrow there, a sentence."""
+    with Driven("python") as python:
+        tables = {"frame": ("pandas", b'{"a": [1, 2]}'), "table": ("pyarrow", b'{"b": [3]}')}
+        done = python.finish(python.start("1", tables=tables))[-1]
+        assert isinstance(done, dict)
+        assert "TypeError: frame cannot be handed over: it is a table" in done["error"]["trace"]
+        python.run(Path(arrow.__file__).read_text())
+        code = "assert type(frame).__module__.startswith('pandas')\nframe['c'] = frame['a'] * 2"
+        wanted = ["frame", "table"]
+        done = python.finish(python.start(code, tables=tables, wanted=wanted))[-1]
+        assert isinstance(done, dict)
+        assert done["taken"] == {
+            "frame": Table("pandas", b'{"a": [1, 2], "c": [2, 4]}'),
+            "table": Table("pyarrow", b'{"b": [3]}'),
+        }
 
 
 def test_an_interrupt_is_for_the_cell_that_runs(python: Driven) -> None:

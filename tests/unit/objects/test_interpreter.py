@@ -1,17 +1,21 @@
 """Cells in a container, before an agent whose interpreters say what a test wants."""
 
 import asyncio
+import base64
 import os
 import signal
+import sys
 import threading
 import time
 from typing import Any
 
+import pandas as pd
 import pytest
+from unit.inside import arrow
 from unit.inside.puppet import Puppet, echo
 from unit.link.scripted_agent import ScriptedAgent
 
-from tfnz_notebook._container import conversation
+from tfnz_notebook._container import conversation, frames
 from tfnz_notebook._link.reader import WINDOW
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import (
@@ -125,8 +129,12 @@ def test_variables_go_with_a_cell(agent: ScriptedAgent, python: Interpreter) -> 
     assert puppet.questions[0]["given"] == {"c": [1, {"d": None}], "e": b"f"}
     assert puppet.questions[0]["wanted"] == ["a", "b"]
     for inputs, outputs, says in (
-        ({"a": object()}, [], "Cannot hand over a: it is neither bytes nor a value of JSON"),
-        ({"a": float("nan")}, [], "neither bytes nor a value of JSON"),
+        (
+            {"a": object()},
+            [],
+            "Cannot hand over a: it is neither bytes, a table, nor a value of JSON",
+        ),
+        ({"a": float("nan")}, [], "neither bytes, a table, nor a value of JSON"),
         ({"a b": 1}, [], "'a b' is no name"),
         ({}, ["import"], "'import' is no name"),
         ({}, [5], "5 is no name"),
@@ -135,6 +143,35 @@ def test_variables_go_with_a_cell(agent: ScriptedAgent, python: Interpreter) -> 
             python.run("x", inputs=inputs, outputs=outputs)
     with pytest.raises(Misuse, match="its bash has none of Python"):
         python.container.bash().run("x", outputs=["a"])
+
+
+def test_tables_go_with_a_cell(
+    agent: ScriptedAgent, python: Interpreter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = pd.DataFrame({"a": [1, 2]})
+
+    def plays(puppet: Puppet, asked: dict[str, Any]) -> None:
+        said = [asked["code"] or "pandas", base64.b64encode(asked["tables"]["x"][1]).decode()]
+        puppet.done(taken={"x": said} if asked["wanted"] else {})
+
+    puppet = Puppet(agent, plays)
+    with pytest.raises(Misuse, match="there is no pyarrow here"):
+        python.run("", inputs={"x": frame})
+    monkeypatch.setitem(sys.modules, "pyarrow", arrow.made)
+    found = python.run("", inputs={"x": frame, "y": 1}, outputs=["x"]).variables["x"]
+    assert found.equals(frame)
+    assert puppet.questions[-1]["tables"] == {"x": ("pandas", b'{"a": [1, 2]}')}
+    assert puppet.questions[-1]["given"] == {"y": 1}
+    table = arrow.Table({"b": [3]})
+    found = python.run("pyarrow", inputs={"x": table}, outputs=["x"]).variables["x"]
+    assert found.columns == {"b": [3]}
+    with pytest.raises(Misuse, match="Arrow has no type for what is in it"):
+        python.run("", inputs={"x": pd.DataFrame({"a": [object()]})})
+    with pytest.raises(Misuse, match="it is no table of Arrow's"):
+        frames.unpacked("x", "pandas", b"none")
+    monkeypatch.setattr(arrow.made, "__version__", "14.0.0")
+    with pytest.raises(Misuse, match="pyarrow 14.0.0 believes what a table says"):
+        frames.unpacked("x", "pandas", b"{}")
 
 
 def test_what_it_raises(agent: ScriptedAgent, python: Interpreter) -> None:

@@ -45,7 +45,7 @@ def _python() -> Parser:
         action="append",
         default=[],
         metavar="NAME",
-        help="a variable of this notebook that the cell has: a JSON value, or bytes",
+        help="a variable of this notebook that the cell has: a JSON value, bytes, or a table",
     )
     parser.add(
         "--out",
