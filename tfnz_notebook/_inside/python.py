@@ -142,15 +142,21 @@ class Link:
         """Say in the text where we are."""
         write(self.text, b"\x1b_tfnz:%s\x1b\\" % words.encode())
 
-    def answer(self, **told: Any) -> None:
-        """Say it, in pieces that no reader of a log takes for text."""
+    def answer(self, where: str = "", **told: Any) -> None:
+        """Say it, in pieces that no reader of a log takes for text; and in the text where we are.
+
+        Both together, so that whoever is woken by one has the other.
+        """
         said = encoded(told)
         ends = range(PIECE, len(said) + PIECE, PIECE)
         pieces = [
             f"\x1b_tfnz{'+' if end < len(said) else '.'}{said[end - PIECE : end]}\x1b\\"
             for end in ends
         ]
-        write(self.answers, "".join(pieces).encode())
+        answer = "".join(pieces).encode()
+        if where:
+            self.mark(where)
+        write(self.answers, answer)
 
 
 class Interpreter:
@@ -287,8 +293,8 @@ class Interpreter:
     def say(self, what: str, **told: Any) -> None:
         """An answer, and where it belongs."""
         self.number += 1
-        self.link.mark(f"{self.cell}:{self.number}")
-        self.link.answer(is_=what, cell=self.cell, number=self.number, **told)
+        where = f"{self.cell}:{self.number}"
+        self.link.answer(where, is_=what, cell=self.cell, number=self.number, **told)
 
     def execute(self, code: str, name: str) -> dict[str, Any] | None:
         """Run code; what its last expression is, if that is something and no semicolon follows."""
