@@ -6,11 +6,13 @@ import argparse
 import json
 import os
 import re
+import shutil
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any, Final
 
+import ipykernel
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 
 from tfnz_notebook._base.text import one_line, table
@@ -118,6 +120,8 @@ def add(asked: argparse.Namespace) -> str:
         },
     }
     with tempfile.TemporaryDirectory() as folder:
+        for picture in Path(ipykernel.__file__).parent.glob("resources/logo-*"):
+            shutil.copy(picture, folder)
         Path(folder, "kernel.json").write_text(json.dumps(spec, indent=2), encoding="utf-8")
         where = {"prefix": sys.prefix} if asked.sys_prefix else {"user": True}
         path = KernelSpecManager().install_kernel_spec(folder, name, **where)

@@ -30,6 +30,7 @@ def test_added_listed_removed(home: Path, capsys: pytest.CaptureFixture[str]) ->
             "options": {"memory": "2g", "gpus": "all", "volume": ["data:/data"], "env": {"A": "b"}},
         },
     }
+    assert (home / "lab-image-3.14" / "logo-64x64.png").exists()
     capsys.readouterr()
     assert main(["kernel", "list"]) == 0
     assert "lab-image-3.14  Python 3.14 (Lab/image:3.14)" in capsys.readouterr().out
