@@ -2,14 +2,14 @@
 //
 // All of them are told one `info` and drawn anew from it where it differs. The kernel works for a view only while that is
 // open, so it is open only while somebody can see it.
-import { Card } from "./explorer/card.js";
+import { Card } from "./explorer/cards/card.js";
 import type { Desk, Drawing } from "./explorer/desk.js";
 import css from "./explorer/explorer.css";
 import type { Info, Said, Summary } from "./explorer/info.js";
-import { LocationCard, NodeCard } from "./explorer/places.js";
-import { Ps } from "./explorer/ps.js";
-import { Top } from "./explorer/top.js";
-import { TunnelCard } from "./explorer/tunnel.js";
+import { LocationCard, NodeCard } from "./explorer/cards/places.js";
+import { Ps } from "./explorer/tables/ps.js";
+import { Top } from "./explorer/tables/top.js";
+import { TunnelCard } from "./explorer/cards/tunnel.js";
 import type { HubModel } from "./channel/carriers.js";
 import { Talk } from "./explorer/talk.js";
 import { button, element, set } from "./status.js";

@@ -25,7 +25,7 @@ const { render } = await import("../src/explorer.js");
 const { address } = await import("../src/explorer/desk.js");
 const { written } = await import("../src/through.js");
 const { Rows } = await import("../src/explorer/parts.js");
-const { kept } = await import("../src/explorer/table.js");
+const { kept } = await import("../src/explorer/tables/table.js");
 
 const EVIL = '<img src=x onerror="alert(1)"><script>alert(2)</script>';
 

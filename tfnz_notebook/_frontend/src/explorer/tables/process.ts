@@ -1,9 +1,9 @@
 // Rows for a process: what it is, how it does, what can be done to it; and beneath it what it wrote.
-import { button, element, set } from "../status.js";
-import { short } from "../words.js";
-import type { Desk } from "./desk.js";
-import type { Process, Said } from "./info.js";
-import { type Row, label, mark } from "./parts.js";
+import { button, element, set } from "../../status.js";
+import { short } from "../../words.js";
+import type { Desk } from "../desk.js";
+import type { Process, Said } from "../info.js";
+import { type Row, label, mark } from "../parts.js";
 import { type Line, cell } from "./table.js";
 
 /** Lines of a process's output that are seen without scrolling, and their height. */

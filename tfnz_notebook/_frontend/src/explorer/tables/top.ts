@@ -1,11 +1,11 @@
 // %tf_top: what containers use, one line each, sorted by whatever column is clicked.
-import { percent, plural, rate, size } from "../numbers.js";
-import { element, set } from "../status.js";
-import { doing, tone } from "./card.js";
-import type { Desk, Drawing } from "./desk.js";
+import { percent, plural, rate, size } from "../../numbers.js";
+import { element, set } from "../../status.js";
+import { doing, tone } from "../cards/card.js";
+import type { Desk, Drawing } from "../desk.js";
 import { Filter } from "./filter.js";
-import type { TopInfo, Usage } from "./info.js";
-import { type Row, Sparkline, mark } from "./parts.js";
+import type { TopInfo, Usage } from "../info.js";
+import { type Row, Sparkline, mark } from "../parts.js";
 import { type Column, ROW, Table, cell, sorted } from "./table.js";
 
 type Item = TopInfo["containers"][number];

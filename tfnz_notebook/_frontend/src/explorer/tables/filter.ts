@@ -1,6 +1,6 @@
 // Where one types what a table's rows are to hold.
-import { element } from "../status.js";
-import { label } from "./parts.js";
+import { element } from "../../status.js";
+import { label } from "../parts.js";
 
 export class Filter {
   readonly el = element("input", "tfnz-filter");

@@ -1,14 +1,14 @@
 // A container's card.
-import { elapsed, percent, plural, progress, rate, size } from "../numbers.js";
-import { element, set } from "../status.js";
-import { short } from "../words.js";
-import { Controls } from "./controls.js";
-import type { Desk, Drawing } from "./desk.js";
-import type { Container, ContainerInfo, Process } from "./info.js";
-import { Fact, type Row, Sparkline, label, word } from "./parts.js";
-import { Ports } from "./ports.js";
-import { ProcessCells, SaidRow, processLines } from "./process.js";
-import { type Column, type Line, ROW, Table } from "./table.js";
+import { elapsed, percent, plural, progress, rate, size } from "../../numbers.js";
+import { element, set } from "../../status.js";
+import { short } from "../../words.js";
+import { Controls } from "../controls.js";
+import type { Desk, Drawing } from "../desk.js";
+import type { Container, ContainerInfo, Process } from "../info.js";
+import { Fact, type Row, Sparkline, label, word } from "../parts.js";
+import { Ports } from "../ports.js";
+import { ProcessCells, SaidRow, processLines } from "../tables/process.js";
+import { type Column, type Line, ROW, Table } from "../tables/table.js";
 
 /** What a container is doing, for the dot, in words, and what that means where it is not plain. */
 export function doing(told: Pick<Container, "state" | "returncode">): { dot: string; text: string; hint?: string } {

@@ -1,7 +1,7 @@
 // A table of any length: only the rows that can be seen are in the page.
-import { element } from "../status.js";
-import type { Desk } from "./desk.js";
-import { type Row, Rows, label } from "./parts.js";
+import { element } from "../../status.js";
+import type { Desk } from "../desk.js";
+import { type Row, Rows, label } from "../parts.js";
 
 /** Heights in pixels: of a row, and of all that are seen without scrolling. explorer.css has them, too. */
 export const ROW = 24;

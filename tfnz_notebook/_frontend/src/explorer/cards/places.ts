@@ -1,11 +1,11 @@
 // Cards of a location and of a node.
-import { number, plural, share, size } from "../numbers.js";
-import { element, set } from "../status.js";
+import { number, plural, share, size } from "../../numbers.js";
+import { element, set } from "../../status.js";
 import { doing, tone } from "./card.js";
-import type { Desk, Drawing } from "./desk.js";
-import type { LocationInfo, Node, NodeInfo, Summary } from "./info.js";
-import { Fact, type Row, Rows, mark } from "./parts.js";
-import { type Column, ROW, Table, cell } from "./table.js";
+import type { Desk, Drawing } from "../desk.js";
+import type { LocationInfo, Node, NodeInfo, Summary } from "../info.js";
+import { Fact, type Row, Rows, mark } from "../parts.js";
+import { type Column, ROW, Table, cell } from "../tables/table.js";
 
 const COLUMNS: readonly Column[] = [
   ["", "container", "tfnz-c-name"],

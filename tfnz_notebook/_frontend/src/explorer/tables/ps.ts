@@ -1,13 +1,13 @@
 // %tf_ps: the containers of a session, and beneath each its processes. Some can be chosen, to be stopped or destroyed at once.
-import { elapsed, plural, share } from "../numbers.js";
-import { element, set } from "../status.js";
-import { doing, tone } from "./card.js";
-import { Controls } from "./controls.js";
-import type { Desk, Drawing } from "./desk.js";
+import { elapsed, plural, share } from "../../numbers.js";
+import { element, set } from "../../status.js";
+import { doing, tone } from "../cards/card.js";
+import { Controls } from "../controls.js";
+import type { Desk, Drawing } from "../desk.js";
 import { Filter } from "./filter.js";
-import type { Container, Process, PsInfo } from "./info.js";
-import { type Row, Rows, label, mark } from "./parts.js";
-import { portLink } from "./ports.js";
+import type { Container, Process, PsInfo } from "../info.js";
+import { type Row, Rows, label, mark } from "../parts.js";
+import { portLink } from "../ports.js";
 import { ProcessCells, SaidRow, processLines } from "./process.js";
 import { type Column, type Line, ROW, Table, cell, sorted } from "./table.js";
 

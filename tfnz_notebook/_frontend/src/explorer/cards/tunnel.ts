@@ -1,10 +1,10 @@
 // A tunnel's card, and with `preview` a frame that shows what answers there.
-import { plural } from "../numbers.js";
-import { element, set } from "../status.js";
-import { type Desk, type Drawing, address, near } from "./desk.js";
-import type { TunnelInfo } from "./info.js";
-import { Link } from "./link.js";
-import { word } from "./parts.js";
+import { plural } from "../../numbers.js";
+import { element, set } from "../../status.js";
+import { type Desk, type Drawing, address, near } from "../desk.js";
+import type { TunnelInfo } from "../info.js";
+import { Link } from "../link.js";
+import { word } from "../parts.js";
 
 /**
  * What a previewed page may do: run, and have forms. Not move the notebook's page away, not open windows.
