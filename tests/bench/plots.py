@@ -14,7 +14,7 @@ import psutil
 from bench.cases import Stage
 from bench.measure import Bar, Case, in_turns
 from browser.chromium import chromium
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, Page, sync_playwright
 
 from tfnz_notebook._wire.view import VERSION
 from tfnz_notebook.widgets.bundle import code
@@ -81,7 +81,7 @@ def plots(stage: Stage) -> Case:
 def compare(rounds: int) -> Case:
     """So many rounds, and the bar."""
     case = Case("CPU of the browser, plot of 5 series at 10 Hz", "%")
-    with chromium() as browser:
+    with sync_playwright() as driver, chromium(driver) as browser:
         contestants = {
             BARE: lambda: percent(browser, _bare),
             OURS: lambda: percent(browser, _ours),

@@ -17,6 +17,7 @@ from browser.chromium import chromium
 from browser.notebook_page import CUT, NotebookPage
 from browser.servers import Server
 from browser.views import Shell
+from playwright.sync_api import sync_playwright
 
 SHELL, KERNEL_IDLE, LAB = "ours, direct", "ours, comm, kernel idle", "JupyterLab's terminal"
 LOOP, HELD = "ours, comm, kernel in a loop", "ours, direct, interpreter held"
@@ -103,7 +104,11 @@ class Desk:
 @contextmanager
 def desk(stage: Stage) -> Iterator[Desk]:
     """JupyterLab with our server extension, a notebook with a shell, and Lab's terminal."""
-    with tempfile.TemporaryDirectory(prefix="tfnz-bench-") as home, chromium() as browser:
+    with (
+        tempfile.TemporaryDirectory(prefix="tfnz-bench-") as home,
+        sync_playwright() as driver,
+        chromium(driver) as browser,
+    ):
         environment = stage.world.environment(TFNZ_LOCATION="podman")
         server = Server("lab", Path(home) / "lab", environment, direct=True)
         try:

@@ -16,6 +16,7 @@ from browser.notebook_page import NotebookPage
 from browser.servers import Server
 from browser.views import Output
 from integration.beside import Beside
+from playwright.sync_api import sync_playwright
 
 #: What writes so many megabytes, as fast as a shell's tools can, and then a line to look for.
 FLOOD = "yes 0123456789abcdefghijklmnopqrstuvwxyz | head -c {size}000000; echo; echo the end"
@@ -39,7 +40,11 @@ new MutationObserver(() => {
 @contextmanager
 def notebook(stage: Stage, *cells: str) -> Iterator[NotebookPage]:
     """JupyterLab with our server extension on a notebook; the last cell has been run at the end."""
-    with tempfile.TemporaryDirectory(prefix="tfnz-bench-") as home, chromium() as browser:
+    with (
+        tempfile.TemporaryDirectory(prefix="tfnz-bench-") as home,
+        sync_playwright() as driver,
+        chromium(driver) as browser,
+    ):
         environment = stage.world.environment(TFNZ_LOCATION="podman")
         server = Server("lab", Path(home) / "lab", environment, direct=True)
         try:

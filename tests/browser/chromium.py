@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, ViewportSize, sync_playwright
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Playwright, ViewportSize
 
 EXECUTABLE = os.environ.get("TFNZ_TEST_CHROMIUM", "/usr/bin/chromium")
 FLAGS = [
@@ -29,7 +29,9 @@ NOISE = (
     "favicon",
     "Failed to load resource",  # 404s of settings and workspaces that are not there yet
     "ResizeObserver loop",
-    "(reading 'schema')",  # Notebook 7.6's own, as its settings load
+    "(reading 'schema')",  # Notebook 7.6's own, as its settings load,
+    'can\'t access property "schema"',  # and in Firefox's words
+    "NetworkError when attempting to fetch resource",  # Firefox's, of what a reload cut off
     "Could not restore the debugger state",  # Lab's own, of a kernel that restarts
     "Service Worker",
     "service worker",
@@ -37,13 +39,13 @@ NOISE = (
 
 
 @contextmanager
-def chromium() -> Iterator[BrowserContext]:
+def chromium(driver: Playwright) -> Iterator[BrowserContext]:
     """A browser with a fresh profile, whose pages share what it has cached.
 
     A profile on disk, for what it has compiled of a page's scripts is kept in that alone: without,
     each load of JupyterLab takes a second more.
     """
-    with tempfile.TemporaryDirectory(prefix="tfnz-chromium-") as made, sync_playwright() as driver:
+    with tempfile.TemporaryDirectory(prefix="tfnz-chromium-") as made:
         context = driver.chromium.launch_persistent_context(
             Path(made) / "profile",
             executable_path=EXECUTABLE,

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from integration.polling import until
 from integration.world import World
-from playwright.sync_api import BrowserContext
+from playwright.sync_api import BrowserContext, Playwright, sync_playwright
 
 from browser.chromium import PATIENCE, chromium
 from browser.notebook_page import NotebookPage, Tab
@@ -121,9 +121,15 @@ def server(
 
 
 @pytest.fixture(scope="package")
-def browser() -> Iterator[BrowserContext]:
-    """One for the tests of this room: playwright's loop must have ended before those of others."""
-    with chromium() as running:
+def driver() -> Iterator[Playwright]:
+    """One for the tests of this room: its loop must have ended before those of others."""
+    with sync_playwright() as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def browser(driver: Playwright) -> Iterator[BrowserContext]:
+    with chromium(driver) as running:
         yield running
 
 

@@ -12,7 +12,7 @@ from integration.world import World
 from nbconvert import HTMLExporter
 from nbformat.sign import NotebookNotary
 from notebooks.shown import NOTEBOOKS, PICTURES, ROOT, SHOWN
-from playwright.sync_api import BrowserContext, Locator
+from playwright.sync_api import BrowserContext, Locator, sync_playwright
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120 * PATIENCE)]
 
@@ -33,7 +33,7 @@ TRUSTED = f"""({PANEL}).content.widgets.every(
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[BrowserContext]:
-    with chromium() as running:
+    with sync_playwright() as driver, chromium(driver) as running:
         yield running
 
 
