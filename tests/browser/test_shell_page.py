@@ -339,6 +339,34 @@ def test_it_is_found_and_selected(page: Page) -> None:
 # --- height --------------------------------------------------------------------------------------
 
 
+def test_a_finger_scrolls_it_and_brings_the_keyboard(page: Page) -> None:
+    show(page, "".join(f"line {number}\r\n" for number in range(100)))
+    wait_rows(page, "^line 99$")
+    devices = page.context.new_cdp_session(page)
+    devices.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
+
+    def finger(*ys: int) -> None:
+        """Down at the first, along the others, and away."""
+        kinds = ["touchStart", *["touchMove"] * (len(ys) - 1), "touchEnd"]
+        for kind, y in zip(kinds, (*ys, None), strict=True):
+            points = [] if y is None else [{"x": 200, "y": y}]
+            devices.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    finger(100, 130, 200, 250)
+    until(lambda: "line 95" not in rows(page))
+    assert "line 85" in rows(page)  # no further than the finger went
+    finger(250, 220, 100, 50)
+    wait_rows(page, "^line 99$")
+    finger(200)
+    until(lambda: page.evaluate("document.activeElement.tagName") == "TEXTAREA")
+    page.keyboard.insert_text("ls")  # as keyboards on screens do, without keys
+    until(lambda: stdin(page) == "ls")
+    write(page, "\x1b[?1049ha full-screen program")
+    wait_rows(page, "a full-screen program")
+    finger(250, 220, 190)
+    until(lambda: "\x1b[B" in stdin(page))
+
+
 def test_it_is_as_high_as_what_was_written_and_stays_so(page: Page) -> None:
     show(page, "".join(f"{n}\r\n" for n in range(11)))
     wait_rows(page, "^10$")

@@ -6,6 +6,7 @@
 import xtermCss from "@xterm/xterm/css/xterm.css";
 import { written } from "./through.js";
 import { type Channel, type HubModel, type StreamStart, type Ticket, connect, newView } from "./hub.js";
+import { fingers } from "./shell/fingers.js";
 import { keepFocus } from "./shell/focus.js";
 import { links } from "./shell/links.js";
 import { Search } from "./shell/search.js";
@@ -157,6 +158,7 @@ class Shell {
       this.#box.title = away ? `${address} of the container, through the Jupyter server` : address;
     };
     links(terminal, tell, lead);
+    fingers(this.#box, terminal, this.signal);
     this.seen?.({ current: () => this.#current, take: () => this.#still() });
     terminal.onData((data) => this.#typed(data));
     terminal.onBinary((data) => this.#input(Uint8Array.from(data, (each) => each.charCodeAt(0))));
