@@ -85,7 +85,7 @@ def test_views_are_for_everybody(notebook: Open) -> None:
             page.picture(theme)
             assert page.page.evaluate(FAULTS) == [], theme
         page.page.evaluate("jupyterapp.commands.execute('application:toggle-left-area')")
-        for width in (800, 390):
+        for width in (800, 390):  # 1280 at 150 % is 853
             page.page.set_viewport_size({"width": width, "height": 900})
             shown(page)
             Shell(page, 8).focus()

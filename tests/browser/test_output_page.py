@@ -290,6 +290,37 @@ def test_the_static_twin_is_hidden_while_the_view_is_there(view: View) -> None:
     polling.until(lambda: view.heads("close"), 5, "it says so")
 
 
+#: At each frame: how high the cell's outputs are, of which the twin is one.
+LOOK = """
+() => {
+  const [twin, cells] = document.querySelectorAll('.tfnz-static-k1, #cells');
+  const area = document.createElement('div');
+  twin.before(area);
+  area.append(cells, twin);
+  for (const each of [cells, twin]) {
+    const child = area.appendChild(document.createElement('div'));
+    child.className = 'jp-OutputArea-child';
+    child.append(each);
+  }
+  window.heights = new Set();
+  const look = () => { heights.add(area.offsetHeight); requestAnimationFrame(look); };
+  look();
+}
+"""
+
+
+def test_nothing_jumps_when_it_takes_its_twins_place(view: View) -> None:
+    view.page.evaluate(LOOK)
+    view.write("one\ntwo\n")
+    view.write("bad\n", 2)
+    twin = view.page.get_by_text("the static twin")
+    view.show(key="k1")
+    polling.until(lambda: not twin.is_visible(), 5, "hidden")
+    assert "one" in view.text() and "bad" in view.text()
+    view.frames()
+    assert view.page.evaluate("heights.size") == 2, "the twin's height, and the view's"
+
+
 def test_light_and_dark_while_it_is_shown(view: View) -> None:
     view.show()
     view.write("\x1b[34mblue\x1b[m\n")

@@ -13,7 +13,7 @@ import { TunnelCard } from "./explorer/cards/tunnel.js";
 import type { HubModel } from "./channel/carriers.js";
 import { Talk } from "./explorer/talk.js";
 import { button, element, set } from "./status.js";
-import { hideTwin, themed, useStyle } from "./theme.js";
+import { replaceTwin, themed, useStyle } from "./theme.js";
 
 /** Milliseconds out of sight after which a view closes. */
 const UNSEEN = 3_000;
@@ -59,6 +59,7 @@ class Explorer implements Desk {
   readonly #root: HTMLElement;
   readonly #signal: AbortSignal;
   readonly #subject: string;
+  readonly #taken: () => void;
   #hiding: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
@@ -74,7 +75,7 @@ class Explorer implements Desk {
     useStyle("explorer", css);
     themed(root, signal);
     root.classList.add("tfnz-explorer");
-    hideTwin(model.get("options")?.key, signal);
+    this.#taken = replaceTwin(root, model.get("options")?.key, signal);
     this.#bar.append(element("span", "tfnz-dot"), this.#word);
     this.#word.setAttribute("role", "status"); // read out when it changes
     this.#alert.setAttribute("role", "alert");
@@ -180,6 +181,7 @@ class Explorer implements Desk {
     this.#talk = new Talk(this.#hub, this.#subject, {
       info: (info: Info, first) => {
         this.#tell(info);
+        this.#taken();
         // After a new opening the desk does not know any more who wants to see what.
         if (first) for (const process of this.#shown) this.#talk?.do("tail", { process, on: true });
       },
@@ -237,6 +239,7 @@ class Explorer implements Desk {
     if (why === this.#why) return;
     this.#lostAt = this.now();
     this.#why = why;
+    if (why) this.#taken();
     this.#say(why);
     if (!this.#info && why) {
       set(this.#word, LOST);

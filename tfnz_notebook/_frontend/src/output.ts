@@ -13,7 +13,7 @@ import { StdinLine } from "./output/stdin.js";
 import { Transcript } from "./output/transcript.js";
 import { Weave } from "./output/weave.js";
 import { Status, button, element } from "./status.js";
-import { hideTwin, themed, useStyle } from "./theme.js";
+import { replaceTwin, themed, useStyle } from "./theme.js";
 import { size } from "./numbers.js";
 import type { ProcessInfo } from "./words.js";
 
@@ -67,6 +67,8 @@ class Output implements Painter {
   private unseen: ReturnType<typeof setTimeout> | undefined;
 
   private info: ProcessInfo | undefined;
+  private readonly replace: () => void;
+  private readonly missing = new Map<number, number>(); // up to where was written before, and is not drawn yet
   private readonly tall: number;
 
   constructor({ model, el, hub, seen }: Props, signal: AbortSignal) {
@@ -96,7 +98,7 @@ class Output implements Painter {
     ];
     this.status.actions.append(...this.controls);
     this.build(root, el);
-    hideTwin(options.key, signal);
+    this.replace = replaceTwin(root, options.key, signal);
 
     this.channel = connect({
       hub,
@@ -109,6 +111,8 @@ class Output implements Painter {
           if (!again) for (const { stream, from } of streams) this.transcript.begin(stream, from);
           for (const { stream, from } of streams) if (!this.received.has(stream)) this.received.set(stream, from);
           this.update(info);
+          if (!again) for (const { stream, head } of streams) if (head > 0) this.missing.set(stream, head);
+          this.shown();
           this.schedule();
         },
         data: (stream, offset, bytes, left) => {
@@ -133,11 +137,13 @@ class Output implements Painter {
           this.status.closed(text);
           this.queue.end();
           this.over();
+          this.replace();
           this.schedule();
         },
         carrier: (kind) => {
           this.status.carried(kind);
           for (const control of this.controls) control.disabled = kind === "none";
+          if (kind === "none") this.replace();
         },
       },
     });
@@ -226,6 +232,11 @@ class Output implements Painter {
     }
   }
 
+  /** It shows what was there before it. */
+  private shown(): void {
+    if (this.missing.size === 0) this.replace();
+  }
+
   /** Nothing more is taken in: nobody would see it, or it would push out what is being read. */
   private get held(): boolean {
     return !this.seen || (!this.follow.following && this.transcript.full);
@@ -247,6 +258,7 @@ class Output implements Painter {
       this.transcript.write(stream, bytes, left);
       this.flooded ||= left > FLOOD;
       this.done.set(stream, upto);
+      if (upto >= (this.missing.get(stream) ?? 0)) this.missing.delete(stream);
     }
     this.waiting = more;
     if (this.queue.empty) for (const stream of this.ends.splice(0)) this.transcript.end(stream);
@@ -258,6 +270,7 @@ class Output implements Painter {
       this.aboveBar.hidden = false;
     }
     if (!this.transcript.empty) this.body.hidden = false;
+    this.shown();
     let total = 0;
     for (const upto of this.received.values()) total += upto;
     this.status.count(total);

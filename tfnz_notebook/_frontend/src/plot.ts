@@ -13,7 +13,7 @@ import { type Column, Numbers, extremes } from "./plot/numbers.js";
 import { Rows } from "./plot/rows.js";
 import { clock, human } from "./plot/units.js";
 import { button, element, icon, set } from "./status.js";
-import { hideTwin, themed, useStyle } from "./theme.js";
+import { replaceTwin, themed, useStyle } from "./theme.js";
 
 const SHARE = 4;
 /** How long the kernel sends without hearing of us (LOOK in widgets/plot.py), and how often it does. */
@@ -75,6 +75,7 @@ class Plot implements Linked {
   readonly #legend: Legend;
   readonly #choosers: Choosers;
   readonly #channel: Channel;
+  readonly #shown: () => void;
 
   readonly #rows = new Rows();
   #info = EMPTY;
@@ -135,7 +136,7 @@ class Plot implements Linked {
     this.#box.append(this.#empty);
     root.append(this.#legend.el, this.#box, this.#numbers.el, this.#choosers.panel, this.#status);
     el.append(root);
-    hideTwin((model.get("options") ?? {}).key, signal);
+    this.#shown = replaceTwin(root, (model.get("options") ?? {}).key, signal);
     this.#tell();
 
     this.#channel = connect({
@@ -157,10 +158,12 @@ class Plot implements Linked {
         error: (text) => this.#say(text),
         closed: (_reason, text) => {
           this.#gone = text || "The plot is not known any more.";
+          this.#shown();
           this.#tell();
         },
         carrier: (kind) => {
           this.#carrier = kind;
+          if (kind === "none") this.#shown();
           this.#tell();
         },
       },
@@ -234,6 +237,7 @@ class Plot implements Linked {
   #update(info: Info): void {
     this.#info = info;
     if (info.x === "time" && info.columns.length > 0) this.#axis.add(this);
+    if (info.rows === 0) this.#shown();
     this.#choosers.update(info);
     this.#explain(info.empty ?? "");
     this.#tell();
@@ -457,6 +461,7 @@ class Plot implements Linked {
     const high = Math.min(this.#rows.length, this.#rows.at(to) + 1);
     const data = [this.#rows.slice(0, this.#low, high), ...this.#lines.map((line) => this.#rows.slice(line.column, this.#low, high))];
     this.#chart.draw(data as never, this.#limits);
+    this.#shown();
     if (this.#pointed !== null) this.point(this.#pointed);
     if (began >= this.#toldAt + COUNT_MS) this.#tell();
     this.#numbers.update(began, this.#rows, this.#lines, this.#rows.at(from), high, this.#xName, (x) => this.#where(x));

@@ -23,7 +23,7 @@ import shellCss from "./shell/shell.css";
 import { Sizing } from "./shell/sizing.js";
 import { Status, button, element } from "./status.js";
 import { type Seen, type Still, told } from "./still.js";
-import { hideTwin, themed, useStyle } from "./theme.js";
+import { replaceTwin, themed, useStyle } from "./theme.js";
 import { size } from "./numbers.js";
 import type { ProcessInfo } from "./words.js";
 
@@ -61,6 +61,7 @@ class Shell {
   readonly #peers: Peers;
   readonly #sizing: Sizing;
   readonly #options: Options;
+  readonly #shown: () => void;
   #screen: Screen | undefined;
   #channel: Channel | undefined;
   #rows: number;
@@ -101,7 +102,7 @@ class Shell {
     );
     themed(this.#root, signal);
     useStyle("shell", xtermCss + shellCss);
-    hideTwin(this.#options.key, signal);
+    this.#shown = replaceTwin(this.#root, this.#options.key, signal);
     this.#root.append(this.#box, edge, this.#status.el);
     el.replaceChildren(this.#root);
     this.#sizing = new Sizing(
@@ -189,7 +190,8 @@ class Shell {
         closed: (_reason, text) => this.#closed(text),
         carrier: (kind) => {
           this.#status.carried(kind);
-          if (kind !== "none") this.#pace.path = kind;
+          if (kind === "none") this.#shown();
+          else this.#pace.path = kind;
         },
       },
     });
@@ -300,6 +302,7 @@ class Shell {
   /** The terminal has caught up with what was written before it was opened. */
   #replayed(): void {
     this.#replaying = false;
+    this.#shown();
     const screen = this.#screen!;
     const truncated = this.#replayEnd > KEEP;
     // A replay that began in the middle has not all of a full-screen program's picture.
@@ -350,6 +353,7 @@ class Shell {
 
   #closed(text: string): void {
     this.#status.closed(text);
+    this.#shown();
     this.#finish();
   }
 

@@ -39,13 +39,26 @@ export function themed(root: HTMLElement, signal: AbortSignal, changed?: (dark: 
   signal.addEventListener("abort", () => observer.disconnect(), { once: true });
 }
 
-/** While the live view is in the page, its static twin (class `tfnz-static-<key>`) is not seen. */
-export function hideTwin(key: unknown, signal: AbortSignal): void {
-  if (typeof key !== "string" || !/^[\w-]+$/.test(key)) return;
+/** So long a view may leave its place to its twin. */
+const LATE_MS = 2000;
+
+/**
+ * While the live view is in the page, its static twin (class `tfnz-static-<key>`) is not seen; but until the view shows
+ * as much, the twin is seen and the view is not: a page that is loaded again does not jump. To be called then is what
+ * this returns.
+ */
+export function replaceTwin(root: HTMLElement, key: unknown, signal: AbortSignal): () => void {
+  if (typeof key !== "string" || !/^[\w-]+$/.test(key)) return () => undefined;
   const twin = `.tfnz-static-${key}`;
   const style = document.createElement("style");
-  style.textContent =
-    `${twin}{display:none!important}` + `.jp-OutputArea-child:has(${twin}){display:none!important}`;
   document.head.append(style);
-  signal.addEventListener("abort", () => style.remove(), { once: true });
+  const shown = (): void => {
+    root.classList.remove("tfnz-coming");
+    style.textContent ||= `${twin}{display:none!important}.jp-OutputArea-child:has(${twin}){display:none!important}`;
+  };
+  const late = setTimeout(shown, LATE_MS);
+  if (document.querySelector(`.jp-OutputArea-child ${twin}`)) root.classList.add("tfnz-coming");
+  else shown();
+  signal.addEventListener("abort", () => (clearTimeout(late), style.remove()), { once: true });
+  return shown;
 }
