@@ -5,13 +5,14 @@ import os
 import subprocess
 import sys
 import unittest
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import Empty
 from typing import Any
 
 import jupyter_kernel_test  # its class is a test by its name
 import pytest
+from apiserver.cluster import apart
 from integration.polling import until
 from integration.world import World
 from jupyter_client.blocking.client import BlockingKernelClient
@@ -99,9 +100,8 @@ def lives(kernel: str) -> None:
     assert said(client, mode) == "0o100600\n"  # its key is in there
 
     cell = client.execute("import time; print('begun'); time.sleep(60)")
-    until(
-        lambda: client.get_iopub_msg(timeout=10)["content"].get("text") == "begun\n", 30, "it runs"
-    )
+    while "begun" not in client.get_iopub_msg(timeout=30)["content"].get("text", ""):
+        pass
     manager.interrupt_kernel()
     while (reply := client.get_shell_msg(timeout=10))["parent_header"].get("msg_id") != cell:
         pass
@@ -142,6 +142,20 @@ def test_it_lives_as_any_kernel_does(kernel: str) -> None:
 @pytest.mark.engines("podman", "docker", each=True)
 def test_it_lives_in_a_container_as_any_kernel_does(kernel: str) -> None:
     lives(kernel)
+
+
+@pytest.mark.long
+def test_it_lives_in_a_pod_as_any_kernel_does(
+    own_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with apart(bare=True) as there:  # whose pods have this machine's files
+        world = own_world(KUBECONFIG=str(there.cluster.kubeconfig()))
+        monkeypatch.setenv("JUPYTER_DATA_DIR", str(world.home / "jupyter"))
+        path = f"PATH={Path(sys.executable).parent}:{os.environ['PATH']}"
+        words = ["kernel", "add", "busybox", "--where", "kubernetes://", "--env", path]
+        assert main(words) == 0
+        lives("busybox")
+        world.tfnz_agent("stop")
 
 
 @pytest.mark.long
