@@ -261,7 +261,7 @@ class Play:
         self._done(*(self.launch(k, "close", k.link.close()) for k in leave if k.link is not None))
         left = clock.now
         if chance.random() < 0.7:
-            clock.run(lambda: False, left + chance.random() * ttl)
+            clock.run(lambda: False, since + chance.random() * 0.9 * ttl)  # it is still there
             self._kill_agent({})
             since = left = clock.now
         self._joins("another", None, None)

@@ -257,7 +257,7 @@ def check_size(size: int) -> None:
 async def read(link: Link, process: str, stream: int, start: int, end: int) -> bytes:
     """The bytes of a log from ``start`` to ``end`` (absolute), or fewer if older ones are gone.
 
-    Raises QuotaFull, LinkClosed, ProcessGone.
+    Raises LogGone if newer ones are, QuotaFull, LinkClosed, ProcessGone.
     """
     size = end - start
     if size <= 0:
@@ -270,7 +270,9 @@ async def read(link: Link, process: str, stream: int, start: int, end: int) -> b
         reply = await link.request("log.read", body)
         first, piece = int(reply.body.get("offset", start)), reply.payload or b""
         pieces.append(piece[: max(0, end - first)])
-        start = first + len(piece) if piece else end
+        if not piece and first < end:
+            raise _short(first, end)
+        start = max(first, start) + len(piece)
     if start >= end:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
     chunks = Chunks(link, process, stream, start)
@@ -279,13 +281,20 @@ async def read(link: Link, process: str, stream: int, start: int, end: int) -> b
         while chunks.reader.offset < end or chunks.waiting:
             piece = await chunks.next()
             if not piece:
-                break
+                raise _short(chunks.reader.offset, end)
             pieces.append(piece)
     finally:
         chunks.close()
     surplus = chunks.reader.offset - end
     joined = b"".join(pieces)
     return joined[: len(joined) - surplus] if surplus > 0 else joined
+
+
+def _short(offset: int, end: int) -> LogGone:
+    return LogGone(
+        f"Cannot read the log from byte {offset} to {end}: that went with an agent and with the "
+        "container. What was before is there."
+    )
 
 
 class Download:

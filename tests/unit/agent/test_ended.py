@@ -89,11 +89,14 @@ async def test_the_next_agent_knows_them_and_what_they_wrote(agent: LiveAgent):
     idents = [await ended(link, where, "echo", str(number)) for number in range(5)]
     idents.append(await ended(link, where, "count", str(LINES)))
     before = (await link.request("process.info", {"processes": idents})).body
-    wrote = [await read(link, ident, 1, 0, 1 << 22) for ident in idents]
+    ends = {each["process"]: each["out"] for each in before["processes"]}
+    wrote = [await read(link, ident, 1, 0, ends[ident]) for ident in idents]
     await agent.stop()
     await agent.start()
     assert (await link.request("process.info", {"processes": idents})).body == before
-    assert [await read(link, ident, 1, 0, 1 << 22) for ident in idents] == wrote
+    assert [await read(link, ident, 1, 0, ends[ident]) for ident in idents] == wrote
+    with pytest.raises(LogGone, match=r"Cannot read the log from byte 2 to 3"):
+        await read(link, idents[0], 1, 0, 3)
     body = {"process": idents[0], "signal": 15, "target": 0}
     with pytest.raises(ProcessGone, match=r"^Cannot signal: the process has ended with code 0\."):
         await link.request("process.signal", body)
