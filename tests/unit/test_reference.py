@@ -22,8 +22,9 @@ from tfnz_notebook.magics.registered import MAGICS
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / ".ci" / "reference.py"
 
-#: Rooms that users do not import: the kernel's side behind the objects, the agent's side.
-INTERNAL = {"agent", "direct", "engines", "widgets"}
+#: Rooms that users do not import: the kernel's side behind the objects, the agent's
+#: side, what Jupyter loads.
+INTERNAL = {"agent", "direct", "engines", "kernels", "widgets"}
 
 
 def _script() -> ModuleType:

@@ -21,8 +21,9 @@ from typing import Any, Final
 LINE: Final = (
     *("tf_spawn", "tf_run", "tf_shell", "tf_plot", "tf_ps", "tf_top", "tf_logs", "tf_attach"),
     *("tf_signal", "tf_stop", "tf_put", "tf_get", "tf_open", "tf_connect", "tf_why"),
+    *("tf_build", "tf_images", "tf_volumes"),
 )
-CELL: Final = ("tf_spawn", "tf_run", "tf_python", "tf_bash")
+CELL: Final = ("tf_spawn", "tf_run", "tf_python", "tf_bash", "tf_build")
 #: Classes with views of their own, as (module, name).
 SHOWN: Final = (
     ("tfnz_notebook.location", "Location"),
