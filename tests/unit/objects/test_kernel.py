@@ -117,10 +117,12 @@ def started(place: Path) -> Iterator[Kernel]:
     """A kernel with a container."""
     with surroundings(place):
         made = Kernel()
-        cell = made.run(SETUP)
-        assert made.printed.get(cell, "") == ""
-        yield made
-        made.close()
+        try:
+            cell = made.run(SETUP)
+            assert made.printed.get(cell, "") == ""
+            yield made
+        finally:
+            made.close()
 
 
 @pytest.fixture(scope="module")
@@ -250,10 +252,13 @@ child = os.fork()
 if not child:
     time.sleep(100)
 os.kill(child, signal.SIGTERM)
-signal.signal(signal.SIGINT, lambda *_: print('interrupted', flush=True))
+heard = []
+signal.signal(signal.SIGINT, lambda *_: heard.append(1))
 print('child', -os.waitpid(child, 0)[1], flush=True)
 while True:
-    time.sleep(100)
+    time.sleep(0.05)
+    while heard and heard.pop():  # not in the handler, which may have interrupted a print
+        print('interrupted', flush=True)
 """
 
 
