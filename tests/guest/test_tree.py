@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +40,26 @@ def daemon(agent: Agent, directory: Path, prefix: str = "") -> tuple[Process, in
     pid = int(until(note.read_text))
     until(lambda: [keeper for keeper in children(agent.guest.pid) if pid in children(keeper)])
     return process, pid
+
+
+FORKS = """
+import os, signal, time
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+print("up", flush=True)
+for _ in range(1000):
+    if not os.fork():
+        break
+time.sleep(1000)
+"""
+
+
+def test_none_forks_away_from_a_signal(plain: Agent) -> None:
+    for _ in range(3):
+        process = plain.spawn(sys.executable, "-c", FORKS)
+        process.until_out(b"up")
+        plain.until(lambda process=process: process.signal(0, Target.TREE)[1] > 30)
+        assert process.signal(signal.SIGINT, Target.TREE)[0] == 0
+        process.wait_gone()
 
 
 def test_leader_group_tree(plain: Agent) -> None:

@@ -158,24 +158,31 @@ bool tree_walk(pid_t root, struct tree *t, bool exact)
     return (!exact && walk_children(root, t)) || walk_all(root, t);
 }
 
+/* Whether nobody but the tree is in that group. Who has just been forked is in its keeper's for a moment. */
+static bool own_group(pid_t group, pid_t keeper)
+{
+    return group > 1 && group != getpgrp() && group != getpgid(keeper);
+}
+
+/* A group at once, so that none of it forks away meanwhile: a shell's next command, for one. The tree's groups are its
+ * own, since its sessions are. */
 int tree_signal(pid_t keeper, int signal, pid_t group, int *error)
 {
     struct tree t;
-    int count = 0, sent = 0;
+    int count = 0;
     if (!tree_walk(keeper, &t, true)) {
         *error = ENOSYS;
         return 0;
     }
-    for (int i = 0; i < t.count; i++)
-        if (!group)
-            count += kill(t.members[i].pid, signal) == 0 || (*error = errno, false);
-        else if (t.members[i].group == group)
-            count++;
-    if (group && count) /* at once, so that none of it forks away meanwhile */
-        sent = kill(-group, signal);
-    if (sent < 0) {
-        *error = errno;
-        count = 0;
+    for (int i = 0; i < t.count; i++) {
+        pid_t of = t.members[i].group;
+        if (group && of != group)
+            continue;
+        int first = 0;
+        while (t.members[first].group != of)
+            first++;
+        bool reached = first < i && own_group(of, keeper); /* with the first one of its group */
+        count += reached || kill(own_group(of, keeper) ? -of : t.members[i].pid, signal) == 0 || (*error = errno, false);
     }
     tree_free(&t);
     return count;
