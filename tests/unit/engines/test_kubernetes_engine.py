@@ -356,6 +356,27 @@ async def test_a_first_pod_after_the_last_is_kept_apart(cluster: Cluster, engine
     assert chosen <= cluster.store.get(PODS, "default", ref)["metadata"]["labels"].items()
 
 
+async def test_who_looks_at_news_is_told_once(cluster: Cluster, engine: Engine) -> None:
+    """As agents do: each piece of news costs one call, and then there is quiet."""
+    ref = await run(engine)
+    looks: list[asyncio.Task[object]] = []
+    watching = asyncio.create_task(
+        engine.watch(lambda name: looks.append(asyncio.create_task(engine.inspect(name))))
+    )
+    await asyncio.sleep(0)
+    before = len(cluster.calls)
+    cluster.store.edit(PODS, "default", ref, lambda it: it["metadata"]["labels"].update(a="b"))
+    async with asyncio.timeout(20):
+        while not looks:
+            await asyncio.sleep(0)
+    done = 0
+    while done != len(looks):  # a look that is news would be looked at
+        done = len(looks)
+        await asyncio.gather(*looks)
+    assert cluster.counted(before)["get pods"] == 1
+    watching.cancel()
+
+
 async def test_what_an_earlier_agent_allowed_is_taken_back(
     cluster: Cluster, make: Make, engine: Engine
 ) -> None:
@@ -405,9 +426,13 @@ async def test_a_thousand_pods_are_found_in_three_calls(
     await fresh.open()
     found = await fresh.find({})
     assert len(found) == 1000
+    heard: list[str] = []
+    watching = asyncio.create_task(fresh.watch(heard.append))
     async with asyncio.timeout(20):
         while not any(call.verb == "watch" for call in cluster.calls[before:]):
             await asyncio.sleep(0)
+    watching.cancel()
+    assert not heard, "what was found is no news"
     await asyncio.gather(*(fresh.isolate(each.ref) for each in found))
     asked = cluster.counted(before)
     assert asked["list pods"] <= 4, asked

@@ -618,6 +618,7 @@ class KubernetesEngine(Engine):
                 for owner in about.get("ownerReferences") or ():
                     anchor = Anchor(str(owner.get("name")), str(owner.get("uid")))
                     self._anchors.adopt(told.get(LABEL_SESSION, ""), about["name"], anchor)
+            self._pods.learn(said)  # so that it is no news when the watch begins
             if all(told.get(key) == value for key, value in wanted.items()):
                 now = status.left if about["name"] not in self._kept else status.state
                 found[about["name"]] = Found(about["name"], told, now(said))

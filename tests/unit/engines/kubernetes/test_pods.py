@@ -21,3 +21,13 @@ def test_an_answer_behind_the_watch_is_no_news() -> None:
     assert pods["p"] == pod("100", "Running")
     pods.learn(pod("101", "Failed"))
     assert pods["p"] == pod("101", "Failed")
+
+
+def test_what_is_known_is_no_news() -> None:
+    """Whoever hears of a pod asks for it: the answer must not be heard of again."""
+    pods = Pods(cast("Api", None), "")
+    heard: list[str] = []
+    pods.listeners.append(heard.append)
+    for version in ("100", "100", "101", "101"):
+        pods.learn({**pod(version, "Running"), "kind": "Pod"})
+    assert heard == ["p", "p"]

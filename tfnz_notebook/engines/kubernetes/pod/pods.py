@@ -65,10 +65,11 @@ class Pods:
     def learn(self, said: Said) -> None:
         """One that the server just told of: made, changed or asked for.
 
-        An answer may come behind the watch that is already further: what is older is no news.
+        An answer may come behind the watch that is already further: what is older is no news. Nor
+        is what is known: whoever hears of news asks, and the answer would be the next news.
         """
         known = self._known.get(said["metadata"]["name"])
-        if known is not None and _version(known) > _version(said):
+        if known is not None and (_is_same(known, said) or _version(known) > _version(said)):
             return
         self._known[said["metadata"]["name"]] = said
         if words := status.taken(said):
@@ -145,6 +146,12 @@ class Pods:
         if known is not None and known["metadata"]["uid"] == uid:
             self.learn(said)  # its last state
             self.lost(name)
+
+
+def _is_same(one: Said, other: Said) -> bool:
+    """They are one version of one object; a list's items say less of themselves."""
+    named = ("uid", "resourceVersion")
+    return all(one["metadata"].get(each) == other["metadata"].get(each) for each in named)
 
 
 def _version(said: Said) -> int:
