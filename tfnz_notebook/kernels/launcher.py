@@ -157,9 +157,19 @@ def _options(asked: argparse.Namespace) -> dict[str, Any]:
     """Keywords of spawn_container, as a file of JSON can have them."""
     given = {flag.keyword: getattr(asked, flag.keyword) for flag in _FLAGS}
     options = {key: value for key, value in given.items() if value not in (None, [], False)}
+    if asked.volume:
+        options["volume"] = [_from_here(each) for each in asked.volume]
     if asked.env:
         options["env"] = from_here(asked.env, dict(os.environ))
     return options
+
+
+def _from_here(volume: str) -> str:
+    """A directory that is said as from here: the server that starts kernels is elsewhere."""
+    source, colon, rest = volume.partition(":")
+    if colon and source.startswith((".", "~")):
+        source = str(Path(source).expanduser().resolve())
+    return source + colon + rest
 
 
 def _probe(where: str | None, image: str, options: dict[str, Any]) -> tuple[str, bool]:

@@ -18,8 +18,8 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_added_listed_removed(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = "kernel add Lab/image:3.14 --where docker --memory 2g --gpus all -v data:/data -e A=b"
-    assert main(words.split()) == 0
+    words = "kernel add Lab/image:3.14 --where docker --memory 2g --gpus all -e A=b"
+    assert main([*words.split(), "-v", "data:/data", "-v", ".:/here"]) == 0
     told = json.loads((home / "lab-image-3.14" / "kernel.json").read_text())
     assert told["display_name"] == "Python 3.14 (Lab/image:3.14)"
     assert told["metadata"]["kernel_provisioner"] == {
@@ -27,7 +27,12 @@ def test_added_listed_removed(home: Path, capsys: pytest.CaptureFixture[str]) ->
         "config": {
             "image": "Lab/image:3.14",
             "where": "docker",
-            "options": {"memory": "2g", "gpus": "all", "volume": ["data:/data"], "env": {"A": "b"}},
+            "options": {
+                "memory": "2g",
+                "gpus": "all",
+                "volume": ["data:/data", f"{Path.cwd()}:/here"],
+                "env": {"A": "b"},
+            },
         },
     }
     assert (home / "lab-image-3.14" / "logo-64x64.png").exists()
