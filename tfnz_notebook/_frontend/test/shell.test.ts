@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Unicode11Addon } from "@xterm/addon-unicode11";
 import type { IUnicodeVersionProvider } from "@xterm/xterm";
+import palette from "../src/palette.css";
 import { parsed, theme } from "../src/shell/palette.js";
 import { Peers } from "../src/shell/peers.js";
 import { Beginning } from "../src/shell/replay.js";
@@ -209,4 +210,16 @@ test("colours follow the page's ground", () => {
   assert.equal(dark.background, "#111111");
   assert.notEqual(light.yellow, dark.yellow);
   assert.equal(Object.values({ ...light, ...dark }).filter((each) => !/^#[0-9a-f]{6}([0-9a-f]{2})?$/.test(each as string)).length, 0);
+});
+
+test("a terminal has the colours that output has, and saved ones", () => {
+  assert.equal(theme("rgb(255, 255, 255)", "rgba(0, 0, 0, 0.87)").foreground, "#212121");
+  const [light, dark] = palette.split("tfnz-dark").map((half) => [...half.matchAll(/--tfnz-a\d+: (#\w+)/g)].map(([, hex]) => hex));
+  const names = ["black", "red", "green", "yellow", "blue", "magenta", "cyan", "white"];
+  const all = [...names, ...names.map((name) => `bright${name[0]!.toUpperCase()}${name.slice(1)}`)];
+  for (const [ground, colours] of [["rgb(255, 255, 255)", light], ["rgb(17, 17, 17)", dark]] as const) {
+    const found = theme(ground, "rgb(128, 128, 128)") as Record<string, string>;
+    const but = ground === "rgb(17, 17, 17)" ? ["black"] : []; // what is written upon the others
+    for (const [index, name] of all.entries()) if (!but.includes(name)) assert.equal(found[name], colours?.[index], name);
+  }
 });

@@ -49,7 +49,7 @@ _CLIP: Final = (
     "min-width:0;overflow:hidden;text-overflow:ellipsis;white-space:nowrap;unicode-bidi:isolate"
 )
 _BOX: Final = (
-    f"border:{_EDGE};border-radius:4px;max-width:1000px;color:{INK};"
+    f"border:{_EDGE};border-radius:4px;color:{INK};"
     f"background:{PAPER};font:12px/1.4 {UI};text-align:left;overflow:hidden;{FLUSH}"
 )
 _STATUS: Final = (

@@ -3,19 +3,21 @@ import type { ITheme } from "@xterm/xterm";
 
 type Rgb = [number, number, number];
 
-// Sixteen colours that are readable on each ground: black, red, green, yellow, blue, magenta, cyan, white; then bright.
+// The sixteen colours of palette.css: black, red, green, yellow, blue, magenta, cyan, white; then bright. But for black on
+// a dark ground: programs write with it upon the others.
 const ON_LIGHT =
-  "000000 b3261e 17722f 8a5a00 1f5fbf 8e2a8b 0b7285 6b6b6b 555555 d1372c 1f8f3d a56d00 2f74dd a63ba3 0e8a9f 8c8c8c";
+  "1c1f24 c62828 1a7f37 946200 0a5bc4 8e3fae 0f7680 6e7781 57606a d1372c 1f8f3d a56d00 2f74dd a63ba3 0e8a9f 8c959f";
 const ON_DARK =
-  "3b3f46 f2777a 7fc98a e6c275 7aa6f0 c99ae0 66c5cc d0d4da 7c828c ff9a9c a3e0ab f3d694 9dbff7 dcb6ee 8fdde3 ffffff";
+  "3b3f46 ff7b72 56d364 e3b341 79b8ff d2a8ff 56d4dd c9d1d9 8b949e ffa198 7ee787 f2cc60 a5d6ff e2c5ff 8de4ea f6f8fa";
 const NAMES = ["black", "red", "green", "yellow", "blue", "magenta", "cyan", "white"] as const;
 
-/** `rgb(…)` or `rgba(…)`, as getComputedStyle gives colours; undefined for one that is see-through, or none. */
-export function parsed(colour: string): Rgb | undefined {
+/** `rgb(…)` or `rgba(…)`, as getComputedStyle gives colours, upon a ground; undefined for one that is see-through, or none. */
+export function parsed(colour: string, ground?: Rgb): Rgb | undefined {
   const numbers = colour.match(/[\d.]+/g)?.map(Number) ?? [];
   const [red, green, blue, alpha = 1] = numbers;
   if (red === undefined || green === undefined || blue === undefined || alpha < 0.5) return undefined;
-  return [red, green, blue];
+  const mixed = (each: number, under = each): number => Math.round(alpha * each + (1 - alpha) * under);
+  return [mixed(red, ground?.[0]), mixed(green, ground?.[1]), mixed(blue, ground?.[2])];
 }
 
 function luminance([red, green, blue]: Rgb): number {
@@ -29,7 +31,7 @@ const hex = (rgb: Rgb): string =>
 export function theme(background: string, foreground: string): ITheme {
   const ground = parsed(background) ?? [255, 255, 255];
   const light = luminance(ground) > 0.5;
-  const text = parsed(foreground) ?? (light ? [33, 33, 33] : [224, 224, 224]);
+  const text = parsed(foreground, ground) ?? (light ? [33, 33, 33] : [224, 224, 224]);
   const found: Record<string, string> = {
     background: hex(ground),
     foreground: hex(text),
