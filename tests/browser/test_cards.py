@@ -44,9 +44,15 @@ def test_a_container_shows_itself_and_is_controlled(notebook: Open) -> None:
     places = page.page.evaluate("tfnzLook(false)")
     assert len(places) == 4 and all(len(each) == 1 for each in places), "a control moved"
     page.picture("card")
+    page.run(0, 60)  # again: what its cell made is replaced
+    page.wait_text(0, "replaced web")
+    Card(page, 0).wait().wait_text("running")
+    page.picture("replaced")
     for cell in (1, 2, 3):
         page.run(cell)
         Card(page, cell).wait()
+    there = Card(page, 2).root.locator("td.tfnz-c-name")
+    page.until(lambda: there.count() == 1, 15, lambda: str(there.all_inner_texts()))
     page.picture("objects")
     Card(page, 1).press("destroy")
     # it asks first, in the card
