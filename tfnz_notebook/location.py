@@ -31,7 +31,9 @@ from tfnz_notebook._calls.spec import RUN_OPTIONS, container_spec, published, vo
 from tfnz_notebook._link import patience, thread
 from tfnz_notebook._link.agents.starter import place
 from tfnz_notebook._link.link import BYE_TIMEOUT, Link
+from tfnz_notebook._location.prepared import Prepared
 from tfnz_notebook._location.store import Store
+from tfnz_notebook._wire.operations import MAX_SPARES
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import ContainerGone, Misuse, VolumeError
 from tfnz_notebook.image import Image
@@ -100,6 +102,7 @@ class Location(Drawn, Block, Store):
         #: What was said of that.
         self._lacks: set[str] = set()
         self._link = Link(place(where, server_key), session=session, ttl=ttl)
+        self._spares = Prepared(self._link)
         self._caller = thread.Caller(None, 0)
         thread.wait(self._connect(limit))
         goodbye.at_the_end(self)
@@ -392,6 +395,50 @@ class Location(Drawn, Block, Store):
             finally:
                 if not self._link.over and container.state != "destroyed":
                     self._link.background(container._destroy(None))
+
+    @face
+    async def prepare(
+        self: Location,
+        /,
+        image: str | Image,
+        spares: int = 2,
+        *,
+        timeout: float | None = None,
+        **options: Any,
+    ) -> None:
+        """Have containers there before they are spawned: a spawn then takes milliseconds.
+
+        Of that image with these options of ``spawn_container``, started and asleep; this returns
+        once they are there. ``spawn_container`` takes one where its wishes fit: image, limits,
+        volumes, network and the like have to be the same; command, entrypoint, environment (that of
+        the spares and more), user, name and files before boot are its own. What was taken is made
+        up for in the background. Whoever looks with the engine's tools sees a spare's environment
+        and command, not those that it was spawned with. They go with the session; ``spares=0`` ends
+        those of that kind. For example::
+
+            >>> location.prepare('debian', spares=1, memory='512m')
+            >>> box = location.best_node().spawn_container('debian', memory='512m', sleep=True)
+            >>> box.wait_until_ready().state
+            'running'
+
+        Raises what ``spawn_container`` and ``wait_until_ready`` raise.
+        """
+        async with within("prepare containers", timeout):
+            doing = "prepare containers"
+            if unknown := sorted(set(options) - RUN_OPTIONS - {"command", "sleep"}):
+                raise Misuse(
+                    f"Cannot {doing}: {', '.join(map(repr, unknown))} is no option of "
+                    "spawn_container."
+                )
+            count = int(arguments.number(doing, "spares", spares, 0, MAX_SPARES))
+            spec, _ = container_spec(image, {**options, "sleep": True})
+            self._check(doing)
+            for name in volumes_to_make(options):
+                await self._link.request("volume.create", {"name": name})
+            body = {"spec": spec, "spares": count}
+            undo = partial(self._link.take_back, "container.prepare", {**body, "spares": 0})
+            await self._link.request("container.prepare", body, undo=undo)
+            self._spares.note(body)
 
     # -- volumes
 

@@ -101,6 +101,7 @@ class Case:
         more: dict[str, tuple[dict[str, Any], bytes | None]] = {
             "volume.create": ({"name": "another"}, None),
             "volume.remove": ({"name": "volume"}, None),
+            "container.prepare": ({"spec": self.spec | {"sleep": True}, "spares": 1}, None),
             "image.inspect": ({"image": "debian"}, None),
             "image.pull": ({"image": "debian"}, None),
             "image.remove": ({"image": "alpine"}, None),

@@ -41,6 +41,8 @@ MAX_TAIL: Final = 64 << 10
 #: Characters of any text in an ``info``, and of a command's text for people.
 MAX_INFO: Final = 4 << 10
 MAX_TEXT: Final = 500
+#: Containers of one kind that may wait for a spawn.
+MAX_SPARES: Final = 100
 #: Characters of an ``origin``: what made it, in words that only kernels read.
 MAX_ORIGIN: Final = 200
 
@@ -256,6 +258,15 @@ _ROWS: Final = (
         {**_CONTAINER, "spec": _MAP, **_AHEAD},
         payload=MAX_CHUNK,
         ahead=MAX_AHEAD,
+    ),
+    # "spares" containers of that spec, there before they are spawned; answered once they are
+    Operation(
+        "container.prepare",
+        "prepare containers",
+        Scope.SESSION,
+        {"spec": _MAP, "spares": Field(int, limit=MAX_SPARES), **_AHEAD},
+        ahead=MAX_AHEAD,
+        reply=("ready",),
     ),
     # "log": the last of its output, of one that ended
     Operation(

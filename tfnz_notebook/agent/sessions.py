@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import logging
+import uuid
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
@@ -22,13 +24,15 @@ from tfnz_notebook._wire.link import SESSION_GRACE
 from tfnz_notebook.agent.container import forks, labels
 from tfnz_notebook.agent.container.container import Container
 from tfnz_notebook.agent.container.neighbours import Neighbours
+from tfnz_notebook.agent.container.spares import Spares
+from tfnz_notebook.agent.container.taken import Taken
 from tfnz_notebook.agent.disk import Disk
 from tfnz_notebook.agent.former import Former
 from tfnz_notebook.agent.process.kept.ended import Ended
 from tfnz_notebook.agent.process.process import Process
 from tfnz_notebook.agent.scope import Scope
 from tfnz_notebook.agent.world import REAL, World, now
-from tfnz_notebook.engines.base import LABEL_CONTAINER, LABEL_OWNER, Engine, Found
+from tfnz_notebook.engines.base import LABEL_CONTAINER, LABEL_OWNER, ContainerSpec, Engine, Found
 from tfnz_notebook.errors import ContainerGone, LinkClosed, Misuse, ProcessGone, TfnzError
 
 log = logging.getLogger(__name__)
@@ -88,6 +92,8 @@ class Session:
     containers: dict[str, Container] = field(default_factory=dict)
     #: What is done for it that is about none of these.
     scope: Scope = field(default_factory=Scope)
+    #: What waits for a spawn, if that was asked for.
+    spares: Spares | None = None
     state: str = "left"
 
     def happens(self, event: Event) -> None:
@@ -182,6 +188,7 @@ class Sessions:
         #: Those that are ending while another has their name.
         self._replaced: list[Session] = []
         self._kept = Kept(spool.with_name(f"{spool.name}.sessions"), world.disk)
+        self.taken = Taken(spool.with_name(f"{spool.name}.taken"), world.disk)
         #: What an earlier agent was told of durable sessions.
         self._earlier: dict[str, tuple[bool, float | None]] = {}
         engine.waits = self._waits
@@ -207,7 +214,7 @@ class Sessions:
     def busy(self) -> bool:
         """Whether a container is being made, which the next agent could not go on with."""
         made = ("pulling", "creating", "starting")
-        return any(c.state in made for each in self for c in each.containers.values())
+        return any(each.state in made for each in self._held())
 
     def join(
         self, name: str, member: Member, durable: bool, ttl: float | None, *, again: bool = False
@@ -300,6 +307,43 @@ class Sessions:
         """A process of any session, as far as containers were met. Raises ProcessGone."""
         return self._process(self, ident)
 
+    def _held(self) -> Iterator[Container]:
+        """All that the engine holds for us, what nobody has asked for yet included."""
+        for session in self:
+            yield from session.containers.values()
+            yield from session.spares or ()
+
+    def spares(self, session: Session) -> Spares:
+        """Those of the session."""
+
+        def make(spec: ContainerSpec, changed: Callable[[Container], None]) -> Container:
+            created = self.world.wall()
+            spec = labels.labelled(
+                dataclasses.replace(spec, id=uuid.uuid4().hex, sleep=True),
+                owner=self.owner,
+                session=session.name,
+                durable=session.durable,
+                ttl=session.ttl,
+                tag="",
+                created=created,
+                spare=True,
+            )
+            return Container(
+                self.engine,
+                session.name,
+                spec,
+                self.spool,
+                changed,
+                lambda *_: None,
+                self.neighbours,
+                created=created,
+                world=self.world,
+            )
+
+        if session.spares is None:
+            session.spares = Spares(make, self.taken, machines=self.engine.machines)
+        return session.spares
+
     @staticmethod
     def _containers(sessions: Iterable[Session]) -> list[Container]:
         return [container for session in sessions for container in session.containers.values()]
@@ -334,6 +378,7 @@ class Sessions:
         )
         results = await asyncio.gather(
             *(container.destroy() for container in list(session.containers.values())),
+            *([session.spares.end()] if session.spares is not None else []),
             return_exceptions=True,
         )
         for result in results:
@@ -380,14 +425,16 @@ class Sessions:
         """
         found = await self.engine.find({LABEL_OWNER: self.owner})
         durable = self._earlier = dict(self._kept.read())
+        self.taken.read()
         left: list[Found] = []
         containers = []
-        for each in found:
+        for each, there in ((self.taken.seen(each), each) for each in found):
             if self.former is not None and not self.former.ours(each, self.spool):
                 continue
             known = labels.known(each)
-            if known is None or each.state.status == "created":
+            if known is None or each.state.status == "created" or labels.is_spare(each.labels):
                 # Ours by its owner, but it never ran: an agent died between creating and starting.
+                # Or nobody has asked for it, and who might have has gone.
                 left.append(each)
                 continue
             session = self._sessions.get(known.session)
@@ -406,8 +453,11 @@ class Sessions:
                 origin=known.origin,
                 ref=each.ref,
                 created=known.created,
+                forget=self.taken.forget,
                 world=self.world,
             )
+            if labels.is_spare(there.labels):
+                container.made = dataclasses.replace(known.spec, id=_ident(there))
             session.containers[container.ident] = container
             if each.state.status in ("running", "paused") and known.spec.network is None:
                 self.neighbours.found(container)
@@ -434,7 +484,7 @@ class Sessions:
                 await asyncio.sleep(WATCH_AGAIN)
 
     def _waits(self, ref: str, words: str) -> None:
-        for container in self._containers(self):
+        for container in self._held():
             if container.ref == ref:
                 container.waits(words)
 
@@ -444,7 +494,7 @@ class Sessions:
         task.add_done_callback(self._looking.discard)
 
     def _look_at(self, ref: str | None) -> None:
-        for container in self._containers(self):
+        for container in list(self._held()):
             if container.ref == ref or (ref is None and container.state in ("exited", "paused")):
                 container.look_soon()
 
@@ -462,9 +512,10 @@ class Sessions:
         names = list[str]()
         with contextlib.suppress(OSError):
             names = [name for name, _ in disk.list(self.spool)]
-        known = {ident for session in self for ident in session.containers}
+        held = list(self._held())
+        known = {each.ident for each in held}
         try:
-            await self.engine.sweep(known)
+            await self.engine.sweep({each.made_ident for each in held})
         except TfnzError as error:
             log.warning("what this machine holds of containers that are gone stays: %s", error)
         for name in names:
@@ -484,7 +535,7 @@ class Sessions:
 
     def _ours(self, found: Found) -> bool:
         """Whether it is one that we know, or may be one that is being made."""
-        ours = (each for each in self._containers(self) if each.ident == _ident(found))
+        ours = (each for each in self._held() if each.made_ident == _ident(found))
         return any(each.ref in ("", found.ref) for each in ours)
 
     def _keep(self) -> None:
@@ -504,7 +555,10 @@ class Sessions:
         for task in (self._cleaning, *self._looking):
             if task is not None:
                 task.cancel()
-        for container in self._containers(self):
+        for session in self:
+            if session.spares is not None:
+                session.spares.close()
+        for container in self._held():
             container.close()
 
 

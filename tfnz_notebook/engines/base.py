@@ -35,6 +35,8 @@ LABEL_DURABLE: Final = "io.tfnz.durable"
 LABEL_SPEC: Final = "io.tfnz.spec"
 #: On a container whose guest is not its first process.
 LABEL_UNMODIFIED: Final = "io.tfnz.unmodified"
+#: On a container that was made before anybody asked for it.
+LABEL_SPARE: Final = "io.tfnz.spare"
 #: What the labels whose presence tells something say where it is not so: an image that was made of
 #: a container has that container's, and no engine takes one off.
 NOT: Final = "no"
@@ -316,6 +318,8 @@ class Engine(ABC):
     name: str = ""
     unmodified_costs: str = ""
     """Of a container with the image's own first process: what is weaker on this engine alone."""
+    machines: bool = False
+    """Whether it has several, so that it matters on which one a container is."""
     no_images: str = "keeps no images of its own"
     """Why, of an engine that can neither make nor keep images."""
 
@@ -430,6 +434,10 @@ class Engine(ABC):
     @abstractmethod
     async def stop(self, ref: str, grace: float) -> None:
         """TERM, then KILL after ``grace`` seconds."""
+
+    async def rename(self, ref: str, name: str) -> None:  # noqa: ARG002  # for engines that can
+        """Give it another name, as their own tools show it. EngineError, also for one taken."""
+        raise EngineError(f"Cannot rename the container: {self.name} cannot. Spawn another.")
 
     async def pause(self, ref: str) -> None:  # noqa: ARG002  # for engines that can
         """Stop all that runs in it, as it is; one that is paused already is fine. EngineError."""

@@ -20,6 +20,7 @@ from tfnz_notebook.errors import (
     ContainerGone,
     EngineError,
     LinkClosed,
+    Misuse,
     ProcessGone,
     ProtocolError,
     to_wire,
@@ -518,3 +519,27 @@ def test_a_request_at_which_an_agent_breaks_off_is_said_twice_and_no_more(
     agent.answers["node.list"] = lambda a, m: ({"nodes": []}, None)
     assert location.nodes() == []
     assert location.reachable
+
+
+def test_what_is_prepared_is_asked_for_again_of_another_agent(
+    agent: ScriptedAgent, location: Location
+) -> None:
+    agent.answers["container.prepare"] = lambda a, m: ({"ready": m.body["spares"]}, None)
+    location.prepare("nginx", spares=3, memory="1g", env={"A": "1"})
+    location.prepare("debian", spares=1)
+    location.prepare("debian", spares=0)
+    asked = agent.named("container.prepare")
+    assert [each.body["spares"] for each in asked] == [3, 1, 0]
+    spec = asked[0].body["spec"]
+    assert (spec["image"], spec["memory"], spec["sleep"]) == ("nginx", 1 << 30, True)
+    for wrong in ({"spares": -1}, {"colour": "red"}, {"spares": 1000}):
+        with pytest.raises(Misuse):
+            location.prepare("nginx", **wrong)  # type: ignore[arg-type]
+    agent.close()
+    fresh = again(agent)
+    try:
+        (asked_again,) = fresh.until(lambda: fresh.named("container.prepare"))
+        assert asked_again.body["spec"]["image"] == "nginx"
+    finally:
+        location.disconnect()
+        fresh.close()

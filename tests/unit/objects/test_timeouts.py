@@ -78,6 +78,7 @@ def test_whatever_is_not_answered_ends_by_its_deadline(
         "Location.volume": lambda t: location.volume("notes", timeout=t),
         "Location.all_volumes": lambda t: location.all_volumes(timeout=t),
         "Location.destroy_volume": lambda t: location.destroy_volume(volume, timeout=t),
+        "Location.prepare": lambda t: location.prepare("nginx", timeout=t),
         "Location.volume_sizes": lambda t: location.volume_sizes(timeout=t),
         "Location.images": lambda t: location.images(timeout=t),
         "Location.image": lambda t: location.image("nginx", timeout=t),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
@@ -18,15 +19,16 @@ from typing import Any, Final
 
 from tfnz_notebook._base.text import command_line
 from tfnz_notebook._wire import guest as wire
-from tfnz_notebook._wire.guest import Flag, Frame, Type
+from tfnz_notebook._wire.guest import Feature, Flag, Frame, Tag, Type
 from tfnz_notebook._wire.operations import MAX_TAIL, MAX_TEXT
-from tfnz_notebook.agent.container import forks
+from tfnz_notebook.agent.container import forks, transfers
 from tfnz_notebook.agent.container.guest import MUTE, Guest
 from tfnz_notebook.agent.container.info import info_of
 from tfnz_notebook.agent.container.neighbours import Neighbours
 from tfnz_notebook.agent.container.refusals import (
     exited_early,
     no_hello,
+    no_user,
     out_of_memory,
     over,
     paused,
@@ -47,8 +49,10 @@ from tfnz_notebook.engines.base import ContainerSpec, Engine, Image, Progress, P
 from tfnz_notebook.errors import (
     ContainerFailed,
     ContainerGone,
+    EngineError,
     EngineGone,
     Misuse,
+    SpawnFailed,
     TfnzError,
 )
 
@@ -72,6 +76,10 @@ RECENT: Final = 3
 PROGRESS_EVERY: Final = 0.1
 
 
+#: A spare that can be what is wished for, of that image.
+Take = Callable[[ContainerSpec, Image], "Container | None"]
+
+
 class Container:
     """One container of a session."""
 
@@ -90,6 +98,7 @@ class Container:
         pull: PullPolicy = "missing",
         ref: str = "",
         created: float | None = None,
+        forget: Callable[[str], None] = lambda _: None,
         world: World = REAL,
     ) -> None:
         self.ident = spec.id
@@ -132,6 +141,10 @@ class Container:
         self._looking: asyncio.Task[None] | None = None  # at what that was
         self._ending: asyncio.TimerHandle | None = None
         self._mute_since = 0.0
+        #: What it was made as, if that was before anybody asked for it; its guest is told the rest.
+        self.made: ContainerSpec | None = None
+        self._forget = forget  # told when it is not what it was made as any more
+        self._take: Take = _no_spare
         #: Its guest was restarted, and has not told yet what runs in it.
         self._reborn = False
         self._moving = asyncio.Lock()
@@ -169,8 +182,12 @@ class Container:
 
     # -- coming up
 
-    def bring_up(self, cleared: Callable[[], Awaitable[None]]) -> None:
-        """Pull, create and start in the background, once its place is ``cleared``."""
+    def bring_up(self, cleared: Callable[[], Awaitable[None]], take: Take | None = None) -> None:
+        """Pull, create and start in the background, once its place is ``cleared``.
+
+        Or ``take`` a spare, if there is one.
+        """
+        self._take = take or _no_spare
         self.recalled.set()
         self._making = asyncio.create_task(self._bring_up(cleared))
 
@@ -187,6 +204,9 @@ class Container:
 
     async def _create_and_start(self) -> None:
         self._image = await self._engine.ensure_image(self.spec.image, self.pull, self._pulled)
+        while (spare := self._take(self.spec, self._image)) is not None:
+            if await self._wakes(spare):
+                return
         self._happens(Event.MAKE)
         self.ref = await self._engine.create(self.spec, self._image)
         self._happens(Event.START)
@@ -208,10 +228,22 @@ class Container:
         """Start the created container and meet its guest. Raises what kept it from that."""
         await self._engine.start(self.ref)
         guest = self.guest = self._new_guest()
+
+        async def there() -> None:
+            # It is fenced off while its guest says hello, and not used before both are done.
+            await together(guest.connect(), self._neighbours.up(self))
+            if self.made is not None:
+                await self._say_what_for(guest)
+
+        await self._begins(guest, there)
+
+    async def _begins(self, guest: Guest, there: Callable[[], Awaitable[None]]) -> None:
+        """Be met, once it is ``there``; or be over, as what is quick is."""
         try:
             async with asyncio.timeout(HELLO):
-                # It is fenced off while its guest says hello, and not used before both are done.
-                await together(guest.connect(), self._neighbours.up(self))
+                await there()
+                if self.made is not None and not self.spec.sleep:
+                    await self._start_woken(guest)
                 if self.spec.unmodified:
                     self._follow_first()
                 if self.main is not None and self.main.state in ("late", "exited", "ended"):
@@ -227,15 +259,108 @@ class Container:
             self._meets()
 
     def _new_guest(self) -> Guest:
-        return Guest(
-            *(self._engine, self.ref),
-            adopt=self._adopt,
-            ended=self._ended,
-            restarted=self._restarted,
-            met=self._guest_is_there,
-            mute=self._look_why,
-            refused=self._is_unresponsive,
+        return Guest(self._engine, self.ref, **self._told_by_it())
+
+    def _told_by_it(self) -> dict[str, Any]:
+        """Who hears what a guest of its tells."""
+        return {
+            "adopt": self._adopt,
+            "ended": self._ended,
+            "restarted": self._restarted,
+            "met": self._guest_is_there,
+            "mute": self._look_why,
+            "refused": self._is_unresponsive,
+        }
+
+    # -- made of a spare
+
+    @property
+    def waits_for_work(self) -> bool:
+        """As a spare: it is there, asleep, and can be told what it is for."""
+        guest = self.guest
+        ready = self.state == "running" and guest is not None and guest.there
+        return (
+            ready and guest is not None and bool(guest.features and Feature.SETUP in guest.features)
         )
+
+    @property
+    def image_id(self) -> str:
+        """Of the image that it was made of; empty where that is not known."""
+        return self._image.id if self._image is not None else ""
+
+    @property
+    def made_ident(self) -> str:
+        """The id under which its engine has it."""
+        return self.ident if self.made is None else self.made.id
+
+    async def _wakes(self, spare: Container) -> bool:
+        """Be what a spare is, and tell its guest what for; False if it ended under our hands."""
+        name = self.spec.name
+        try:
+            if name is not None:
+                await self._engine.rename(spare.ref, name)
+            guest = spare.handed_over()
+            self.ref, self.guest = spare.ref, guest
+            self.made = dataclasses.replace(spare.spec, name=name)
+            guest.tell(**self._told_by_it())
+            self._neighbours.handed(spare, self)
+            await self._say_what_for(guest)
+        except (ContainerGone, EngineError, EngineGone) as error:
+            log.info("container %s: a spare was of no use: %s", self.ident, error)
+            self.let_go()
+            self.ref, self.guest, self.made = "", None, None
+            await self._neighbours.gone(self)
+            await spare.destroy()
+            self._forget(spare.ident)
+            return False
+        self._happens(Event.MAKE)
+        self._happens(Event.START)
+        await self._begins(guest, _already)
+        return True
+
+    def handed_over(self) -> Guest:
+        """As a spare: its guest, which is another's from now on. ContainerGone."""
+        guest, self.guest = self.guest, None
+        if guest is None or not guest.there:
+            self.guest = guest
+            raise ContainerGone("Cannot use this spare: it has just ended.")
+        self.close()
+        return guest
+
+    async def _say_what_for(self, guest: Guest) -> None:
+        """Its files, then what the image would say. Raises what stands against it."""
+        for path, content in self.spec.files.items():
+            transfer = transfers.begin_put(guest, path, 0o644, "0", parents=True)
+            await transfer.upload(content)
+            await transfer.finish_upload()
+        assert self.made is not None
+        image = self._image or Image("")
+        fields = [(Tag.ARG, word) for word in self.spec.argv(image)]
+        fields += [(Tag.ENV, f"{key}={value}") for key, value in self.spec.env.items()]
+        user, before = (image.user if s.user is None else s.user for s in (self.spec, self.made))
+        if user != before:
+            fields.append((Tag.USER, user or "0"))
+        number = (await guest.set_up(fields)).values[1]
+        if number:
+            raise no_user(user, number)
+
+    async def _start_woken(self, guest: Guest) -> None:
+        main = self._main()
+        main.own(wire.MAIN)
+        try:
+            await self._start_asleep(guest, main)
+        except SpawnFailed as error:
+            raise ContainerFailed(str(error)) from None
+
+    async def _wakes_again(self, guest: Guest) -> None:
+        """Somebody restarted it, past us: it has forgotten what it is for."""
+        try:
+            await self._say_what_for(guest)
+            if not self.spec.sleep:
+                await self._start_woken(guest)
+        except TfnzError as error:
+            log.warning("container %s: restarted, and asleep: %s", self.ident, error)
+        self._meets()
 
     def _meets(self) -> None:
         """Its guest is there, and it is fenced off: it can be used."""
@@ -360,7 +485,10 @@ class Container:
     def _guest_is_there(self) -> None:
         if self._reborn:
             self._reborn = False
-            self._meets()
+            if self.made is not None and self._image is not None and self.guest is not None:
+                self._beside(self._wakes_again(self.guest))
+            else:
+                self._meets()
         elif not self.met:
             if self.state != "starting":  # an earlier agent's; else its fence is still waited for
                 self._meets()
@@ -663,6 +791,8 @@ class Container:
         if self.state != "exited":
             await self.running()
         async with self._moves():
+            if self.made is not None:
+                self._check_wishes("reboot this container")
             image = await self._image_again() if reset_filesystem else None
             if self.state not in ("running", "exited"):
                 raise self._silent() if self.state in SILENT else over(self.state, self.returncode)
@@ -673,8 +803,9 @@ class Container:
             await self._neighbours.down(self)
             self._begins_anew()
             try:
-                if image is not None:
+                if image is not None and reset_filesystem:
                     self.ref = await self._engine.recreate(self.ref, self.spec, image)
+                    self._is_as_spawned()
                 await self._start()
             except TfnzError as error:
                 self._is_not_started(error)
@@ -694,12 +825,16 @@ class Container:
 
     async def _image_again(self) -> Image:
         """What it was made of, which must be there before anything is given up."""
+        self._check_wishes("reset this container's filesystem")
+        return await self._engine.ensure_image(self.spec.image, "never", lambda _: None)
+
+    def _check_wishes(self, doing: str) -> None:
+        """Misuse where they are not known any more."""
         if self._image is None:
             raise Misuse(
-                "Cannot reset this container's filesystem: it was spawned under an earlier "
-                "agent, which took its environment and files along. Spawn a new one."
+                f"Cannot {doing}: it was spawned under an earlier agent, which took its "
+                "environment and files along. Spawn a new one."
             )
-        return await self._engine.ensure_image(self.spec.image, "never", lambda _: None)
 
     async def destroy(self, grace: float = 0.0) -> None:
         """End and remove it, with everything of it. Idempotent."""
@@ -722,6 +857,12 @@ class Container:
                     await self._engine.remove(found.ref)
             await self._is_gone()
 
+    def _is_as_spawned(self) -> None:
+        """Its engine has nothing of it, or what was spawned."""
+        if self.made is not None:
+            self._forget(self.made.id)
+            self.made = None
+
     async def _was_removed(self) -> None:
         """By others, past us: what this machine holds of it goes as well."""
         with contextlib.suppress(TfnzError):
@@ -740,6 +881,7 @@ class Container:
         self._happens(Event.DESTROY)
         self.scope.interrupt(gone)
         self._records.discard()
+        self._is_as_spawned()
         if forks.is_of(self.spec.image, self.ident):
             with contextlib.suppress(TfnzError):
                 await self._engine.remove_image(self.spec.image, force=True)
@@ -854,7 +996,7 @@ class Container:
     @property
     def called(self) -> tuple[str, str]:
         """Its id and its name at the engine; empty before it is made there."""
-        return self._engine.called(self.ref, self.spec) if self.ref else ("", "")
+        return self._engine.called(self.ref, self.made or self.spec) if self.ref else ("", "")
 
     def info(self) -> dict[str, Any]:
         """What kernels see, as in PROTOCOL.md."""
@@ -870,6 +1012,15 @@ class Container:
 
 def _destroyed() -> ContainerGone:
     return ContainerGone("Cannot use this container: it was destroyed.")
+
+
+async def _already() -> None:
+    """It is there."""
+
+
+def _no_spare(spec: ContainerSpec, image: Image) -> Container | None:
+    del spec, image
+    return None
 
 
 def _awaited() -> asyncio.Future[None]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, Protocol
 
 from tfnz_notebook._wire import guest as wire
@@ -83,12 +83,9 @@ class Guest:
         """
         self._engine = engine
         self._ref = ref
-        self._adopt = adopt
-        self._ended = ended
-        self._was_restarted = restarted
-        self._met = met
-        self._mute = mute
-        self._refused = refused
+        self.tell(
+            adopt=adopt, ended=ended, restarted=restarted, met=met, mute=mute, refused=refused
+        )
         self._stream: Stream | None = None
         #: Frames of this turn of the loop: they go as one write, and wake the guest once.
         self._frames: list[bytes] = []
@@ -131,6 +128,29 @@ class Guest:
         self._reminder: asyncio.TimerHandle | None = None
         #: Bytes of arguments and environment that it takes for one process.
         self.arguments = wire.MAX_PAYLOAD
+
+    def tell(
+        self,
+        *,
+        adopt: Callable[[Frame], None],
+        ended: Callable[[State], Awaitable[None]],
+        restarted: Callable[[], None],
+        met: Callable[[], None],
+        mute: Callable[[], Awaitable[None]] | None,
+        refused: Callable[[ContainerFailed], None],
+    ) -> None:
+        """Tell these from now on, as it was said at first; of another container that it is now."""
+        self._adopt = adopt
+        self._ended = ended
+        self._was_restarted = restarted
+        self._met = met
+        self._mute = mute
+        self._refused = refused
+
+    @property
+    def there(self) -> bool:
+        """It is connected, and was not silent when it was looked at last."""
+        return self._up.is_set() and not self.silent and not self.over
 
     # -- connecting
 
@@ -499,12 +519,7 @@ class Guest:
 
         The future's exception is ContainerGone if the connection breaks first.
         """
-        number = self._next_request
-        self._next_request = self._next_request % 0xFFFFFFFF + 1
-        future: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
-        self._requests[number] = future
-        self.expect(future)
-        future.add_done_callback(lambda _: self._requests.pop(number, None))
+        number, future = self._asked()
         self.send(wire.fixed(kind, channel, number, *values))
         if not self._up.is_set():
             future.set_exception(ContainerGone("Cannot ask the container: it is not connected."))
@@ -512,6 +527,24 @@ class Guest:
             # A cancelled question must not stay with the guest.
             cancel = wire.fixed(Type.CANCEL, channel, number)
             future.add_done_callback(lambda done: self.send(cancel) if done.cancelled() else None)
+        return future
+
+    def _asked(self) -> tuple[int, asyncio.Future[Frame]]:
+        number = self._next_request
+        self._next_request = self._next_request % 0xFFFFFFFF + 1
+        future: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
+        self._requests[number] = future
+        self.expect(future)
+        future.add_done_callback(lambda _: self._requests.pop(number, None))
+        return number, future
+
+    def set_up(self, fields: Iterable[tuple[Tag, wire.Value | str]]) -> asyncio.Future[Frame]:
+        """Say what the image would say of a container that sleeps (SETUP); as :meth:`request`."""
+        number, future = self._asked()
+        for frame in wire.setup(number, fields, self.arguments):
+            self.send(frame)
+        if not self._up.is_set():
+            future.set_exception(ContainerGone("Cannot ask the container: it is not connected."))
         return future
 
     # -- channels

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
+from typing import Final
 
 from tfnz_notebook.agent.process.command import IDENT
 from tfnz_notebook.engines.base import (
@@ -12,11 +14,15 @@ from tfnz_notebook.engines.base import (
     LABEL_DURABLE,
     LABEL_OWNER,
     LABEL_SESSION,
+    LABEL_SPARE,
     LABEL_SPEC,
     NOT,
     ContainerSpec,
     Found,
 )
+
+#: What the names of our labels begin with.
+OURS: Final = "io.tfnz."
 
 
 def labelled(
@@ -29,6 +35,7 @@ def labelled(
     tag: str,
     created: float,
     origin: str = "",
+    spare: bool = False,
 ) -> ContainerSpec:
     """The spec with our labels; they win over the user's.
 
@@ -55,7 +62,24 @@ def labelled(
     }
     if durable:
         labels[LABEL_DURABLE] = "" if ttl is None else str(ttl)
+    if spare:
+        labels[LABEL_SPARE] = ""
     return dataclasses.replace(spec, labels=labels)
+
+
+def is_spare(labels: Mapping[str, str]) -> bool:
+    """Whether it was made before anybody asked for it."""
+    return labels.get(LABEL_SPARE, NOT) != NOT
+
+
+def own(labels: Mapping[str, str]) -> dict[str, str]:
+    """Those of them that are ours."""
+    return {key: value for key, value in labels.items() if key.startswith(OURS)}
+
+
+def others(labels: Mapping[str, str]) -> dict[str, str]:
+    """Those of them that are the user's."""
+    return {key: value for key, value in labels.items() if not key.startswith(OURS)}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -73,6 +73,12 @@ class Neighbours:
             await self._isolate(container.ident)
         await self._tell(self._related(container.ident))
 
+    def handed(self, before: Container, container: Container) -> None:
+        """One is another from now on, at the same place; nothing was allowed there yet."""
+        if self._there.pop(before.ident, None) is not None:
+            self._there[container.ident] = container
+        self._turns.pop(before.ident, None)
+
     async def down(self, container: Container) -> None:
         """It stops for a while, and its address may soon be somebody else's."""
         if self._there.pop(container.ident, None) is not None:

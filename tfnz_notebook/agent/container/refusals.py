@@ -46,6 +46,12 @@ def _not_started(command: Command, errno: int, stage: str, said: str) -> SpawnFa
     return kind(f"Cannot {told}", errno=errno, stage=stage)
 
 
+def no_user(user: str, number: int) -> ContainerFailed:
+    """A container that was asleep may not begin as that user."""
+    why = starts.why("it", "user", number, "", user=user)
+    return ContainerFailed(f"Cannot {why}", errno=number)
+
+
 def out_of_memory(spec: ContainerSpec, tail: bytes) -> OutOfMemory:
     """The kernel killed the container's main process for its memory limit."""
     return OutOfMemory(

@@ -11,7 +11,7 @@ import msgpack
 
 from tfnz_notebook._wire.guest import CONNECTION, Tag, Type
 from tfnz_notebook._wire.link import Message
-from tfnz_notebook._wire.operations import MAX_ORIGIN, MAX_TAIL
+from tfnz_notebook._wire.operations import MAX_ORIGIN, MAX_SPARES, MAX_TAIL
 from tfnz_notebook.agent.clients import NOTHING, Answer, Client
 from tfnz_notebook.agent.container import forks
 from tfnz_notebook.agent.container.container import Container
@@ -19,7 +19,7 @@ from tfnz_notebook.agent.container.labels import labelled
 from tfnz_notebook.agent.operations.answers import of_container, of_session
 from tfnz_notebook.agent.process.command import IDENT
 from tfnz_notebook.engines.base import ContainerSpec, Mount, Scheduling
-from tfnz_notebook.errors import ContainerGone, ProtocolError
+from tfnz_notebook.errors import ContainerGone, Misuse, ProtocolError
 
 
 @of_session("container.spawn")
@@ -61,13 +61,32 @@ async def spawn(client: Client, message: Message) -> Answer:
         origin=origin,
         pull=told.get("pull") or "missing",
         created=created,
+        forget=client.sessions.taken.forget,
         world=world,
     )
     session.containers[ident] = container
     container.node = str(told.get("node") or "")
     server.container_changed(container)  # now it is in every listing
-    container.bring_up(partial(client.sessions.cleared, ident))
+    take = session.spares.take if session.spares is not None else None
+    container.bring_up(partial(client.sessions.cleared, ident), take)
     return NOTHING
+
+
+@of_session("container.prepare")
+async def prepare(client: Client, message: Message) -> Answer:
+    """Have so many of a kind there before they are asked for; 0: none any more."""
+    if client.session.over:
+        raise ContainerGone("Cannot prepare containers: the session has just ended.")
+    spec = _spec("", message.body["spec"], None)
+    if spec.unmodified or spec.name is not None:
+        raise Misuse(
+            "Cannot prepare containers with a name, or with the image's own first process: a spare "
+            "is nobody's yet, and asleep. Leave that out, and say the name when you spawn."
+        )
+    spares = client.sessions.spares(client.session)
+    wanted = min(message.body["spares"], MAX_SPARES)
+    ready = await client.session.scope.run(spares.prepare(spec, wanted))
+    return {"ready": ready}, None
 
 
 def _spec(ident: str, told: dict[str, Any], payload: bytes | None) -> ContainerSpec:

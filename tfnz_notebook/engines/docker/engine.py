@@ -369,6 +369,9 @@ class DockerEngine(Engine):
     def called(self, ref: str, spec: ContainerSpec) -> tuple[str, str]:
         return self._ref(ref)[:12], calls.name_of(spec)
 
+    async def rename(self, ref: str, name: str) -> None:
+        await calls.rename(self.client, self._ref(ref), name)
+
     async def pause(self, ref: str) -> None:
         await self._turn(ref, "pause", "paused")
 
@@ -393,7 +396,9 @@ class DockerEngine(Engine):
                 guest_socket.make_directory(run)  # it was the new one's as well
             raise
         await self._delete(real)
-        self._directories.pop(ref, None)
+        before = self._directories.pop(ref, None)
+        if before is not None and before != self._directories.get(again):
+            guest_socket.drop_directory(before)  # it was made under another id
         self._beside.pop(ref, None)
         self._renamed.pop(ref, None)
         return again

@@ -326,6 +326,13 @@ class FakeEngine(Engine):
                 await held.guest.over.wait()
         held.guest.exit(137)
 
+    async def rename(self, ref: str, name: str) -> None:
+        await self._call()
+        held = self._container(ref)
+        if any(each.spec.name == name for each in self.world.containers.values()):
+            raise EngineError(f"Cannot name a container {name!r}: taken. Choose another.")
+        held.spec = replace(held.spec, name=name)
+
     async def pause(self, ref: str) -> None:
         await self._pause(ref, paused=True)
 

@@ -71,6 +71,8 @@ class FakeGuest:
         self.boot = os.urandom(16)
         self.files, self.programs, self.log = files, programs, log
         self._argv, self._env, self._user, self._cwd = argv, dict(env), user, cwd
+        #: The same as it was before any SETUP.
+        self._own = (argv, dict(env), user, cwd)
         self._finished = finished
         self._processes: dict[int, FakeProcess] = {}
         #: Of a SPAWN to come: its channel, and the fields that came before.
@@ -89,6 +91,7 @@ class FakeGuest:
         self._handlers: dict[Type, Callable[[Frame], None]] = {
             Type.PING: self._on_ping,
             Type.SAMPLE: self._on_sample,
+            Type.SETUP: self._on_setup,
             Type.START: self._on_start,
             Type.SPAWN: self._on_spawn,
             Type.DIAL: self._on_dial,
@@ -262,6 +265,22 @@ class FakeGuest:
         fields += [(Tag.PIDS, alive + 1), (Tag.CPU, 0), (Tag.MEMORY, 0)]
         self.say(fielded(Type.STATS, frame.channel, fields))
 
+    def _on_setup(self, frame: Frame) -> None:
+        """What the image would say: all of it anew, each time."""
+        argv, env = self._worded(frame)
+        user, cwd = frame.text(Tag.USER, self._own[2]), frame.text(Tag.CWD, self._own[3])
+        failed = 0
+        if wire.MAIN in self._processes:
+            failed = errno.EALREADY
+        elif not known_user(user):
+            failed = errno.ENOENT
+        else:
+            self._argv = argv or self._own[0]
+            whole = {**self._own[1], **env}
+            self._env = {key: value for key, value in whole.items() if value is not None}
+            self._user, self._cwd = user, cwd
+        self.say(fixed(Type.RESULT, wire.MAIN, frame.integer(Tag.REQUEST), failed, 0))
+
     def _on_start(self, frame: Frame) -> None:
         failed = 0
         if wire.MAIN in self._processes:
@@ -283,25 +302,29 @@ class FakeGuest:
         fields = (*before, *frame.fields) if channel == frame.channel else frame.fields
         self._ahead = (frame.channel, fields)
 
-    def _on_spawn(self, frame: Frame) -> None:
+    def _worded(self, frame: Frame) -> tuple[list[str], dict[str, str | None]]:
+        """Its command and its variables, with those that came ahead; None: one to be removed."""
         if self._ahead[0] == frame.channel:
             frame.fields, self._ahead = (*self._ahead[1], *frame.fields), (0, ())
-        held = self._processes.get(frame.channel)
-        if held is not None:
-            self.say(fixed(Type.SPAWNED, frame.channel, held.pid))
-            return
         argv: list[str] = []
-        env = {"PATH": "/bin", **self._env}
+        env: dict[str, str | None] = {}
         for tag, value in frame.fields:
             text = value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else ""
             if tag is Tag.ARG:
                 argv.append(text)
             elif tag is Tag.ENV:
                 key, equals, rest = text.partition("=")
-                if equals:
-                    env[key] = rest
-                else:
-                    env.pop(key, None)
+                env[key] = rest if equals else None
+        return argv, env
+
+    def _on_spawn(self, frame: Frame) -> None:
+        argv, told = self._worded(frame)
+        held = self._processes.get(frame.channel)
+        if held is not None:
+            self.say(fixed(Type.SPAWNED, frame.channel, held.pid))
+            return
+        whole = {"PATH": "/bin", **self._env, **told}
+        env = {key: value for key, value in whole.items() if value is not None}
         cwd, user = frame.text(Tag.CWD, self._cwd), frame.text(Tag.USER, self._user)
         wrong = self._refusal(argv, cwd, user)
         if wrong is not None:

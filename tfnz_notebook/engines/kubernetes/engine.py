@@ -89,6 +89,7 @@ class KubernetesEngine(Engine):
     """One namespace of one cluster. ``owner`` is the value of the owner label."""
 
     name = "kubernetes"
+    machines = True
     no_images = "pulls what it starts from registries, on the machine that starts it"
     unmodified_costs = beside.COSTS
 

@@ -16,6 +16,7 @@ from tfnz_notebook.engines.base import (
     LABEL_DURABLE,
     LABEL_OWNER,
     LABEL_SESSION,
+    LABEL_SPARE,
     LABEL_SPEC,
     LABEL_UNMODIFIED,
     NOT,
@@ -36,7 +37,7 @@ _QUOTED: Final = 300
 #: No engine takes a label off, so they say that it is nobody's.
 _NOBODYS: Final = {
     **dict.fromkeys((LABEL_OWNER, LABEL_SESSION, LABEL_CONTAINER, LABEL_CREATED, LABEL_SPEC), ""),
-    **dict.fromkeys((LABEL_DURABLE, LABEL_UNMODIFIED), NOT),
+    **dict.fromkeys((LABEL_DURABLE, LABEL_SPARE, LABEL_UNMODIFIED), NOT),
 }
 #: What Docker and Podman begin a step's first line with.
 _STEP: Final = re.compile(r"step (\d+/\d+) ?: (.+)", re.IGNORECASE)
