@@ -1,8 +1,19 @@
 """Programs that take the whole screen, in a shell in a cell: vim, less, htop, tmux."""
 
 from browser.cells import spawn
+from browser.chromium import SIZE
 from browser.conftest import Open
+from browser.notebook_page import NotebookPage
 from browser.views import Shell
+
+
+def saved(page: NotebookPage, terminal: Shell) -> list[str]:
+    """The screen, as the notebook has it once it is saved."""
+    page.save()
+    twin = page.outputs(1).locator("[class*=tfnz-static-] pre").evaluate("e => e.textContent")
+    rows = [row.rstrip() for row in str(twin).removesuffix("\n").split("\n")]
+    terminal.focus()
+    return rows
 
 
 def test_vim_less_htop_and_tmux(notebook: Open) -> None:
@@ -15,6 +26,10 @@ def test_vim_less_htop_and_tmux(notebook: Open) -> None:
     terminal.type("ihello from vim")
     terminal.key("Escape")
     page.picture("vim")
+    # In a page that has become narrow what is saved is what is seen, row by row.
+    page.page.set_viewport_size({"width": 700, "height": 900})
+    page.until(lambda: saved(page, terminal) == terminal.lines(), 20, terminal.text)
+    page.page.set_viewport_size(SIZE)
     terminal.enter(":wq", "^before$")
     terminal.enter("cat /tmp/text", "^hello from vim$")
     assert "~" not in terminal.lines(), "the screen before vim is back"
