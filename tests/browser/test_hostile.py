@@ -54,6 +54,17 @@ NAMED = (
 )
 
 
+# As the value of a cell in a container, and what it shows and writes on the way.
+CELL = f"""%%tf_python box
+class Hostile:
+    def _repr_html_(self): return {"".join((*MARKUP, "<b>its table</b>"))!r}
+    def _repr_javascript_(self): return "window.pwned = 11"
+    def _repr_markdown_(self): return {MARKUP[1]!r}
+display(Hostile())
+print({SCRIPT!r})
+Hostile()"""
+
+
 def inert(page: Page, *, title: str = "pwned") -> None:
     """Nothing that was written has become more than text."""
     assert page.evaluate("window.pwned") is None
@@ -74,7 +85,9 @@ def clipboard(page: NotebookPage) -> None:
 
 @pytest.mark.places("lab-new-direct", long=["notebook-new-direct"])
 def test_hostile_output_is_text_in_the_live_views(notebook: Open) -> None:
-    page = notebook(BOX, cell(seconds=300, tty=False), cell(seconds=300, tty=True), NAMED, "%tf_ps")
+    page = notebook(
+        BOX, cell(seconds=300, tty=False), cell(seconds=300, tty=True), NAMED, "%tf_ps", CELL
+    )
     clipboard(page)
     page.run(0)
     page.run(1)
@@ -97,6 +110,17 @@ def test_hostile_output_is_text_in_the_live_views(notebook: Open) -> None:
     Card(page, 4).wait().wait_text("<img src=x onerror")
     inert(page.page)
     page.picture("names")
+    page.run(5)
+    page.wait_text(5, "the end")
+    frames = page.outputs(5).frame_locator("iframe[sandbox='']")
+    for shown in (frames.first, frames.last):
+        shown.get_by_text("its table").wait_for(state="attached")  # its style hides it
+    assert page.page.evaluate("window.pwned") is None
+    page.picture("cell")
+    # the browser says what it has kept the frames from
+    kept = ("Blocked script execution in 'about:srcdoc'", "Content Security Policy")
+    said, page.watch.errors[:] = list(page.watch.errors), []
+    assert said and all(any(each in line for each in kept) for line in said), said
 
 
 def test_hostile_output_is_text_when_frozen_and_exported(
