@@ -246,15 +246,36 @@ async def test_a_session_that_ends_while_one_is_made_leaves_none(
         await asking
 
 
-async def test_a_spawn_that_is_given_up_leaves_nothing(agent: LiveAgent) -> None:
+@pytest.mark.parametrize("name", [None, "web"])
+async def test_a_spawn_that_is_given_up_leaves_nothing(agent: LiveAgent, name: str | None) -> None:
     link = await agent.kernel()
-    for turns in range(12):
+    for turns in range(16):
         await prepare(link, 1)
-        where = await asked(link)
+        where = await asked(link, name=name, sleep=False, command=["sleep", "1e9"])
         for _ in range(turns):
             await asyncio.sleep(0)
         await link.request("container.destroy", {"container": where})
         await until(lambda: ready(agent) == 1 and len(held(agent)) == 1)
+    assert not agent.service.sessions.taken._told
+
+
+@pytest.mark.parametrize("held_in", ["rename", "ensure_image"])
+async def test_a_spawn_that_is_given_up_while_it_takes_one_leaves_nothing(
+    agent: LiveAgent, monkeypatch: pytest.MonkeyPatch, held_in: str
+) -> None:
+    link, begun = await agent.kernel(), asyncio.Event()
+    await prepare(link, 1)
+
+    async def hold(*_: Any) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(agent.engine, held_in, hold)
+        where = await asked(link, name="web")
+        await begun.wait()
+        await link.request("container.destroy", {"container": where})
+    await until(lambda: ready(agent) == 1 and len(held(agent)) == 1)
     assert not agent.service.sessions.taken._told
 
 

@@ -296,22 +296,24 @@ class Container:
     async def _wakes(self, spare: Container) -> bool:
         """Be what a spare is, and tell its guest what for; False if it ended under our hands."""
         name = self.spec.name
+        # From here on it is this container's, whatever becomes of that: who destroys this one
+        # removes it.
+        self.ref, self.made = spare.ref, dataclasses.replace(spare.spec, name=name)
         try:
-            if name is not None:
-                await self._engine.rename(spare.ref, name)
-            guest = spare.handed_over()
-            self.ref, self.guest = spare.ref, guest
-            self.made = dataclasses.replace(spare.spec, name=name)
+            guest = self.guest = spare.handed_over()
             guest.tell(**self._told_by_it())
             self._neighbours.handed(spare, self)
+            if name is not None:
+                await self._engine.rename(self.ref, name)
             await self._say_what_for(guest)
         except (ContainerGone, EngineError, EngineGone) as error:
             log.info("container %s: a spare was of no use: %s", self.ident, error)
             self.let_go()
-            self.ref, self.guest, self.made = "", None, None
-            await self._neighbours.gone(self)
+            self.guest = None
             await spare.destroy()
-            self._forget(spare.ident)
+            await self._neighbours.gone(self)
+            self.ref = ""
+            self._is_as_spawned()
             return False
         self._happens(Event.MAKE)
         self._happens(Event.START)
@@ -329,8 +331,9 @@ class Container:
 
     async def _say_what_for(self, guest: Guest) -> None:
         """Its files, then what the image would say. Raises what stands against it."""
+        owner = "0" if guest.features and Feature.OWNERS in guest.features else None
         for path, content in self.spec.files.items():
-            transfer = transfers.begin_put(guest, path, 0o644, "0", parents=True)
+            transfer = transfers.begin_put(guest, path, 0o644, owner, parents=True)
             await transfer.upload(content)
             await transfer.finish_upload()
         assert self.made is not None
