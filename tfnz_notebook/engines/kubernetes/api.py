@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack, aclosing, asynccontextmanager
@@ -30,10 +29,11 @@ from tfnz_notebook.errors import EngineError, EngineGone, LocationError, NoEngin
 
 __all__ = ["Api", "ApiError", "ChannelStream", "Cluster", "Gone410"]
 
-#: What is asked at once, each for so many seconds: of a thousand pods' at once, as they start or a
-#: server comes back, nothing would be answered in time. What takes longer holds up nothing else.
-_AT_ONCE: Final = 32
-_TURN: Final = 2.0
+#: Calls and execs at once, each for so many seconds: of a thousand pods', as they start or a server
+#: comes back, none would be answered in time. What takes longer holds up nothing else. An exec is
+#: a node's work, too: a tenth of a second of a processor, or more.
+_CALLS: Final = (32, 2.0)
+_EXECS: Final = (16, 5.0)
 #: Pauses between two tries, in seconds, where the server names none; and how often a 5xx without
 #: a word of when is asked again.
 _FIRST_PAUSE: Final = 0.1
@@ -50,6 +50,26 @@ _QUIET: Final = 300.0
 _OBJECT: Final = 16 << 20
 
 
+class Turns:
+    """So many at once; who has one for more than ``hold`` seconds does not count any more."""
+
+    def __init__(self, places: int, hold: float) -> None:
+        self._places = asyncio.Semaphore(places)
+        self._hold = hold
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[float]:
+        """One of them; the seconds that it was waited for, which were nobody's but ours."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await self._places.acquire()
+        with ExitStack() as place:
+            place.callback(self._places.release)
+            late = loop.call_later(self._hold, place.close)
+            place.callback(late.cancel)
+            yield loop.time() - began
+
+
 class Api:
     """One API server, as one user, in one namespace."""
 
@@ -57,7 +77,9 @@ class Api:
         self.cluster = cluster
         self.namespace = cluster.namespace
         self._client = _client(cluster, environ or {})
-        self._places = asyncio.Semaphore(_AT_ONCE)
+        self._calls = Turns(*_CALLS)
+        #: Whoever opens an exec and talks to it takes one of these.
+        self.execs = Turns(*_EXECS)
 
     async def open(self) -> dict[str, Any]:
         """What ``GET /version`` says. NoEngine when nobody there is an API server."""
@@ -202,16 +224,6 @@ class Api:
             raise refusal("POST", path, answer.status, answer.headers, answer.body)
         return answer
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """One of the places of those who ask, for a while."""
-        await self._places.acquire()
-        with ExitStack() as place:
-            place.callback(self._places.release)
-            late = asyncio.get_running_loop().call_later(_TURN, place.close)
-            place.callback(late.cancel)
-            yield
-
     # -- one call -----------------------------------------------------------------------------
 
     async def _persist(
@@ -226,7 +238,7 @@ class Api:
         repeatable: bool | None = None,
     ) -> Response:
         loop = asyncio.get_running_loop()
-        deadline = math.inf  # it waits for its turn first, which is not the server's doing
+        deadline = loop.time() + timeout
         again = method == "GET" if repeatable is None else repeatable
         data = None if body is None else json.dumps(body).encode()
         headers = {"Accept": "application/json"} | ({"Content-Type": kind} if data else {})
@@ -234,8 +246,8 @@ class Api:
         while True:
             wanted = None
             try:
-                async with self.turn():
-                    deadline = min(deadline, loop.time() + timeout)
+                async with self._calls.turn() as waited:
+                    deadline += waited
                     answer = await self._client.request(
                         method,
                         path,
@@ -301,7 +313,7 @@ def _client(cluster: Cluster, environ: Mapping[str, str]) -> Client:
         access=Access(cluster, plain=url.scheme == "http"),
         server_name=cluster.server_name,
         proxy=through,
-        keep=_AT_ONCE,
+        keep=_CALLS[0],
         advice=Advice(
             start="Start it, or correct 'server' in the kubeconfig.",
             again="Its containers are found again when it answers.",

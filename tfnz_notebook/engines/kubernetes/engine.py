@@ -649,15 +649,15 @@ class KubernetesEngine(Engine):
     async def _dial(self, ref: str, patience: float = PATIENCE) -> Line:
         """The pod's exec, once its guest has spoken. There is one at a time, the newest."""
         loop = asyncio.get_running_loop()
-        deadline, pause = math.inf, _FIRST_PAUSE
+        deadline, pause = loop.time() + patience, _FIRST_PAUSE
         async with self._turns.setdefault(ref, asyncio.Lock()):
             if (before := self._lines.pop(ref, None)) is not None:
                 before.close()
             while True:
                 line = Line()
                 try:
-                    async with self._api.turn():
-                        deadline = min(deadline, loop.time() + patience)
+                    async with self._api.execs.turn() as waited:
+                        deadline += waited
                         await self._open(ref, line)
                     self._lines[ref] = line
                     return line

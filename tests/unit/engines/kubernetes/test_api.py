@@ -11,7 +11,7 @@ from unit.engines.kubernetes.serving import Answer, Asked, always, serving, stat
 from unit.engines.scripted import reply
 
 from tfnz_notebook import errors
-from tfnz_notebook.engines.kubernetes.api import Api, ApiError, Cluster, Gone410
+from tfnz_notebook.engines.kubernetes.api import Api, ApiError, Cluster, Gone410, Turns
 from tfnz_notebook.engines.kubernetes.login.credentials import Material, Static
 from tfnz_notebook.errors import EngineError, EngineGone, LocationError, NoEngine
 
@@ -372,3 +372,31 @@ async def test_an_endless_answer_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     async with serving(answer) as there:
         with pytest.raises(EngineGone, match="it has more than 1 MiB"):
             await api(there.port).call("POST", "/x", body={})
+
+
+async def test_turns_are_taken_and_given_back() -> None:
+    turns = Turns(1, 60.0)
+    async with turns.turn() as waited:
+        second = asyncio.create_task(taken(turns))
+        await asyncio.sleep(0)
+        assert not second.done()
+        assert waited < 60.0
+    async with asyncio.timeout(10):
+        await second
+        await taken(turns)
+
+
+async def test_who_has_a_turn_for_long_holds_nobody_up() -> None:
+    turns = Turns(1, 0.01)
+    async with turns.turn(), asyncio.timeout(10):
+        assert await taken(turns) >= 0.009  # a clock's tick less
+    async with turns.turn():  # one place is one place still
+        second = asyncio.create_task(taken(turns))
+        await asyncio.sleep(0)
+        assert not second.done()
+    await second
+
+
+async def taken(turns: Turns) -> float:
+    async with turns.turn() as waited:
+        return waited
