@@ -14,15 +14,15 @@ from integration.engine_api import socket_path
 ENGINES = ("podman", "docker")
 
 
-def environment(home: Path) -> Path:
-    """The Python of an environment with docker-py in it, made at the first call."""
+def environment(home: Path, package: str = "docker") -> Path:
+    """The Python of an environment with that in it, made at the first call."""
     python = home / "bin" / "python"
     done = home / ".made"
     if not done.exists():
-        print(f"bench: making {home} for docker-py", file=sys.stderr)
+        print(f"bench: making {home} for {package}", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
         install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*install, "docker"], check=True, stdout=sys.stderr)
+        subprocess.run([*install, package], check=True, stdout=sys.stderr)
         done.touch()
     return python
 

@@ -1,4 +1,4 @@
-"""Pods beside kubectl, in turns: python tests/bench/pods.py, under `python -m cluster with`.
+"""Pods beside kubectl and the official client: python tests/bench/pods.py, under `cluster with`.
 
 Where a Docker engine answers, too (`.ci/with-engines`), the first bar is against it.
 """
@@ -22,6 +22,7 @@ import pytest  # noqa: E402 - found on the path above, as are the next ones
 from bench.cases import SOURCE  # noqa: E402
 from bench.measure import Bar, Case, in_turns  # noqa: E402
 from bench.ours import Ours  # noqa: E402
+from bench.peers import environment  # noqa: E402
 from cluster.kubectl import Kubectl  # noqa: E402
 from cluster.pods import pod_of  # noqa: E402
 from contract import cluster  # noqa: E402
@@ -36,7 +37,7 @@ MIB = 1.048576  # in MB
 
 
 class Peer:
-    """kubectl, for the same pod."""
+    """kubectl, and the official Python client, for the same pod."""
 
     def __init__(self, ours: Ours) -> None:
         admin = os.environ["TFNZ_TEST_ADMIN"]
@@ -46,6 +47,24 @@ class Peer:
             os.environ["TFNZ_TEST_NAMESPACE"],
         )
         self._pod = pod_of(self._kubectl, ours.box)
+        python = environment(ROOT.parent / "build" / "bench" / "client", "kubernetes")
+        where = (os.environ["TFNZ_TEST_KUBERNETES"], os.environ["TFNZ_TEST_NAMESPACE"], self._pod)
+        self._client = subprocess.Popen(
+            [str(python), str(ROOT / "bench" / "client.py"), *where, "/bin/true"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def close(self) -> None:
+        self._client.communicate(timeout=60)
+
+    def client(self) -> float:
+        """/bin/true by the Python client."""
+        assert self._client.stdin is not None
+        assert self._client.stdout is not None
+        print(file=self._client.stdin, flush=True)
+        return float(self._client.stdout.readline())
 
     def exec(self, *command: str) -> float:
         return timed(self._kubectl.command("exec", self._pod, "--", *command))
@@ -73,7 +92,10 @@ def timed(command: list[str]) -> float:
 
 def true(ours: Ours, peer: Peer, rounds: int) -> Case:
     """Spawn to exit."""
-    contestants: dict[str, Any] = {"kubectl exec": partial(peer.exec, "/bin/true")}
+    contestants: dict[str, Any] = {
+        "kubectl exec": partial(peer.exec, "/bin/true"),
+        "the Python client": peer.client,
+    }
     contestants |= {"ours, kubernetes": ours.true, "ours, run_process, kubernetes": ours.ran}
     docker = None
     try:
@@ -82,6 +104,11 @@ def true(ours: Ours, peer: Peer, rounds: int) -> Case:
     except NoEngine as error:
         print(f"pods: without Docker's figure: {error}", file=sys.stderr)
     case = in_turns(Case("process spawn to exit, /bin/true", "ms"), contestants, rounds, times=5)
+    for name in ("ours, kubernetes", "ours, run_process, kubernetes"):
+        ratio = case["the Python client"].median / case[name].median
+        case.bars.append(
+            Bar(f"{name}: {ratio:.0f} x faster than the client, at least 15", ratio >= 15)
+        )
     if docker is not None:
         docker.close()
         for name in ("ours", "ours, run_process"):
@@ -185,6 +212,7 @@ def main(quick: bool) -> int:
             print(f"load {os.getloadavg()[0]:.1f}", file=sys.stderr)
             cases = [true(ours, peer, rounds), stream(ours, peer, rounds)]
             cases += [*files(ours, peer, rounds), ready(ours, world.runtime, 2 * rounds)]
+            peer.close()
             ours.close()
         finally:
             left = world.close()
