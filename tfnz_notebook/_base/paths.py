@@ -228,6 +228,8 @@ def usable(what: str, path: Path, variable: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):  # no fault of the directory's
+            raise
         raise AgentError(
             f"Cannot use the {what} {path}: {error.strerror}. "
             f"Set {variable} to a directory of yours."

@@ -200,6 +200,14 @@ def test_what_cannot_be_used_is_one_sentence() -> None:
     )
 
 
+def test_too_many_open_files_are_no_fault_of_a_directorys() -> None:
+    with (
+        pytest.raises(OSError, match="Too many"),
+        paths.usable("state directory", Path("/x"), "TFNZ_STATE"),
+    ):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
 # --- the directory of sockets
 
 
