@@ -637,7 +637,13 @@ def modules(package: str) -> dict[str, str]:
     import pkgutil
 
     path = getattr(sys.modules.get(package), "__path__", []) if package else None
-    found = {} if package else dict.fromkeys(sys.builtin_module_names, "module")
+    if package:  # some are in no file, as collections.abc since Python 3.13
+        inside = (
+            name[len(package) + 1 :] for name in list(sys.modules) if name.startswith(package + ".")
+        )
+        found = {name: "module" for name in inside if "." not in name}
+    else:
+        found = dict.fromkeys(sys.builtin_module_names, "module")
     return {**found, **{each.name: "module" for each in pkgutil.iter_modules(path)}}
 
 
