@@ -339,7 +339,8 @@ async def test_a_later_agent_knows_what_was_taken_and_removes_the_rest(agent: Li
     with pytest.raises(Misuse, match="Cannot reboot this container: it was spawned under"):
         await link.request("container.reboot", {"container": where})
     await link.request("container.destroy", {"container": where})
-    assert not held(agent) and not agent.service.sessions.taken._told
+    assert not held(agent)
+    assert not agent.service.sessions.taken._path.exists(), "nothing is left written down"
 
 
 async def test_it_is_told_again_after_each_start(agent: LiveAgent) -> None:

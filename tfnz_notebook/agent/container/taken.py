@@ -50,6 +50,10 @@ class Taken:
 
     def forget(self, ident: str) -> None:
         """It is gone, or is another container at the engine by now."""
-        if self._told.pop(ident, None) is not None:
-            with contextlib.suppress(OSError):
+        if self._told.pop(ident, None) is None:
+            return
+        with contextlib.suppress(OSError):
+            if self._told:
                 self._disk.replace(self._path, json.dumps(self._told).encode())
+            else:
+                self._disk.remove(self._path)
