@@ -40,7 +40,7 @@ const PALETTE = [
   "#8a8a8a", "#ef5350", "#3fa34d", "#c79100", "#5b93f0", "#c06bd8", "#26a5b5", "#a8a8a8",
 ];
 export const FIXED = [
-  "#1c1f24", "#c62828", "#1a7f37", "#9a6700", "#0a5bc4", "#8e3fae", "#0f7680", "#d0d7de",
+  "#000000", "#c62828", "#1a7f37", "#9a6700", "#0a5bc4", "#8e3fae", "#0f7680", "#d0d7de",
   "#57606a", "#ff7b72", "#56d364", "#f2cc60", "#79b8ff", "#d2a8ff", "#56d4dd", "#ffffff",
 ];
 const INK = "var(--jp-content-font-color1,inherit)";

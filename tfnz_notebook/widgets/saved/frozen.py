@@ -35,7 +35,7 @@ PALETTE: Final = (
 )
 #: As backgrounds, and upon such: everywhere the same, as in ``output/draw.ts``.
 FIXED: Final = (
-    *("#1c1f24", "#c62828", "#1a7f37", "#9a6700", "#0a5bc4", "#8e3fae", "#0f7680", "#d0d7de"),
+    *("#000000", "#c62828", "#1a7f37", "#9a6700", "#0a5bc4", "#8e3fae", "#0f7680", "#d0d7de"),
     *("#57606a", "#ff7b72", "#56d364", "#f2cc60", "#79b8ff", "#d2a8ff", "#56d4dd", "#ffffff"),
 )
 _CUBE: Final = (0, 95, 135, 175, 215, 255)

@@ -6,7 +6,7 @@ type Rgb = [number, number, number];
 // The sixteen colours of palette.css: black, red, green, yellow, blue, magenta, cyan, white; then bright. But for black on
 // a dark ground: programs write with it upon the others.
 const ON_LIGHT =
-  "1c1f24 c62828 1a7f37 946200 0a5bc4 8e3fae 0f7680 6e7781 57606a d1372c 1f8f3d a56d00 2f74dd a63ba3 0e8a9f 8c959f";
+  "000000 c62828 1a7f37 946200 0a5bc4 8e3fae 0f7680 6e7781 57606a d1372c 1f8f3d a56d00 2f74dd a63ba3 0e8a9f 8c959f";
 const ON_DARK =
   "3b3f46 ff7b72 56d364 e3b341 79b8ff d2a8ff 56d4dd c9d1d9 8b949e ffa198 7ee787 f2cc60 a5d6ff e2c5ff 8de4ea f6f8fa";
 const NAMES = ["black", "red", "green", "yellow", "blue", "magenta", "cyan", "white"] as const;
