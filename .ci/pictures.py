@@ -4,33 +4,34 @@ Opens notebooks in JupyterLab in Debian's Chromium, runs their cells on the firs
 answers, and keeps what is seen: the notebook, without the page around it, in few colours.
 """
 
-import contextlib
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import BrowserContext, sync_playwright
+from playwright.sync_api import BrowserContext, ViewportSize, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from browser.chromium import EXECUTABLE, FLAGS, STEP_MS
+from browser.chromium import chromium
 from browser.notebook_page import NotebookPage
 from browser.servers import Server
 from browser.views import Card, Plot, Shell
 from integration.world import World
 
-WIDTH, SCALE = 980, 1.5  # CSS pixels; what a README shows, and twice as sharp displays do
+#: CSS pixels; what a README shows, and twice as sharp displays do.
+SIZE: ViewportSize = {"width": 980, "height": 1400}
+SCALE = 1.5
 MOST_BYTES = 150_000
 #: Seconds until a plot has something to show.
 PLOTTED = 42
 
 LOAD = "%load_ext tfnz_notebook"
 PLOT = (
-    LOAD,
+    f"{LOAD}\n%tf_ps",  # the agent is there, and the next cell need not say that it starts
     "web = %tf_spawn nginx",
     """\
 load = web.spawn_process('for n in $(seq 9); do sleep 3; timeout $n yes >/dev/null; done')
@@ -49,20 +50,6 @@ web.spawn_process('nginx -t && for i in 3 2 1; do echo reload in $i; sleep 1; do
                   'nginx -s reload')""",
     "shell = %tf_shell web",
 )
-
-
-@contextlib.contextmanager
-def _browser() -> Iterator[BrowserContext]:
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=EXECUTABLE, headless=True, args=FLAGS)
-        try:
-            context = browser.new_context(
-                viewport={"width": WIDTH, "height": 1400}, device_scale_factor=SCALE
-            )
-            context.set_default_timeout(STEP_MS)
-            yield context
-        finally:
-            browser.close()
 
 
 def _bare(page: NotebookPage) -> None:
@@ -138,7 +125,11 @@ def _take(
 def main(out: Path) -> None:
     """Take all."""
     world = World(TFNZ_SESSION_GRACE="5")
-    with tempfile.TemporaryDirectory() as home, _browser() as context:
+    with (
+        tempfile.TemporaryDirectory() as home,
+        sync_playwright() as driver,
+        chromium(driver, SIZE, SCALE) as context,
+    ):
         server = Server("lab", Path(home), world.environment(), direct=True)
         try:
             _take(context, server, [*PLOT], _plot, out)

@@ -39,7 +39,9 @@ NOISE = (
 
 
 @contextmanager
-def chromium(driver: Playwright) -> Iterator[BrowserContext]:
+def chromium(
+    driver: Playwright, size: ViewportSize = SIZE, scale: float = 1
+) -> Iterator[BrowserContext]:
     """A browser with a fresh profile, whose pages share what it has cached.
 
     A profile on disk, for what it has compiled of a page's scripts is kept in that alone: without,
@@ -52,7 +54,8 @@ def chromium(driver: Playwright) -> Iterator[BrowserContext]:
             headless=True,
             args=FLAGS,
             env={**os.environ, "LD_PRELOAD": _deaf(Path(made))},
-            viewport=SIZE,
+            viewport=size,
+            device_scale_factor=scale,
             permissions=["clipboard-read", "clipboard-write"],
         )
         try:
