@@ -177,8 +177,8 @@ class _Turn:
     """One cell that runs: from its question to its end."""
 
     def __init__(self, conversation: Conversation, lane: Lane, callbacks: Callbacks) -> None:
-        self.cell = uuid.uuid4().hex
-        self.order = Order(self.cell, MOST_TEXT)
+        self.cell, begun = conversation.next_cell()
+        self.order = Order(self.cell, MOST_TEXT, begun=begun)
         self.told = Told()
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._conversation = conversation
@@ -335,6 +335,8 @@ class Conversation:
         #: Bytes of each that were heard, and for which no others were asked yet.
         self._held = {1: 0, 2: 0}
         self._text, self._answers = Text(), Answers()
+        #: What the next cell will be called, and whether its text has begun with that.
+        self._after, self._ahead = "", False
         self._changes = Changes()
         self._nonce = ""
         self._greeted = asyncio.Event()
@@ -364,7 +366,8 @@ class Conversation:
             turn = self._turn = _Turn(self, lane, callbacks)
             watch = asyncio.create_task(self._watch(process, turn))
             try:
-                question = self._program.run(turn.cell, code, name, **variables)
+                more = variables | ({"after": self._after} if self._program.look else {})
+                question = self._program.run(turn.cell, code, name, **more)
                 self.background(self._ask(process, turn, question))
                 await self._until(turn, timeout)
             except asyncio.CancelledError:
@@ -522,6 +525,7 @@ class Conversation:
             reader.close()
         self._readers.clear()
         self._text, self._answers = Text(), Answers()
+        self._ahead = False
         self.process = None
 
     async def interrupt(self) -> None:
@@ -620,9 +624,17 @@ class Conversation:
                 self._held[stream] = 0
                 reader.taken(size)
 
+    def next_cell(self) -> tuple[str, bool]:
+        """Its name, and whether its text has begun: where the cell before ended, if it is ours."""
+        cell, begun = (self._after, True) if self._ahead else (uuid.uuid4().hex, False)
+        self._after, self._ahead = uuid.uuid4().hex, False
+        return cell, begun
+
     def _hear_text(self, data: bytes) -> None:
         turn = self._turn
         for said in self._text.feed(data):
+            if said.cell:
+                self._ahead = said.cell == self._after
             if turn is not None:
                 turn.hand(turn.order.text(said))
         if turn is not None and turn.order.full:

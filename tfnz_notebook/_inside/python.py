@@ -19,7 +19,7 @@ import re
 import signal
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 OWN = "<tfnz>"
@@ -138,11 +138,11 @@ class Link:
         last, _, self._rest = self._rest.partition(b"\n")
         return b"".join([*pieces, last])
 
-    def mark(self, words: str) -> None:
+    def mark(self, *words: str) -> None:
         """Say in the text where we are."""
-        write(self.text, b"\x1b_tfnz:%s\x1b\\" % words.encode())
+        write(self.text, "".join(f"\x1b_tfnz:{each}\x1b\\" for each in words).encode())
 
-    def answer(self, where: str = "", **told: Any) -> None:
+    def answer(self, where: Sequence[str] = (), **told: Any) -> None:
         """Say it, in pieces that no reader of a log takes for text; and in the text where we are.
 
         Both together, so that whoever is woken by one has the other.
@@ -155,7 +155,7 @@ class Link:
         ]
         answer = "".join(pieces).encode()
         if where:
-            self.mark(where)
+            self.mark(*where)
         write(self.answers, answer)
 
 
@@ -170,6 +170,8 @@ class Interpreter:
         self.space["__builtins__"] = builtins
         self.interruptible = False
         self.cell = ""
+        #: The cell that comes next, where that was said: it begins where the one before ends.
+        self.after = ""
         self.number = 0
         self.count = 0
         self.thread = 0
@@ -256,6 +258,7 @@ class Interpreter:
         given: Any = (),
         tables: Any = (),
         wanted: Any = (),
+        after: str = "",
         **_more: Any,
     ) -> None:
         """Run one, and say what became of it; variables before and after it."""
@@ -265,7 +268,9 @@ class Interpreter:
         lines = [line + "\n" for line in code.split("\n")]  # the last too, or its marks are off
         linecache.cache[name] = (len(code), None, lines, name)
         self.thread = threads()
-        self.link.mark(f"{cell}:0")
+        if cell != self.after:
+            self.link.mark(f"{cell}:0")
+        self.after = after
         value = error = None
         taken = {}
         try:
@@ -293,7 +298,9 @@ class Interpreter:
     def say(self, what: str, **told: Any) -> None:
         """An answer, and where it belongs."""
         self.number += 1
-        where = f"{self.cell}:{self.number}"
+        where = [f"{self.cell}:{self.number}"]
+        if what == "done" and self.after:
+            where.append(f"{self.after}:0")
         self.link.answer(where, is_=what, cell=self.cell, number=self.number, **told)
 
     def execute(self, code: str, name: str) -> dict[str, Any] | None:

@@ -3,7 +3,8 @@ r"""What an interpreter in a container says of its cells, as pure code.
 A process's two streams carry it (``_inside`` has who speaks): stdout is text, in which marks stand,
 stderr is answers. Both are application program commands (``ESC _ … ESC \``), which show nothing::
 
-    stdout    ESC _ tfnz:CELL:NUMBER ESC \    here answer NUMBER of that cell belongs; 0: it begins
+    stdout    ESC _ tfnz:CELL:NUMBER ESC \    here answer NUMBER of that cell belongs; 0: it begins,
+                                              or will, being the next
               ESC _ tfnz:e ESC \              what follows went to stderr; tfnz:o, to stdout again
     stderr    ESC _ tfnz+PIECE ESC \          a piece of an answer, a JSON object in ASCII
               ESC _ tfnz.PIECE ESC \          its last piece
@@ -213,16 +214,19 @@ def _taken(given: dict[str, Any]) -> dict[str, Any]:
 class Order:
     """One cell's text and answers, in the order in which they were said.
 
-    An answer waits for its mark, and what is behind a mark for its answer. After ``most`` bytes of
+    ``begun``: its first mark was there before it was asked for. An answer waits for its mark, and
+    what is behind a mark for its answer. After ``most`` bytes of
     text no more of it is taken, nor anything waited for; a piece counts as 32 at least.
     """
 
-    def __init__(self, cell: str, most: int) -> None:
+    def __init__(self, cell: str, most: int, *, begun: bool = False) -> None:
         self._cell = cell
         self._most = most
         self._said: deque[Said] = deque()
         self._answers: deque[dict[str, Any]] = deque()
-        self._mark = -1
+        self._mark = 0 if begun else -1
+        #: Whether what comes is of this cell: since a mark of it, and until another begins.
+        self._mine = begun
         #: Bytes of text so far; whether that is more than is taken.
         self.size = 0
         self.full = False
@@ -244,12 +248,13 @@ class Order:
 
     def text(self, said: Said) -> list[Said | dict[str, Any]]:
         """What can be handed on now."""
-        if self.full or (said.cell and said.cell != self._cell):
+        if said.cell == self._cell or (said.cell and said.number == 0):
+            self._mine = said.cell == self._cell
+        if self.full or not self._mine or said.cell not in ("", self._cell):
             return []
-        if not self.begun:
-            if said.cell:
-                self._mark = 0
-            return self._due() if said.cell else []
+        if said.cell and said.number == 0:
+            self._mark = max(self._mark, 0)
+            return self._due()
         self.size += max(len(said.data), 32)
         if self.size > self._most:
             self.full = True

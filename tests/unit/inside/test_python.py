@@ -90,6 +90,21 @@ def test_text_comes_in_order_and_stderr_is_told_apart(python: Driven) -> None:
     assert text_of(said[shown:]) == b"seven\n"
 
 
+def test_the_next_cell_begins_where_one_ends_if_it_is_the_one(python: Driven) -> None:
+    for cell, after, marks in (
+        ("a", "b", [("a", 0), ("a", 1), ("b", 0)]),
+        ("b", "c", [("b", 1), ("c", 0)]),
+        ("d", "", [("d", 0), ("d", 1)]),
+        ("c", "", [("c", 0), ("c", 1)]),
+    ):
+        python.say(python.program.run(cell, "1", "", after=after))
+        seen: list[tuple[str, int]] = []
+        while len(seen) < len(marks):
+            data = b"".join(data for stream, data in python.heard() if stream == 1)
+            seen += [(each.cell, each.number) for each in python._text.feed(data) if each.cell]
+        assert seen == marks
+
+
 def test_text_comes_as_it_is_written(python: Driven) -> None:
     """An interrupt on seeing half a line: without its end, and without a flush."""
     code = "import time\nprint('half a line', end='')\ntime.sleep(60)"

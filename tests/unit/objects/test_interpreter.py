@@ -45,6 +45,31 @@ def test_a_cell_has_its_value(agent: ScriptedAgent, python: Interpreter) -> None
     assert [each["do"] for each in puppet.questions] == ["run", "run", "run"]
 
 
+def test_a_cell_is_called_as_was_said_if_it_begins_with_that(
+    agent: ScriptedAgent, python: Interpreter
+) -> None:
+    """Else as nothing before it, so that its beginning is marked."""
+    between = b""
+
+    def plays(puppet: Puppet, asked: dict[str, Any]) -> None:
+        puppet.write(b"text")
+        puppet.done()
+        puppet.write(b"\x1b_tfnz:%s:0\x1b\\" % asked["after"].encode() + between)
+
+    puppet = Puppet(agent, plays)
+    first = python.run("1")
+    agent.until(lambda: python._conversation._ahead)
+    assert [python.run("2").stdout, first.stdout] == [b"text", b"text"]
+    one, two = puppet.questions
+    assert two["cell"] == one["after"] != two["after"]
+    between = b"\x1b_tfnz:%s:0\x1b\\of another" % (b"a" * 32)
+    assert python.run("3").stdout == b"text"
+    written = agent.processes[puppet.process].streams[1]
+    agent.until(lambda: python._conversation.offset == written.head)
+    assert python.run("4").stdout == b"text"
+    assert puppet.questions[3]["cell"] != puppet.questions[2]["after"]
+
+
 async def test_its_twin_awaits(agent: ScriptedAgent, python: Interpreter) -> None:
     Puppet(agent, echo)
     first, second = await asyncio.gather(python.aio.run("a"), python.aio.run("b"))

@@ -177,6 +177,17 @@ def test_text_and_answers_are_put_in_order() -> None:
     assert order.answer(DONE) == [DONE, Said(1, b"behind it")] and not order.waits
 
 
+def test_a_cell_may_have_begun_where_the_one_before_ended() -> None:
+    order = Order(CELL, 100, begun=True)
+    assert order.text(Said(1, b"x")) == [Said(1, b"x")]
+    order = Order(CELL, 100, begun=True)
+    assert order.text(mark(0)) == [] and order.text(Said(1, b"x")) == [Said(1, b"x")]
+    order = Order(CELL, 100, begun=True)  # but another's comes first
+    assert order.text(mark(0, "b" * 32)) == order.text(Said(1, b"of the other")) == []
+    assert order.text(mark(0)) == [] and order.text(Said(1, b"x")) == [Said(1, b"x")]
+    assert order.text(mark(0, "b" * 32)) == order.text(Said(1, b"of the other")) == []
+
+
 def test_a_mark_or_an_answer_alone_holds_up_no_other() -> None:
     order = Order(CELL, 1000)
     order.text(mark(0))
