@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import stat
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -102,11 +103,12 @@ class Files(Base):
     async def _put(self, body: dict[str, Any], content: bytes | Path) -> None:
         sent = deque[asyncio.Task[Any]]()
         try:
-            async for start, piece, last in _pieces(content):
-                if len(sent) == AHEAD:
-                    await sent.popleft()
-                told = {**body, "offset": start, "last": last}
-                sent.append(asyncio.create_task(self._link.request("file.put", told, piece)))
+            async with contextlib.aclosing(_pieces(content)) as pieces:
+                async for start, piece, last in pieces:
+                    if len(sent) == AHEAD:
+                        await sent.popleft()
+                    told = {**body, "offset": start, "last": last}
+                    sent.append(asyncio.create_task(self._link.request("file.put", told, piece)))
             while sent:
                 await sent.popleft()
         finally:  # of a file that is given up
@@ -158,7 +160,7 @@ class Files(Base):
             await self._link.request("file.mkdir", body)
 
 
-async def _pieces(content: bytes | Path) -> AsyncIterator[tuple[int, bytes, bool]]:
+async def _pieces(content: bytes | Path) -> AsyncGenerator[tuple[int, bytes, bool]]:
     """Where each begins, what it is, and whether it is the last; an empty file is one."""
     if isinstance(content, Path):
         with content.open("rb") as file:

@@ -196,7 +196,7 @@ class Store(Owned):
             source = arguments.here("load images", path)
             self._check("load images")
             try:
-                file = await asyncio.to_thread(source.open, "rb")
+                file = source.open("rb")  # not in a thread: given up, nobody would close it
             except OSError as error:
                 raise arguments.not_here("load images", source, error) from error
 
