@@ -97,7 +97,7 @@ test-long: build/.old-kernel ## what is statistical, and every engine's turn: an
 
 lint: $(VENV)/.made ## ruff and shellcheck
 	@$(BIN)/ruff check .
-	$(BIN)/shellcheck --external-sources .ci/services .ci/images .ci/postgres-entrypoint .ci/setup-system .ci/with-engines .ci/check-wheel .ci/end-run .ci/clean .ci/lock .ci/bench .ci/run .ci/old-kernel .ci/dist .ci/test-cluster .ci/agent-image
+	$(BIN)/shellcheck --external-sources .ci/services .ci/images .ci/postgres-entrypoint .ci/setup-system .ci/with-engines .ci/check-wheel .ci/end-run .ci/clean .ci/lock .ci/bench .ci/run .ci/old-kernel .ci/dist .ci/test-cluster .ci/test-engines .ci/agent-image
 
 types: $(VENV)/.made ## mypy, strict, the whole package
 	@$(BIN)/mypy
@@ -134,6 +134,9 @@ test-cluster: build/.wheel ## on that cluster, or the one that $KUBECONFIG names
 	@if [ -z "$${KUBECONFIG:-}" ]; then .ci/setup-system cluster; fi
 	export TFNZ_TEST_PATIENCE=$${TFNZ_TEST_PATIENCE:-2}
 	PYTHONPATH=tests $(PYTHON) -m cluster with .ci/test-cluster $(abspath $(BIN)/python) $(ARGS)
+
+test-engines: build/.wheel ## newer engines and the newest Python, out of a newer Debian's root; as root
+	@.ci/test-engines $(ARGS)
 
 bench: build/.wheel ## a table of medians beside docker-py, the command lines and subprocess
 	@.ci/with-engines .ci/bench $(BIN)/python $(ARGS)
