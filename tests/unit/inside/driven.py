@@ -117,8 +117,8 @@ class Driven:
         while True:
             for stream, data in self.heard():
                 for told in self.answers.feed(data) if stream == 2 else ():
-                    assert (told["is_"], told["nonce"]) == ("found", "a nonce")
-                    return told
+                    if told["is_"] == "found":  # and no cell's that a test has left
+                        return told
 
     def value(self, code: str) -> Any:
         """The value of a cell, as text."""

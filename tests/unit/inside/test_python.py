@@ -360,6 +360,7 @@ def test_what_a_name_is(python: Driven) -> None:
 def test_a_search_that_does_not_end_is_interrupted(python: Driven) -> None:
     python.run("class Deep:\n    def __dir__(self):\n        while True: pass\ndeep = Deep()")
     assert python.look("complete", "deep.", interrupt=True)["offers"] == []
+    python.look("complete", "")  # one interrupt may have been too many: it is this search's
     assert python.value("1") == "1"
 
 
