@@ -70,12 +70,15 @@ def test_objects_are_as_ever_and_say_what_is_weaker(spawn: Spawn) -> None:
 
 
 def test_it_ends_by_itself_and_begins_again(spawn: Spawn) -> None:
-    container = spawn(command="sleep 1; echo over; exit 3", entrypoint="unmodified")
+    command = "rm -f /tmp/go; while [ ! -e /tmp/go ]; do sleep 0.1; done; echo over; exit 3"
+    container = spawn(command=command, entrypoint="unmodified")
     container.wait_until_ready()
+    container.put("/tmp/go", b"")
     until(lambda: container.state == "exited", 30, "it ends")
     assert container.returncode == 3
     assert container.logs("stdout") == b"over\n"
     container.reboot()
+    container.put("/tmp/go", b"")
     until(lambda: container.state == "exited", 30, "it ends again")
     early = spawn(command="echo no >&2; exit 3", entrypoint="unmodified")
     try:

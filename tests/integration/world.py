@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,9 @@ class World:
     def _remove_processes(self) -> list[str]:
         mark = f"TFNZ_RUNTIME={self.runtime}".encode()
         left = []
+        deadline = time.monotonic() + 5  # an agent that has nothing to do any more may be going
+        while _processes_with(mark) and time.monotonic() < deadline:
+            time.sleep(0.05)
         for pid, command in _processes_with(mark):
             left.append(f"process {pid}: {command}")
             try:

@@ -2,6 +2,7 @@
 
 import ast
 import base64
+import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,10 +18,22 @@ SOURCE = Path(tfnz_notebook.__file__).parent / "_inside" / "python.py"
 
 
 @pytest.fixture(scope="module")
-def python() -> Iterator[Driven]:
-    """One for tests that leave it as it was."""
-    with Driven("python") as made:
+def pythons() -> Iterator[list[Driven]]:
+    with contextlib.ExitStack() as stack:
+        made = list[Driven]()
+        stack.callback(lambda: [each.__exit__(None, None, None) for each in made])
         yield made
+
+
+@pytest.fixture
+def python(pythons: list[Driven], request: pytest.FixtureRequest) -> Iterator[Driven]:
+    """One for tests that leave it as it was; the next one has another if that test failed."""
+    if not pythons:
+        pythons.append(Driven("python").__enter__())
+    failed = request.session.testsfailed
+    yield pythons[-1]
+    if request.session.testsfailed > failed:
+        pythons.pop().__exit__(None, None, None)
 
 
 def test_it_is_a_program_of_python_3_8() -> None:
