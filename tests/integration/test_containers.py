@@ -123,7 +123,7 @@ def test_command_env_and_workdir(spawn: Spawn) -> None:
     container = spawn(
         command=["/bin/sh", "-c", "echo $A; pwd; sleep 1000"], env={"A": "b c"}, workdir="/tmp"
     )
-    assert until(lambda: container.logs(), 10, "it writes") == b"b c\n/tmp\n"
+    until(lambda: container.logs() == b"b c\n/tmp\n", 10, "it has written both")
     assert container.run_process("echo $A").stdout == b"b c\n"
 
 

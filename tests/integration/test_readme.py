@@ -30,7 +30,7 @@ def ten_lines() -> str:
 def test_the_ten_lines_do_what_they_say(world: World, where: str) -> None:
     assert len([line for line in ten_lines().splitlines() if line.strip()]) <= 13
     output = run(world, ten_lines(), TFNZ_LOCATION=where)
-    assert re.search(r"^[1-9]\d+ bytes$", output, re.MULTILINE), output
+    assert re.search(r"[1-9]\d+ bytes", output), output  # nginx's line may come before its end
     assert re.search(r'"GET / HTTP/1\.\d" 200', output), output
     assert re.search(r"^/etc/nginx\n[1-9]\d*$", output, re.MULTILINE), output
     assert "test is successful" in output

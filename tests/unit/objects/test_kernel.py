@@ -248,9 +248,12 @@ def test_the_end_of_the_kernel_is_the_end_of_its_sessions(
 #: A cell that an interrupt does not end, and that forked: the child is not the kernel.
 STUBBORN = """
 import os, signal
+here, there = os.pipe()
 child = os.fork()
 if not child:
+    os.write(there, b'.')
     time.sleep(100)
+os.read(here, 1)  # before that Python would forget the signal: a child begins without any
 os.kill(child, signal.SIGTERM)
 heard = []
 signal.signal(signal.SIGINT, lambda *_: heard.append(1))
