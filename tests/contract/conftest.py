@@ -39,14 +39,16 @@ CONTAINERS = (*MACHINE, *CLUSTER)
 KINDS = ("fake", "host", *CONTAINERS)
 
 
-def named(kinds: tuple[str, ...], *, either_way: bool = False) -> list[object]:
+def named(
+    kinds: tuple[str, ...], *, either_way: bool = False, long: tuple[str, ...] = ()
+) -> list[object]:
     """The kinds as parameters, each under its engine's marker."""
 
     def marks(kind: str) -> list[pytest.MarkDecorator]:
         engine, _, way = kind.partition("+")
         return [
             *([] if "fake" in (engine, way) else [getattr(pytest.mark, engine)]),
-            *([pytest.mark.long] if either_way and way == "exec" else []),
+            *([pytest.mark.long] if kind in long or (either_way and way == "exec") else []),
         ]
 
     return [pytest.param(kind, marks=marks(kind)) for kind in kinds]
@@ -54,7 +56,7 @@ def named(kinds: tuple[str, ...], *, either_way: bool = False) -> list[object]:
 
 def pytest_configure(config: pytest.Config) -> None:
     """The suite's own markers."""
-    config.addinivalue_line("markers", "only(kinds): what the test needs, these engines have")
+    config.addinivalue_line("markers", "only(kinds, long=()): these engines have what it needs")
     told = "either_way: how the guest is reached makes no difference to it"
     config.addinivalue_line("markers", told)
 
@@ -68,7 +70,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if cluster.KUBECONFIG not in os.environ:
         kinds = tuple(kind for kind in kinds if kind != "kubernetes")
     either_way = metafunc.definition.get_closest_marker("either_way") is not None
-    metafunc.parametrize("place", named(kinds, either_way=either_way), indirect=True)
+    long = only.kwargs.get("long", ()) if only is not None else ()
+    made = named(kinds, either_way=either_way, long=long)
+    metafunc.parametrize("place", made, indirect=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -72,32 +72,8 @@ def helper(home: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("PATH", f"{home}:{os.environ['PATH']}")
 
 
-@pytest.mark.only(("podman+socket",))
+@pytest.mark.only(("podman+socket", "docker+socket"), long=("docker+socket",))
 async def test_a_pull_with_the_logins_of_the_users_own_tools(
-    place: Place,
-    registry: Registry,
-    home: Path,
-    remove: Callable[[str], str],
-    monkeypatch: pytest.MonkeyPatch,
-    subtests: pytest.Subtests,
-) -> None:
-    await _logins(place, registry, home, remove, monkeypatch, subtests)
-
-
-@pytest.mark.long
-@pytest.mark.only(("docker+socket",))
-async def test_dockers_pull_with_the_logins_of_the_users_own_tools(
-    place: Place,
-    registry: Registry,
-    home: Path,
-    remove: Callable[[str], str],
-    monkeypatch: pytest.MonkeyPatch,
-    subtests: pytest.Subtests,
-) -> None:
-    await _logins(place, registry, home, remove, monkeypatch, subtests)
-
-
-async def _logins(
     place: Place,
     registry: Registry,
     home: Path,

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import stat
 import uuid
-from collections import deque
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -15,11 +14,10 @@ from tfnz_notebook._calls import arguments
 from tfnz_notebook._calls.deadline import within
 from tfnz_notebook._calls.faces import face
 from tfnz_notebook._container.base import Base
+from tfnz_notebook._link.jobs.several import Several
 from tfnz_notebook._link.reader import Download
 from tfnz_notebook._wire.operations import MAX_CHUNK
 
-#: Pieces of a file that are on their way at once: neither link nor guest waits for the other.
-AHEAD: Final = 4
 _KINDS: Final = {
     stat.S_IFREG: "file",
     stat.S_IFDIR: "directory",
@@ -101,20 +99,13 @@ class Files(Base):
                 raise
 
     async def _put(self, body: dict[str, Any], content: bytes | Path) -> None:
-        sent = deque[asyncio.Task[Any]]()
-        try:
-            async with contextlib.aclosing(_pieces(content)) as pieces:
-                async for start, piece, last in pieces:
-                    if len(sent) == AHEAD:
-                        await sent.popleft()
-                    told = {**body, "offset": start, "last": last}
-                    sent.append(asyncio.create_task(self._link.request("file.put", told, piece)))
-            while sent:
-                await sent.popleft()
-        finally:  # of a file that is given up
-            for each in sent:
-                each.cancel()
-            await asyncio.gather(*sent, return_exceptions=True)
+        async with (
+            contextlib.aclosing(_pieces(content)) as pieces,
+            Several(self._link.request) as sent,
+        ):
+            async for start, piece, last in pieces:
+                await sent.ask("file.put", {**body, "offset": start, "last": last}, piece)
+            await sent.last()
 
     @face
     async def fetch(self, filename: str, *, timeout: float | None = None) -> bytes:

@@ -21,8 +21,8 @@ SAID = b"what a program wrote before\ntfnz-guest: cannot start "
             "exec",
         ),
         (
-            b"sleep: Permission denied (cwd /root/x (1))",
-            "run in '/root/x (1)': its user may not enter that directory. ",
+            b"sleep: Permission denied (cwd /srv/x (1))",
+            "run in '/srv/x (1)': its user may not enter that directory. ",
             "cwd",
         ),
         (

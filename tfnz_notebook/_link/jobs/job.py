@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import os
 import uuid
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
+from tfnz_notebook._link.jobs.several import Several
 from tfnz_notebook._link.link import Link
 from tfnz_notebook._wire.link import Message
 from tfnz_notebook._wire.window import Receiver
@@ -20,8 +20,6 @@ from tfnz_notebook.errors import ImageError, LinkClosed, TfnzError
 
 #: Bytes of what it says that may wait in this process.
 WINDOW: Final = 4 << 20
-#: Pieces that are on their way at once.
-TOGETHER: Final = 4
 
 
 class Job:
@@ -61,30 +59,21 @@ class Job:
     async def send(self, name: str, body: dict[str, Any], pieces: AsyncIterator[bytes]) -> Message:
         """Send it the pieces, each at most a message's; its answer, once it is over."""
         transfer, first = uuid.uuid4().hex, {**body, "reader": self.number, "credit": WINDOW}
-        asked: deque[asyncio.Future[Message]] = deque()
         offset, piece = 0, await anext(pieces, b"")
         try:
-            while True:
-                after = await anext(pieces, None)
-                told = {"transfer": transfer, "offset": offset, "last": after is None}
-                request = self._link.request(name, {**first, **told}, piece)
-                asked.append(asyncio.ensure_future(request))
-                if after is None:
-                    break
-                if len(asked) > TOGETHER:
-                    await asked.popleft()
-                first, offset, piece = {}, offset + len(piece), after
-            while len(asked) > 1:
-                await asked.popleft()
-            return await asked[0]
+            async with Several(self._link.request) as sent:
+                while True:
+                    after = await anext(pieces, None)
+                    told = {"transfer": transfer, "offset": offset, "last": after is None}
+                    await sent.ask(name, {**first, **told}, piece)
+                    if after is None:
+                        return await sent.last()
+                    first, offset, piece = {}, offset + len(piece), after
         except BaseException:
             self._link.take_back(name, {"transfer": transfer, "drop": True})
             raise
         finally:
             self._link.drop(self.number)
-            for each in asked:
-                each.cancel()
-            await asyncio.gather(*asked, return_exceptions=True)
 
     def _leave(self) -> None:
         self._link.note("dial.close", {"reader": self.number})
