@@ -103,8 +103,8 @@ class Proc:
     #: How far its stdin was written and answered; whether nobody knows how far.
     written: int = 0
     unknown: bool = False
-    #: It was not wanted any more before it was there.
-    undone: bool = False
+    #: By what it was not wanted any more before it was there: a link that ends leaves it as it is.
+    undone: Link | None = None
     #: What was told of its end.
     told: dict[str, Any] | None = None
 
@@ -339,8 +339,8 @@ async def process(play: Play, kernel: Kernel, link: Link, about: dict[str, Any])
                 reader.close()
             for each in heard:
                 each.left = True
-            stays = kernel.link is link and not link.over  # who leaves, leaves what is durable
-            proc.undone = stays and isinstance(error, asyncio.CancelledError)
+            if isinstance(error, asyncio.CancelledError):
+                proc.undone = link
             raise
         info = proc.told = await told
         if info is not None and info.get("said") is not None:

@@ -159,8 +159,10 @@ def streams(play: Play) -> None:
 def pictures(play: Play) -> None:
     """What kernels know is so, and what they did not want any more is not there."""
     for proc in play.procs.values():
-        there = proc.kernel in play.there() and not proc.kernel.link.over
-        if proc.undone and there and _lives(play, proc):
+        # Who leaves, leaves what is durable: what could not be undone yet, too.
+        link = proc.kernel.link
+        stays = link is not None and link is proc.undone and not link.over
+        if stays and proc.kernel in play.there() and _lives(play, proc):
             raise Broken(f"{proc.key} runs, and its spawn was cancelled")
     core = play.scene.machine.core
     held = {each.spec.id: each for each in core.world.containers.values()}
