@@ -11,6 +11,8 @@ from pathlib import Path
 from bench import measure
 from bench.cases import Stage
 from bench.measure import Bar, Case, Series, at_most, in_turns
+from bench.peers import said_after
+from integration.world import World
 
 
 def idle(stage: Stage) -> list[Case]:
@@ -57,6 +59,64 @@ def _memory(pid: int, kind: str) -> float:
         if line.startswith(f"{kind}:"):
             return int(line.split()[1]) / 1024
     raise ValueError(kind)
+
+
+def processes(stage: Stage) -> Case:
+    """An agent with 1,000 processes that run."""
+    case = Case("memory of an agent, 1,000 processes that run", "MiB")
+    for engine in stage.peers:
+        box = stage.ours[engine].spawn("busybox")
+        pid = stage.world.agents()[engine]
+        before = _memory(pid, "Rss")
+        for _ in range(1000):
+            box.spawn_process(["/bin/sleep", "100000"])
+        after = _memory(pid, "Rss")
+        each = (after - before) * 1024 / 1000
+        case.series.append(Series(f"agent, {engine}, resident", [after]))
+        at_most(case, f"agent, {engine}, resident", 40.0, "at most 40 MiB")
+        case.bars.append(Bar(f"{engine}: {each:.1f} KiB a process, at most 10", each <= 10))
+        box.destroy()
+    print("\n".join(case.lines()), file=sys.stderr)
+    return case
+
+
+OURS = """
+import sys
+from tfnz_notebook.location import Location
+with Location(sys.argv[1]) as location:
+    box = location.best_node().spawn_container("busybox", sleep=True)
+    print(box.run_process(["/bin/true"]).returncode, flush=True)
+"""
+THEIRS = """
+import sys, docker
+client = docker.DockerClient(base_url="unix://" + sys.argv[1])
+box = client.containers.run("busybox", ["sleep", "1000"], detach=True)
+print(box.exec_run(["/bin/true"])[0], flush=True)
+box.remove(force=True)
+"""
+
+
+def cold(stage: Stage) -> Case:
+    """From nothing, no agent either, to the end of a first process in a first container."""
+
+    def ours(engine: str) -> float:
+        world = World()
+        try:
+            return said_after(sys.executable, OURS, engine, **world.settings)
+        finally:
+            world.close()
+
+    turns = {}
+    for engine, peer in stage.peers.items():
+        turns[f"docker-py, {engine}"] = partial(said_after, peer.python, THEIRS, peer.socket)
+        turns[f"ours, {engine}"] = partial(ours, engine)
+    case = Case("an interpreter's start to the end of its first process in a container", "ms")
+    in_turns(case, turns, stage.rounds(10, 3))
+    for engine in stage.peers:
+        ratio = case[f"ours, {engine}"].median / case[f"docker-py, {engine}"].median
+        text = f"ours, {engine}: {ratio:.2f} x docker-py, at most 1"
+        case.bars.append(Bar(text, ratio <= 1))
+    return case
 
 
 HEAVY = "ipywidgets anywidget traitlets IPython ipykernel h11 httpx requests urllib3 http.client"

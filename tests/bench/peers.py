@@ -31,9 +31,9 @@ class DockerPy:
     """docker-py on one engine, in its own process."""
 
     def __init__(self, python: Path, engine: str) -> None:
-        self.engine = engine
+        self.engine, self.python, self.socket = engine, python, socket_path(engine)
         self._process = subprocess.Popen(
-            [str(python), str(Path(__file__).with_name("peer.py")), socket_path(engine)],
+            [str(python), str(Path(__file__).with_name("peer.py")), self.socket],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -58,19 +58,53 @@ class DockerPy:
 
 
 class CommandLine:
-    """``docker exec`` or ``podman exec``."""
+    """``docker`` or ``podman``, about one container."""
 
     def __init__(self, engine: str, container: str) -> None:
-        self._command = [shutil.which(engine) or engine, "exec", container, "/bin/true"]
-        # Without CONTAINER_HOST podman works on its storage itself, as it usually does; with it,
-        # it would go through the service, which takes longer.
-        self._environment = {k: v for k, v in os.environ.items() if k != "CONTAINER_HOST"}
+        self._program, self._container = shutil.which(engine) or engine, container
 
-    def seconds(self) -> float:
-        """Run it once."""
-        began = time.perf_counter()
-        subprocess.run(self._command, env=self._environment, check=True, stdin=subprocess.DEVNULL)
-        return time.perf_counter() - began
+    def true(self) -> float:
+        """``exec`` of /bin/true; seconds."""
+        return timed([self._program, "exec", self._container, "/bin/true"])
+
+    def copy(self, source: str, target: str) -> float:
+        """``cp``; of the two, the path in the container begins with a colon. Seconds."""
+        pair = [f"{self._container}{each}" if each[0] == ":" else each for each in (source, target)]
+        return timed([self._program, "cp", *pair])
+
+
+class Published:
+    """A container of Debian with one port of it on loopback."""
+
+    def __init__(self, engine: str, command: list[str], port: int) -> None:
+        self._program = shutil.which(engine) or engine
+        labelled = ("run", "--detach", "--rm", "--label", "io.tfnz.bench=peer")
+        shown = ("--publish", f"127.0.0.1::{port}")
+        self._container = self._ask(*labelled, *shown, "debian", *command)
+        self.port = int(self._ask("port", self._container, str(port)).rpartition(":")[2])
+
+    def _ask(self, *arguments: str) -> str:
+        command = [self._program, *arguments]
+        done = subprocess.run(command, env=_itself(), check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    def close(self) -> None:
+        """Remove it."""
+        self._ask("rm", "--force", self._container)
+
+
+def _itself() -> dict[str, str]:
+    # Without CONTAINER_HOST podman works on its storage itself, as it usually does; with it,
+    # it would go through the service, which takes longer.
+    return {key: value for key, value in os.environ.items() if key != "CONTAINER_HOST"}
+
+
+def timed(command: list[str]) -> float:
+    """Run it once; seconds."""
+    began = time.perf_counter()
+    quiet = subprocess.DEVNULL
+    subprocess.run(command, env=_itself(), check=True, stdin=quiet, stdout=quiet, stderr=quiet)
+    return time.perf_counter() - began
 
 
 def host_true() -> float:
@@ -78,6 +112,20 @@ def host_true() -> float:
     began = time.perf_counter()
     subprocess.run(["/bin/true"], check=True)
     return time.perf_counter() - began
+
+
+def said_after(python: Path | str, code: str, *arguments: str, **environment: str) -> float:
+    """Seconds until that, in a new interpreter, has printed its first line; then to its end."""
+    command = [str(python), "-c", code, *arguments]
+    began = time.perf_counter()
+    with subprocess.Popen(
+        command, env=os.environ | environment, stdout=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        said = running.stdout.readline()
+        seconds = time.perf_counter() - began
+    assert said.strip() == "0" and running.returncode == 0, f"{command}: {said}"
+    return seconds
 
 
 def host_many(count: int) -> float:

@@ -8,7 +8,6 @@ import hashlib
 import os
 import subprocess
 import sys
-import tempfile
 import time
 import uuid
 from functools import partial
@@ -20,9 +19,10 @@ sys.path.insert(0, str(ROOT))
 
 import pytest  # noqa: E402 - found on the path above, as are the next ones
 from bench.cases import SOURCE  # noqa: E402
-from bench.measure import Bar, Case, in_turns  # noqa: E402
+from bench.files import MIB, there_and_back  # noqa: E402
+from bench.measure import Bar, Case, at_least, in_turns  # noqa: E402
 from bench.ours import Ours  # noqa: E402
-from bench.peers import environment  # noqa: E402
+from bench.peers import environment, timed  # noqa: E402
 from cluster.kubectl import Kubectl  # noqa: E402
 from cluster.pods import pod_of  # noqa: E402
 from contract import cluster  # noqa: E402
@@ -33,7 +33,6 @@ from tfnz_notebook.engines.launch import binary  # noqa: E402
 from tfnz_notebook.errors import NoEngine  # noqa: E402
 
 ROUNDS, QUICK = 10, 3
-MIB = 1.048576  # in MB
 
 
 class Peer:
@@ -84,12 +83,6 @@ class Peer:
         return timed(self._kubectl.command("cp", *pair))
 
 
-def timed(command: list[str]) -> float:
-    began = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return time.perf_counter() - began
-
-
 def true(ours: Ours, peer: Peer, rounds: int) -> Case:
     """Spawn to exit."""
     contestants: dict[str, Any] = {
@@ -118,11 +111,6 @@ def true(ours: Ours, peer: Peer, rounds: int) -> Case:
     return case
 
 
-def at_least(case: Case, name: str, peer: str, least: float) -> None:
-    ratio = case[name].median / case[peer].median
-    case.bars.append(Bar(f"{name}: {ratio:.2f} x {peer}, at least {least:g}", ratio >= least))
-
-
 def stream(ours: Ours, peer: Peer, rounds: int) -> Case:
     """One stream's throughput."""
     blocks, block, digest = 256, bytes(range(256)) * 4096, hashlib.sha256()
@@ -141,31 +129,10 @@ def stream(ours: Ours, peer: Peer, rounds: int) -> Case:
 
 def files(ours: Ours, peer: Peer, rounds: int) -> list[Case]:
     """A file there and back."""
-    count = 100
-    with tempfile.TemporaryDirectory() as folder:
-        local, back = Path(folder) / "local", Path(folder) / "back"
-        local.write_bytes(os.urandom(count << 20))
-
-        def put() -> float:
-            began = time.perf_counter()
-            ours.box.put("/tmp/ours", local)
-            return count * MIB / (time.perf_counter() - began)
-
-        def fetch() -> float:
-            began = time.perf_counter()
-            back.write_bytes(ours.box.fetch("/tmp/ours"))
-            return count * MIB / (time.perf_counter() - began)
-
-        to, of = f"{local} :/tmp/theirs".split(), f":/tmp/theirs {back}".split()
-        cases = []
-        for title, mine, pair in (("put", put, to), ("fetch", fetch, of)):
-            theirs = partial(peer.copy, *pair)
-            case = Case(f"{title}, a file of {count} MiB", "MB/s")
-            turns = {"kubectl cp": lambda theirs=theirs: count * MIB / theirs(), "ours": mine}
-            cases.append(in_turns(case, turns, rounds))
-            at_least(case, "ours", "kubectl cp", 1)
-        assert back.read_bytes() == local.read_bytes()
-        return cases
+    cases = there_and_back({"ours": ours.box}, {"kubectl cp": peer.copy}, rounds)
+    for case in cases:
+        at_least(case, "ours", "kubectl cp", 1)
+    return cases
 
 
 def ready(ours: Ours, runtime: Path, rounds: int) -> Case:

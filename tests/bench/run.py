@@ -1,9 +1,10 @@
 """``make bench``: us beside docker-py, the command lines and subprocess, in the same minutes.
 
-Usage: run.py [--quick] [CASE ...]; ``BENCH=quick`` in the environment does the same as --quick.
-Prints a table of medians with least and most, says of each bar of the project whether it is met,
-and keeps all numbers under build/bench/. A number is never a test: the exit code tells whether it
-ran, and left nothing behind.
+Usage: run.py [--quick] [--keep] [CASE ...]; ``BENCH=quick`` in the environment does the same as
+--quick. Prints a table of medians with least and most, says of each bar of the project whether it
+is met, and keeps all numbers under build/bench/. What fell back since last.json, which is in the
+repository, by more than the spread of both runs, is said; ``--keep`` puts this run's figures there.
+A number is never a test: the exit code tells whether it ran, and left nothing behind.
 """
 
 import argparse
@@ -21,7 +22,7 @@ ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE.parent))
 
 import pytest  # noqa: E402 - found on the path above, as are the next ones
-from bench import cases, costs, plots, reattach, terminals, views  # noqa: E402
+from bench import cases, costs, files, plots, reattach, terminals, views  # noqa: E402
 from bench.measure import Case  # noqa: E402
 from bench.ours import Ours  # noqa: E402
 from bench.peers import ENGINES, DockerPy, environment  # noqa: E402
@@ -29,11 +30,15 @@ from integration.world import World  # noqa: E402
 
 import tfnz_notebook  # noqa: E402
 
+#: Each case's last figures, by its title, which says in what size it was measured.
+LAST = HERE / "last.json"
+
 CASES = {
     each.__name__: each
     for each in (
         *(costs.imports, cases.spawn, cases.echo, cases.thousand, cases.twenty),
-        *(cases.stream, cases.create, costs.idle, reattach.reattach),
+        *(cases.stream, files.files, files.tunnel, cases.create, costs.cold),
+        *(costs.idle, costs.processes, reattach.reattach),
         *(terminals.keystroke, terminals.control_c, terminals.cat, plots.plots),
         *(views.flood, views.twenty_views, views.paint),
     )
@@ -79,10 +84,24 @@ def measured(world: World, names: list[str], quick: bool) -> tuple[dict[str, Any
     return told, found
 
 
+def compare(found: list[Case], day: str, *, keep: bool) -> list[str]:
+    """What fell back since the figures that were kept; and keep these, if that is wished for."""
+    last = json.loads(LAST.read_text()) if LAST.exists() else {}
+    fallen = []
+    for case in found:
+        before = last.get(case.title, {"day": "", "figures": {}})
+        fallen += [f"{line} on {before['day']}" for line in case.fallen(before["figures"])]
+        last[case.title] = {"day": day, "figures": case.kept()}
+    if keep:
+        LAST.write_text(json.dumps(last, indent=1) + "\n")
+    return fallen
+
+
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", default=os.environ.get("BENCH") == "quick")
+    parser.add_argument("--keep", action="store_true", help="as what later runs are held against")
     parser.add_argument("case", nargs="*", metavar="CASE", help=", ".join(CASES))
     args = parser.parse_args()
     unknown = [name for name in args.case if name not in CASES]
@@ -102,6 +121,12 @@ def main() -> int:
     print(f"Python {told['python']}, peers {told['peers']}")
     for case in found:
         print("", *case.lines(), sep="\n")
+    fallen = compare(found, told["when"][:10], keep=args.keep)
+    print(
+        "\nfell back by more than the spread:" if fallen else "\nnothing fell back",
+        *fallen,
+        sep="\n  ",
+    )
     bars = [bar for case in found for bar in case.bars]
     met = sum(bar.met for bar in bars)
     print(f"\n{met} of {len(bars)} bars met; kept as {kept.relative_to(ROOT)}")
