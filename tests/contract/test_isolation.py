@@ -14,7 +14,7 @@ from contract.talk import Talk, talking
 from integration import engine_api
 
 from tfnz_notebook.engines.fake.engine import FakeEngine
-from tfnz_notebook.errors import ContainerGone, Misuse
+from tfnz_notebook.errors import ContainerGone, EngineError, Misuse
 
 #: The fence is the same however the guest is reached.
 once_an_engine = pytest.mark.only(("docker+socket", "podman+socket"))
@@ -102,6 +102,18 @@ async def test_a_fence_has_a_direction(place: Place, box: Make) -> None:
         await again.fence(b)
         await b.fence(to=(again,))
         assert await asyncio.gather(b.reaches(again), again.reaches(b)) == [True, False]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="only a user's have no network in common")
+@pytest.mark.only(("podman+socket",))
+async def test_a_users_containers_have_networks_of_their_own(place: Place, box: Make) -> None:
+    a, b = await asyncio.gather(box(), box())
+    await asyncio.gather(a.fence(), b.fence())
+    async with asyncio.timeout(30):
+        while place.engine.about()["isolation"] != "networks of their own, verified":
+            await asyncio.sleep(0.01)
+    with pytest.raises(EngineError, match="share no network"):
+        await a.fence(b)
 
 
 @needs_root

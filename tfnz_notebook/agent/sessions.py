@@ -25,6 +25,7 @@ from tfnz_notebook.agent.container import forks, labels
 from tfnz_notebook.agent.container.container import Container
 from tfnz_notebook.agent.container.neighbours import Neighbours
 from tfnz_notebook.agent.container.spares import Spares
+from tfnz_notebook.agent.container.states import OVER
 from tfnz_notebook.agent.container.taken import Taken
 from tfnz_notebook.agent.disk import Disk
 from tfnz_notebook.agent.former import Former
@@ -192,6 +193,7 @@ class Sessions:
         #: What an earlier agent was told of durable sessions.
         self._earlier: dict[str, tuple[bool, float | None]] = {}
         engine.waits = self._waits
+        engine.found_lacking = self._found_lacking
         self._cleaning: asyncio.Task[None] | None = None
         #: Ids of what never ran; and whether it is gone.
         self._half_made = set[str]()
@@ -487,6 +489,11 @@ class Sessions:
         for container in self._held():
             if container.ref == ref:
                 container.waits(words)
+
+    def _found_lacking(self) -> None:
+        for container in self._held():
+            if container.state not in OVER:
+                container.tell()
 
     def _beside(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)

@@ -326,6 +326,8 @@ class Engine(ABC):
     def __init__(self) -> None:
         self.waits: Callable[[str, str], None] = lambda *_: None
         """Told what a container (its ref) waits for while it is started, in the engine's words."""
+        self.found_lacking: Callable[[], None] = lambda: None
+        """Told when containers are known to lack what they were thought to have (`lacks`)."""
 
     @abstractmethod
     async def open(self) -> None:

@@ -241,6 +241,20 @@ async def test_an_engine_that_fails_leaves_nothing_allowed(
         await ask(link, "disallow", a, b)
 
 
+async def test_who_runs_already_is_told_that_nothing_parts_it(
+    agent: LiveAgent, link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was thought to be apart when it was spawned, and found out by a trial behind that."""
+    one, over = [await spawn(link) for _ in range(2)]
+    await link.request("container.destroy", {"container": over})
+    assert link.known.containers[one]["about"] == {}
+    none = {"isolation": "none: one reached another"}
+    monkeypatch.setattr(agent.engine, "lacks", lambda spec: none)
+    agent.engine.found_lacking()
+    await until(lambda: link.known.containers[one]["about"] == none)
+    assert over not in link.known.containers
+
+
 async def test_one_that_cannot_be_fenced_off_never_runs(
     agent: LiveAgent, link: Link, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -308,11 +308,126 @@ async def test_what_is_said_of_it_was_tried(
     assert found.holds is holds
 
 
+class Trials:
+    """A trial over containers that are there as long as they have a process's number here."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.engine = DockerEngine("docker", runtime=Path(), guest=Path(), owner="x")
+        self.engine.facts = Facts(isolation=Isolation("nft"))
+        self.pids: dict[str, int] = {}
+        #: What comes of each, in order; and who tried.
+        self.outcomes: list[bool | Exception] = []
+        self.tried: list[tuple[int, int]] = []
+        self.lacking: list[str] = []
+        self.may_end = asyncio.Event()
+        self.may_end.set()
+        self.engine.found_lacking = lambda: self.lacking.append(self.said)
+        patch.setattr(between, "reaches", self.reaches)
+        patch.setattr(isolation, "isolate", self.isolate)
+        patch.setattr(self.engine._trial, "_inspect", self.inspect)
+
+    async def reaches(self, source: int, target: int, addresses: list[str]) -> bool:
+        self.tried.append((source, target))
+        await self.may_end.wait()
+        outcome = self.outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def isolate(self, *_: object) -> None:
+        pass
+
+    async def inspect(self, ref: str) -> dict[str, Any]:
+        if ref == "unknown":
+            raise EngineError("Cannot look at the container: a moment")
+        return {"State": {"Pid": self.pids.get(ref, 0)}}
+
+    async def up(self, *refs: str, friends: tuple[str, ...] = ()) -> str:
+        """They are fenced off, one after the other; what is said of it once that was tried."""
+        for ref in refs:
+            self.pids.setdefault(ref, len(self.pids) + 1)
+            await self.engine.isolate(ref, friends)
+            if self.may_end.is_set() and (task := self.engine._trial._task) is not None:
+                await asyncio.wait([task])
+        return self.said
+
+    @property
+    def said(self) -> str:
+        return self.engine.about()["isolation"]
+
+
 @pytest.fixture
-async def two() -> AsyncIterator[tuple[int, int]]:
-    """Processes in network namespaces with a cable between them: 10.9.0.1 and 10.9.0.2."""
+def trials(monkeypatch: pytest.MonkeyPatch) -> Trials:
+    return Trials(monkeypatch)
+
+
+async def test_it_is_tried_once_by_the_first_two_that_are_apart(trials: Trials) -> None:
+    trials.outcomes = [False]
+    assert (await trials.up("a")).endswith("to be verified once two containers run")
+    await trials.up("b", friends=("a",))
+    assert trials.tried == [], "they may connect"
+    assert await trials.up("c", "d") == "fence (nft), verified"
+    assert trials.tried == [(3, 2)]
+    assert trials.lacking == []
+
+
+async def test_a_trial_that_fails_is_made_again_and_not_for_ever(trials: Trials) -> None:
+    trials.outcomes = [between.Unknown(f"no {number}") for number in range(9)]
+    for refs, said in (("ab", "no 0"), ("c", "no 1"), ("d", "no 2"), ("efg", "no 2")):
+        assert await trials.up(*refs) == f"fence (nft), unverified: {said}"
+    assert len(trials.tried) == 3
+
+
+async def test_who_is_gone_or_asked_in_vain_counts_for_nothing(trials: Trials) -> None:
+    trials.outcomes = [between.Unknown("a moment"), False]
+    trials.pids["gone"] = 0
+    assert (await trials.up("a", "unknown", "b", "gone")).endswith("once two containers run")
+    assert (await trials.up("c")).endswith("once two containers run")
+    assert (await trials.up("d")).endswith("unverified: a moment")
+    assert (await trials.up("e")).endswith("verified")
+
+
+async def test_who_may_connect_before_a_trial_is_over_refutes_nothing(trials: Trials) -> None:
+    trials.outcomes = [True, False]
+    trials.may_end.clear()
+    await trials.up("a", "b")
+    await asyncio.sleep(0)
+    trials.may_end.set()
+    assert (await trials.up("a", friends=("b",))).endswith("once two containers run")
+    assert (await trials.up("c")).endswith("verified")
+    assert trials.lacking == []
+
+
+async def test_what_ran_before_it_was_refuted_is_told(trials: Trials) -> None:
+    trials.outcomes = [True]
+    said = await trials.up("a", "b", "c")
+    assert said.startswith("none: it was tried, and one reached another")
+    assert trials.lacking == [said], "once"
+    assert trials.engine.lacks(ContainerSpec("a", "busybox")) == {"isolation": said}
+
+
+async def test_a_trial_ends_with_its_engine(trials: Trials) -> None:
+    trials.may_end.clear()
+    await trials.up("a", "b")
+    while not trials.tried:
+        await asyncio.sleep(0)
+    await trials.engine.close()
+    assert trials.engine._trial._task is None
+    await trials.up("c", "d")
+    assert len(trials.tried) == 1
+
+
+@pytest.fixture
+async def two(request: pytest.FixtureRequest) -> AsyncIterator[tuple[int, int]]:
+    """Processes in network namespaces with a cable between them: 10.9.0.1 and 10.9.0.2.
+
+    Another user's have a user namespace each, too, as with a Docker that remaps them.
+    """
+    more = ["--user", "--map-root-user"] if getattr(request, "param", "") == "users" else []
     ends = [
-        await asyncio.create_subprocess_exec("unshare", "--net", "cat", stdin=subprocess.PIPE)
+        await asyncio.create_subprocess_exec(
+            "unshare", *more, "--net", "cat", stdin=subprocess.PIPE
+        )
         for _ in range(2)
     ]
     first, second = (each.pid for each in ends)
@@ -373,7 +488,17 @@ async def test_what_cannot_be_fenced_off_elsewhere_runs_and_is_told(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has namespaces of networks")
-@pytest.mark.parametrize("tool", ["none", "iptables-legacy", "nft"])
+@pytest.mark.parametrize(
+    ("two", "tool"),
+    [
+        ("root", "none"),
+        ("root", "iptables-legacy"),
+        ("root", "nft"),
+        ("users", "none"),
+        ("users", "nft"),
+    ],
+    indirect=["two"],
+)
 async def test_a_connection_is_tried_and_a_fence_holds_it_back(
     two: tuple[int, int], tool: str
 ) -> None:

@@ -20,6 +20,7 @@ from tfnz_notebook import engines
 from tfnz_notebook._wire.guest import Stream as Which
 from tfnz_notebook._wire.guest import Tag, Type
 from tfnz_notebook.engines.base import LABEL_DURABLE, LABEL_SESSION, ContainerSpec, Engine
+from tfnz_notebook.engines.kubernetes import isolation
 from tfnz_notebook.engines.kubernetes.engine import KubernetesEngine
 from tfnz_notebook.engines.kubernetes.pod import manifest
 from tfnz_notebook.errors import ContainerGone, EngineGone, ImageMissing, Misuse, TfnzError
@@ -392,6 +393,34 @@ async def test_what_an_earlier_agent_allowed_is_taken_back(
     await later.find({})
     await asyncio.gather(*(later.isolate(ref) for ref in refs))
     assert allowing() == 0
+
+
+async def test_who_runs_already_is_told_that_nobody_parts_pods(
+    engine: KubernetesEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless they were allowed to connect before that was tried: then the next two try."""
+    monkeypatch.setattr(isolation, "_EFFECT", 0.0)
+    told: list[str] = []
+    monkeypatch.setattr(engine, "found_lacking", lambda: told.append(engine.about()["isolation"]))
+    asked, may_end = asyncio.Event(), asyncio.Event()
+
+    async def reach(*_: object) -> str:
+        asked.set()
+        await may_end.wait()
+        return "refused"
+
+    monkeypatch.setattr(engine, "_reach", reach)
+    one, two = [await run(engine, name) for name in ("one", "two")]
+    await asyncio.gather(engine.isolate(one), engine.isolate(two))
+    await asked.wait()
+    await asyncio.gather(engine.isolate(one, [two]), engine.isolate(two, [one]))
+    may_end.set()
+    await asyncio.gather(*engine._probes)
+    assert told == []
+    assert engine.about()["isolation"] == "unverified: not tried yet"
+    await engine.isolate(await run(engine, "three"))
+    await asyncio.gather(*engine._probes)
+    assert told[0].startswith("unverified: nobody enforces network policies here")
 
 
 # --- what it costs -------------------------------------------------------------------------------

@@ -218,6 +218,10 @@ class Container:
             self._told = now()
             self._happens(Event.PULL)
 
+    def tell(self) -> None:
+        """Say what it is once more, for what is said of it has changed elsewhere."""
+        self._changed(self)
+
     def waits(self, words: str) -> None:
         """Its engine says for what it waits, while that starts it."""
         if self.state == "starting":

@@ -74,7 +74,6 @@ from tfnz_notebook.errors import (
     ImageMissing,
     Misuse,
     NoEngine,
-    TfnzError,
 )
 
 log = logging.getLogger(__name__)
@@ -127,9 +126,7 @@ class DockerEngine(Engine):
         #: Refs whose container had to be made again, under another id.
         self._renamed: dict[str, str] = {}
         self._making = Making(self.remove)
-        #: The last that was kept apart, and whose turn it is to try whether it is.
-        self._apart = ""
-        self._trying: asyncio.Task[None] | None = None
+        self._trial = docker_isolation.Trial(self._inspect, self._isolated)
 
     # -- the engine ---------------------------------------------------------------------------
 
@@ -171,9 +168,7 @@ class DockerEngine(Engine):
 
     async def close(self) -> None:
         await self._making.settled()
-        if self._trying is not None:
-            self._trying.cancel()
-            await asyncio.wait([self._trying])
+        await self._trial.close()
         self._client = None
         if self._service is not None:
             service, self._service = self._service, None
@@ -456,28 +451,16 @@ class DockerEngine(Engine):
             if not self.facts.elsewhere:
                 raise
             why = "the engine's containers are not to be seen from here"
-            self.facts = replace(self.facts, isolation=docker_isolation.Isolation(why_not=why))
             log.warning("containers are not kept apart: %s", why)
+            self._isolated(docker_isolation.Isolation(why_not=why))
             return
-        before, self._apart = self._apart, ref
-        if before in (ref, *sources, *targets):
-            return
-        if before and isolation.holds and not isolation.verdict and self._trying is None:
-            self._trying = asyncio.create_task(self._try_isolation(ref, before))
+        self._trial.apart(isolation, ref, (*sources, *targets))
 
-    async def _try_isolation(self, ref: str, other: str) -> None:
-        """Once, with the first two that run at a time and may not connect to each other."""
-        try:
-            both = [await self._inspect(each) or {} for each in (ref, other)]
-            found = await docker_isolation.tried(self.facts.isolation, *both)
-        except TfnzError as error:
-            log.info("whether containers are kept apart is not known yet: %s", error)
-        else:
-            self.facts = replace(self.facts, isolation=found)
-            if not found.holds:
-                log.error("containers are not kept apart: %s", found.why_not)
-        finally:
-            self._trying = None
+    def _isolated(self, found: docker_isolation.Isolation) -> None:
+        before = self.facts.isolation
+        self.facts = replace(self.facts, isolation=found)
+        if before.holds and not found.holds:
+            self.found_lacking()
 
     async def logs(self, ref: str, tail: int = 100) -> bytes:
         answer = await self.client.request(

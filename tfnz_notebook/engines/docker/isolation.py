@@ -3,26 +3,35 @@
 A fence needs root on the engine's own machine, and an iptables that works there. Elsewhere
 containers are as the engine has them: those of a user's Podman are made with networks of their
 own; others share a bridge, and :func:`find_out` says why that is so. Neither is believed: once two
-run that are to be kept apart, :func:`tried` has one connect to the other, and says what came of it.
+run that are to be kept apart, :class:`Trial` has one connect to the other, and says what came of
+it. Nobody's start waits for that: until then it is said that it is still to be verified.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tfnz_notebook.engines.docker import answers
 from tfnz_notebook.engines.docker.exec import bridge
 from tfnz_notebook.engines.launch import between, fence
-from tfnz_notebook.errors import EngineError
+from tfnz_notebook.errors import EngineError, TfnzError
+
+log = logging.getLogger(__name__)
 
 Said = Mapping[str, Any]
+#: What the engine says of a container; None: it is gone.
+Inspect = Callable[[str], Awaitable[Said | None]]
+
+#: How often it is tried where it cannot be, by other two each time.
+_TRIES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +91,60 @@ async def tried(isolation: Isolation, said: Said, other: Said) -> Isolation:
     return Isolation(why_not=why, verdict="refuted")
 
 
+class Trial:
+    """Two at a time that run and may not connect to each other try to, until that is known.
+
+    In the background. What fails for a reason of these two, or of the moment, is tried again by
+    the next, ``_TRIES`` times at most. If they were allowed to meanwhile, it says nothing.
+    """
+
+    def __init__(self, inspect: Inspect, found: Callable[[Isolation], None]) -> None:
+        self._inspect = inspect
+        self._found = found
+        self._left = _TRIES
+        #: The last that was kept apart.
+        self._last = ""
+        #: Those that try now.
+        self._two: frozenset[str] = frozenset()
+        self._task: asyncio.Task[None] | None = None
+
+    def apart(self, isolation: Isolation, ref: str, friends: Collection[str]) -> None:
+        """That container is kept apart from all but its friends, from now on."""
+        if ref in self._two and not self._two.isdisjoint(friends):
+            self._two = frozenset()
+        before, self._last = self._last, ref
+        if not before or before in (ref, *friends) or self._task is not None or not self._left:
+            return
+        if isolation.holds and isolation.verdict != "verified":
+            self._two = frozenset((ref, before))
+            self._task = asyncio.create_task(self._try(isolation, ref, before))
+
+    async def _try(self, isolation: Isolation, ref: str, other: str) -> None:
+        try:
+            both = [await self._inspect(each) or {} for each in (ref, other)]
+            found = await tried(isolation, *both)
+            if not self._two or found is isolation:
+                return
+            self._left -= 1
+            self._found(found)
+            if not found.holds:
+                log.error("containers are not kept apart: %s", found.why_not)
+        except TfnzError as error:
+            log.info("whether containers are kept apart is not known yet: %s", error)
+        finally:
+            self._two, self._task = frozenset(), None
+
+    async def close(self) -> None:
+        """Try no more."""
+        self._left = 0
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+
 async def isolate(
     isolation: Isolation,
-    inspect: Callable[[str], Awaitable[Said | None]],
+    inspect: Inspect,
     ref: str,
     sources: Collection[str],
     targets: Collection[str],

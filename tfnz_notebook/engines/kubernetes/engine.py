@@ -537,9 +537,15 @@ class KubernetesEngine(Engine):
         others = (each for each in self._pods if each is not pod and _is_apart(each))
         other = next((each for each in others if status.state(each).status == "running"), None)
         if other is not None and _is_apart(pod) and self._isolation.due():
-            probe = asyncio.create_task(self._isolation.probe(pod, other, self._reach))
+            probe = asyncio.create_task(self._probe(pod, other))
             self._probes.add(probe)
             probe.add_done_callback(self._probes.discard)
+
+    async def _probe(self, pod: Said, other: Said) -> None:
+        before = self._isolation.missing
+        await self._isolation.probe(pod, other, self._reach)
+        if self._isolation.missing != before:
+            self.found_lacking()
 
     def _running(self, ref: str, said: Said | None = None) -> Said | None:
         said = said or self._pods[ref]

@@ -130,6 +130,8 @@ def _namespaces(pid: int) -> Iterator[list[int]]:
         raise Unknown("its namespaces are not this user's to enter") from None
     except FileNotFoundError:
         raise Unknown("it has just ended") from None
+    except OSError as error:
+        raise Unknown(str(error)) from None
     finally:
         for each in opened:
             os.close(each)
