@@ -322,6 +322,7 @@ class Trials:
         self.may_end = asyncio.Event()
         self.may_end.set()
         self.engine.found_lacking = lambda: self.lacking.append(self.said)
+        patch.setattr(isolation, "_BEHIND", 0.0)
         patch.setattr(between, "reaches", self.reaches)
         patch.setattr(isolation, "isolate", self.isolate)
         patch.setattr(self.engine._trial, "_inspect", self.inspect)
@@ -404,6 +405,26 @@ async def test_what_ran_before_it_was_refuted_is_told(trials: Trials) -> None:
     assert said.startswith("none: it was tried, and one reached another")
     assert trials.lacking == [said], "once"
     assert trials.engine.lacks(ContainerSpec("a", "busybox")) == {"isolation": said}
+
+
+async def test_who_is_removed_is_asked_for_no_more(
+    trials: Trials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where one after the other is spawned and destroyed: that costs no request, nor a trial."""
+    monkeypatch.setattr(isolation, "_BEHIND", 60.0)
+    asked: list[str] = []
+    monkeypatch.setattr(trials.engine._trial, "_inspect", asked.append)
+    trials.may_end.clear()
+    await trials.up("a", "b")
+    trials.engine._trial.gone("b")
+    await trials.up("c")
+    trials.engine._trial.gone("c")
+    await trials.up("d")
+    trials.engine._trial.gone("d")
+    async with asyncio.timeout(10):
+        while trials.engine._trial._task is not None:
+            await asyncio.sleep(0)
+    assert asked == []
 
 
 async def test_a_trial_ends_with_its_engine(trials: Trials) -> None:

@@ -399,6 +399,7 @@ class DockerEngine(Engine):
         return again
 
     async def remove(self, ref: str) -> None:
+        self._trial.gone(ref)
         directory = None
         if ref in self._directories:
             directory = self._directories[ref]

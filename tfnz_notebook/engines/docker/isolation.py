@@ -32,6 +32,8 @@ Inspect = Callable[[str], Awaitable[Said | None]]
 
 #: How often it is tried where it cannot be, by other two each time.
 _TRIES: Final = 3
+#: Seconds after the start of the second, for which the machine is left to what was started.
+_BEHIND: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,13 @@ class Trial:
         self._two: frozenset[str] = frozenset()
         self._task: asyncio.Task[None] | None = None
 
+    def gone(self, ref: str) -> None:
+        """There is nothing more to try with that one."""
+        if self._last == ref:
+            self._last = ""
+        if ref in self._two and self._task is not None:
+            self._task.cancel()
+
     def apart(self, isolation: Isolation, ref: str, friends: Collection[str]) -> None:
         """That container is kept apart from all but its friends, from now on."""
         if ref in self._two and not self._two.isdisjoint(friends):
@@ -118,9 +127,14 @@ class Trial:
         if isolation.holds and isolation.verdict != "verified":
             self._two = frozenset((ref, before))
             self._task = asyncio.create_task(self._try(isolation, ref, before))
+            self._task.add_done_callback(self._over)
+
+    def _over(self, _: object) -> None:
+        self._two, self._task = frozenset(), None
 
     async def _try(self, isolation: Isolation, ref: str, other: str) -> None:
         try:
+            await asyncio.sleep(_BEHIND)
             both = [await self._inspect(each) or {} for each in (ref, other)]
             found = await tried(isolation, *both)
             if not self._two or found is isolation:
@@ -131,8 +145,6 @@ class Trial:
                 log.error("containers are not kept apart: %s", found.why_not)
         except TfnzError as error:
             log.info("whether containers are kept apart is not known yet: %s", error)
-        finally:
-            self._two, self._task = frozenset(), None
 
     async def close(self) -> None:
         """Try no more."""
