@@ -17,9 +17,12 @@ from unit.agent.test_silence import Nowhere, World
 from tfnz_notebook._link.link import Link
 from tfnz_notebook._link.reader import Download, Reader
 from tfnz_notebook._wire import link as wire
+from tfnz_notebook.agent.process.command import Command
+from tfnz_notebook.agent.process.process import Process
 from tfnz_notebook.agent.process.writes import Write, Writes
 from tfnz_notebook.agent.sessions import LATE
 from tfnz_notebook.errors import (
+    ContainerGone,
     ContainerPaused,
     ContainerUnresponsive,
     EngineError,
@@ -50,6 +53,35 @@ def test_what_was_typed_in_another_life_is_typed_again() -> None:
         await link.close()
 
     simulated(lives)
+
+
+def test_a_spawn_that_fails_takes_nothing_from_who_has_its_id_by_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its container was restarted past us meanwhile, and its kernel had asked again."""
+
+    async def twice() -> None:
+        world = await World().open()
+        box, ident, told = await world.spawn(), uuid.uuid4().hex, asyncio.Event()
+        found = world.agent.sessions.container(world.session, box)
+
+        async def fails(*unused: object, **more: object) -> None:
+            await told.wait()
+            raise ContainerGone("Cannot spawn a process: the container has ended. Spawn another.")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Process, "spawn", fails)
+            first = asyncio.create_task(found.spawn(ident, Command(["cat"], "cat")))
+            await asyncio.sleep(1)
+        found._records.discard()
+        second = await found.spawn(ident, Command(["cat"], "cat"))
+        told.set()
+        with pytest.raises(ContainerGone):
+            await first
+        assert found.processes[ident] is second
+        await world.link.close()
+
+    simulated(twice)
 
 
 def test_a_reboot_that_only_seems_to_fail_is_seen_once_the_engine_says(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from pathlib import Path
 from types import SimpleNamespace
@@ -92,6 +93,50 @@ def test_old_generations_go_and_recent_writes_stay(tmp_path, monkeypatch):
     assert len(found._known[writes._digest("p")]) <= 20
 
 
+def test_what_is_awaited_is_known_however_many_come_after_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(writes, "GENERATION", 10 * writes._RECORD.size)
+    first = Writes(tmp_path)
+    first.note("p", "settled", Write(0, 100))
+    found = Writes(tmp_path)
+    found.adopt("p", 60)
+    awaiting = contextlib.ExitStack()
+    for each in ("settled", "sent", "not noted"):
+        awaiting.enter_context(found.awaited("p", each))
+    found.note("p", "sent", Write(60, 40))
+    found.close("p")
+    for number in range(95):
+        found.note("q", str(number), Write(number, 1))
+    assert found.find("p", "settled").got == 60
+    again = Writes(tmp_path)
+    assert again.adopt("p", 70) is True
+    assert again.find("p", "settled") == Write(0, 100, got=60)
+    assert again.find("p", "sent") == Write(60, 40, got=10)
+
+    found.over("p")
+    awaiting.close()
+    for number in range(95):
+        found.note("q", str(number), Write(number, 1))
+    assert Writes(tmp_path).adopt("p", 70) is False
+
+
+def test_many_that_are_awaited_are_not_written_again_at_each_write(tmp_path, monkeypatch):
+    monkeypatch.setattr(writes, "GENERATION", 10 * writes._RECORD.size)
+    found = Writes(tmp_path)
+    awaiting = contextlib.ExitStack()
+    for number in range(50):
+        awaiting.enter_context(found.awaited("p", str(number)))
+        found.note("p", str(number), Write(number, 1))
+    sizes = []
+    for number in range(10):
+        found.note("q", str(number), Write(number, 1))
+        sizes.append(sum(path.stat().st_size for path in tmp_path.iterdir()) // writes._RECORD.size)
+    assert len({*sizes}) >= 9 and max(sizes) <= 2 * (50 + 10)
+    again = Writes(tmp_path)
+    again.note("q", "later", Write(0, 1))
+    assert again.find("p", "0") == Write(0, 1)
+    awaiting.close()
+
+
 def test_a_record_cut_short_spoils_no_other(tmp_path):
     Writes(tmp_path).note("p", "whole", Write(1, 1))
     with (tmp_path / "stdin").open("ab") as file:
@@ -167,6 +212,7 @@ def test_what_is_known_of_processes_that_came_and_went_is_bounded(tmp_path, monk
     found = Writes(tmp_path)
     for number in range(95):
         found.close(f"process {number}")
+        found.over(f"process {number}")
         assert found.find(f"process {number}", "k") is None
     assert len(found._known) <= 20
     assert found.adopt("process 94", 0) is True

@@ -648,7 +648,8 @@ class Container:
         try:
             await process.spawn(closed=closed)
         except BaseException:
-            self.processes.pop(ident, None)
+            if self.processes.get(ident) is process:  # after a restart, who asked again has another
+                del self.processes[ident]
             process.abandon()
             raise
         return process

@@ -27,11 +27,12 @@ async def write(process: Process | Ended, chunk: bytes, key: str = "") -> None:
     if isinstance(process, Ended):
         process.written(key, "write to stdin")
         return
-    async with process.input.turn:
-        # Beyond what is held for a process that does not read, its writers wait here.
-        await process.input.room()
-        written = _put(process, chunk, key)
-    await process.input.arrived(written.end)
+    with process.writes.awaited(process.ident, key):
+        async with process.input.turn:
+            # Beyond what is held for a process that does not read, its writers wait here.
+            await process.input.room()
+            written = _put(process, chunk, key)
+        await process.input.arrived(written.end)
 
 
 async def begin_stdin(process: Process, chunk: bytes | None, *, last: bool) -> None:
@@ -70,15 +71,16 @@ async def ask(
     if isinstance(process, Ended):
         return _reply("ended", process.written(key, "ask"), process.final)
     try:
-        async with asyncio.timeout(timeout), process.turn:
-            written = process.writes.find(process.ident, key)
-            before = None
-            if written is None:
-                before = await _before(process, settle)
-            async with process.input.turn:
-                await process.input.room()
-                written = _put(process, chunk, key, before)
-            waiting = await _await_input(process)
+        with process.writes.awaited(process.ident, key):
+            async with asyncio.timeout(timeout), process.turn:
+                written = process.writes.find(process.ident, key)
+                before = None
+                if written is None:
+                    before = await _before(process, settle)
+                async with process.input.turn:
+                    await process.input.room()
+                    written = _put(process, chunk, key, before)
+                waiting = await _await_input(process)
     except TimeoutError:
         raise WaitTimeout(
             f"Cannot return the reply: the process did not wait for input within {timeout} s. "

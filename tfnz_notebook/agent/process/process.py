@@ -294,6 +294,7 @@ class Process:
         if self._timer is not None:
             self._timer.cancel()
         self.input.release()
+        self.writes.over(self.ident)
         for output in self.outputs:
             output.flush()
         if self._telling is None:  # END follows at once, but for who left much to be read
@@ -356,6 +357,7 @@ class Process:
     def _is_forgotten(self) -> None:
         self.guest.free(self.channel)
         self._forgotten = True
+        self.writes.over(self.ident)
         self._rest()
 
     def _rest(self) -> None:

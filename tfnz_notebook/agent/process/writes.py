@@ -7,8 +7,9 @@ sent. A later agent asks the guest how far stdin has come, and knows of each wri
 arrived. The bytes themselves are never on disk: they may be a password, and whoever repeats the
 request has them.
 
-Fixed records in one file a container, two generations of them, and as many in memory; the end of
-the older one is far behind what a kernel or a page can still be waiting for.
+Fixed records in one file a container, two generations of them, and as many in memory. What somebody
+waits for goes along into the next generation; the end of the older one is far behind what a kernel
+or a page has not heard of.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import struct
-from collections import deque
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -62,9 +65,10 @@ class Writes:
         self._older = folder / "stdin.older"
         self._known: dict[bytes, dict[bytes, Write]] | None = None
         #: Process and key of each, the oldest first.
-        self._order = deque[tuple[bytes, bytes]]()
+        self._order = OrderedDict[tuple[bytes, bytes], None]()
+        self._awaited = Counter[tuple[bytes, bytes]]()
         self._file: File | None = None
-        self._size = 0
+        self._size = self._most = self._found = 0
 
     def begin(self, process: str) -> None:
         """It is started: what is known of its id was written to one that went with its container.
@@ -85,9 +89,27 @@ class Writes:
         if key:
             self._note(_digest(process), _digest(key), write)
 
+    @contextmanager
+    def awaited(self, process: str, key: str) -> Iterator[None]:
+        """While somebody waits for that write, it is known, however many come after it."""
+        name = _digest(process), _digest(key)
+        self._awaited[name] += 1
+        try:
+            yield
+        finally:
+            self._awaited[name] -= 1
+            if not self._awaited[name]:
+                del self._awaited[name]
+
     def close(self, process: str) -> None:
-        """Its stdin is to end after what was written."""
-        self._note(_digest(process), _CLOSED, Write(0, 0))
+        """Its stdin is to end after what was written: known until it is over."""
+        ident = _digest(process)
+        self._awaited[ident, _CLOSED] = 1
+        self._note(ident, _CLOSED, Write(0, 0))
+
+    def over(self, process: str) -> None:
+        """It has ended."""
+        self._awaited.pop((_digest(process), _CLOSED), None)
 
     def adopt(self, process: str, received: int) -> bool:
         """A guest holds so much of a process's stdin; whether that was to end after its writes."""
@@ -103,6 +125,7 @@ class Writes:
         self._close()
         self._known = None
         self._order.clear()
+        self._awaited.clear()
 
     # -- files
 
@@ -116,6 +139,7 @@ class Writes:
                     pass
                 except OSError as error:
                     log.warning("%s: what is said again may be written again: %s", path, error)
+            self._found = len(self._order)
         return self._known
 
     def _read(self, raw: bytes) -> None:
@@ -130,30 +154,37 @@ class Writes:
 
     def _note(self, process: bytes, key: bytes, write: Write) -> None:
         self._hold(process, key, write)
+        self._drop()
         self._append(process, key, write)
 
     def _hold(self, process: bytes, key: bytes, write: Write) -> None:
-        known = self._all()
-        writes = known.setdefault(process, {})
-        if key not in writes:
-            self._order.append((process, key))
-        writes[key] = write
-        while len(self._order) > 2 * GENERATION // _RECORD.size:
-            old, name = self._order.popleft()
-            known[old].pop(name, None)
-            if not known[old]:
-                del known[old]
+        self._all().setdefault(process, {})[key] = write
+        self._order[process, key] = None
+        self._order.move_to_end((process, key))
+
+    def _drop(self) -> None:
+        """The oldest go that nobody waits for; those found here may be asked for yet."""
+        for _ in range(len(self._order) - self._found - 2 * GENERATION // _RECORD.size):
+            process, key = oldest = next(iter(self._order))
+            if oldest in self._awaited:
+                self._order.move_to_end(oldest)
+                continue
+            del self._order[oldest]
+            writes = self._all()[process]
+            del writes[key]
+            if not writes:
+                del self._all()[process]
 
     def _forget(self, process: bytes) -> None:
-        self._all().pop(process, None)
-        self._order = deque(each for each in self._order if each[0] != process)
+        for key in self._all().pop(process, {}):
+            self._order.pop((process, key), None)
 
     def _append(self, process: bytes, key: bytes, write: Write) -> None:
         # Where nothing can be written, a write is repeated only if the agent dies right now.
         record = _RECORD.pack(process, key, write.start, write.size, write.out, write.err)
         try:
             file = self._file
-            if file is None or self._size >= GENERATION:
+            if file is None or self._size >= self._most:
                 file = self._begin()
             self._size += file.append(record)
             if self._size % _RECORD.size:
@@ -165,15 +196,27 @@ class Writes:
         """A new generation; those of an earlier agent are kept as the older one."""
         self._close()
         file = self._disk.extend(self._path)
+        self._most = GENERATION
         if file.size() >= GENERATION:
             file.close()
             self._disk.rename(self._path, self._older)
             file = self._disk.extend(self._path)
+            self._most += file.append(b"".join(self._carried()))
         self._file = file
         if file.size() % _RECORD.size:  # the disk was full once
             file.cut(file.size() - file.size() % _RECORD.size)
         self._size = file.size()
         return file
+
+    def _carried(self) -> Iterator[bytes]:
+        """Records of what is awaited: first of that of which it is known how much arrived."""
+        known = self._all()
+        found = [(each, known.get(each[0], {}).get(each[1])) for each in self._awaited]
+        writes = [(name, write) for name, write in found if write is not None]
+        for name, write in sorted(writes, key=lambda each: each[1].got is None):
+            yield _RECORD.pack(*name, write.start, write.size, write.out, write.err)
+            if write.got is not None:
+                yield _RECORD.pack(name[0], _ADOPTED, write.start + write.got, 0, 0, 0)
 
     def _close(self) -> None:
         if self._file is not None:
