@@ -96,7 +96,8 @@ class NotebookPage:
         self.tab = tab or Tab(context)
         self.page, self.watch = self.tab.page, self.tab.watch
         self._direct = self.tab.direct
-        self._dark = self._tampered = False
+        self._dark = self._spoiled = False
+        self._undo: list[str] = []
 
     @property
     def direct(self) -> int:
@@ -265,7 +266,7 @@ class NotebookPage:
 
         The front-end says so some seconds later, in a dialog that lies over the cells.
         """
-        self._tampered = True
+        self._spoiled = True
         os.kill(self.server.kernel_pid(self.name), signal.SIGKILL)
         self.dismiss_dialog("restart")
 
@@ -277,9 +278,9 @@ class NotebookPage:
         picture(self.page, path)
         return path
 
-    def tamper(self, script: str) -> None:
-        """Change the page itself, which then shows no other notebook."""
-        self._tampered = True
+    def tamper(self, script: str, undo: str) -> None:
+        """Change the page itself, until the notebook is closed: loading another takes seconds."""
+        self._undo.append(undo)
         self.page.evaluate(script)
 
     def close(self) -> None:
@@ -291,9 +292,11 @@ class NotebookPage:
     def leave(self) -> Tab | None:
         """The notebook is closed; the tab, if it is Lab's and as it was."""
         asks = self.page.locator(".jp-Dialog").count()
-        if not self.tab.lab or self._tampered or asks or self.page.evaluate("window.tfnzCut"):
+        if not self.tab.lab or self._spoiled or asks or self.page.evaluate("window.tfnzCut"):
             self.close()
             return None
+        for script in self._undo:
+            self.page.evaluate(script)
         if self._dark:
             self.dark(on=False)
         self.page.set_viewport_size(SIZE)
