@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from .script import Step
 
 
+#: That are asked for in a script.
+MOST_SPARES = 3
+
+
 class Asked:
     """Whether something was asked for with success, for all nodes that build on it."""
 
@@ -220,6 +224,14 @@ async def box(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> 
     info = await ended(link, "container", made.ident, lambda told: told["state"] not in coming)
     if made.main is not None and info is not None and info["state"] == "running":
         await follow(play, link, made.main, 1, 0, 0, None)
+
+
+async def prepare(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
+    """Have so many spares; who asks for one fewer meanwhile has their way."""
+    body = {"spec": {"image": "debian", "sleep": True}, "spares": about["spares"]}
+    told = (await link.request("container.prepare", body)).body["ready"]
+    if told > MOST_SPARES:
+        raise Broken(f"{told} spares are ready, and nobody asked for so many")
 
 
 async def destroy(play: Play, kernel: Kernel, link: Link, about: dict[str, Any]) -> None:
@@ -636,6 +648,7 @@ ALL: dict[str, Act] = {
     "pause": pause,
     "unpause": unpause,
     "box": box,
+    "prepare": prepare,
     "destroy": destroy,
     "reboot": reboot,
     "start": start,

@@ -190,7 +190,7 @@ class Guest(FakeGuest):
         self.node = Node(self.clock, "guest")
         with self.node.within():
             super().__init__(**more)
-        #: Our id of its container.
+        #: The id that its container was made under.
         self.container = ""
         self.boot = self.clock.chance.randbytes(16)
         #: Every process it ever had, by the kernels' ids; the main one is "".
@@ -236,6 +236,7 @@ class Guest(FakeGuest):
         hello: wire.Fields = [(Tag.VERSION, wire.VERSION), (Tag.VERSION_MIN, wire.VERSION_MIN)]
         hello += [(Tag.BOOT, self.boot), (Tag.PID, 1), (Tag.UID, 0)]
         hello.append((Tag.SLEEPING, int(wire.MAIN not in self._processes)))
+        hello.append((Tag.FEATURES, self.features))
         pipe.deliver(fielded(Type.HELLO, wire.CONNECTION, hello))
 
     def fed(self, pipe: Any, data: bytes) -> None:
@@ -303,13 +304,6 @@ class Machine:
         self.troubled = 0.0
         #: How many calls it was asked, by name.
         self.asked: dict[str, int] = {}
-
-    def guest(self, container: str) -> Guest | None:
-        """The guest of a container, by our id."""
-        for held in self.core.world.containers.values():
-            if held.spec.id == container:
-                return held.guest  # type: ignore[return-value]
-        return None
 
     def pause(self, guest: Guest, *, paused: bool) -> None:
         """Past every agent: it says so to those who watch, as engines do."""

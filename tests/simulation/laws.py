@@ -164,8 +164,8 @@ def pictures(play: Play) -> None:
         stays = link is not None and link is proc.undone and not link.over
         if stays and proc.kernel in play.there() and _lives(play, proc):
             raise Broken(f"{proc.key} runs, and its spawn was cancelled")
-    core = play.scene.machine.core
-    held = {each.spec.id: each for each in core.world.containers.values()}
+    spare = play.scene.spares()
+    held = {play.scene.ours(each): each for each in play.scene.held() if each not in spare}
     keys = {box.ident: box.key for box in play.boxes.values()}
     for kernel in play.there():
         link = kernel.link
@@ -210,6 +210,27 @@ def _running(name: str, key: str, guest: Any, told: dict[str, Any], ident: str) 
         )
 
 
+def spares(play: Play) -> None:
+    """There are as many as were asked for, of who is there to take one; and no more."""
+    agent = play.scene.agent
+    if agent is None or not agent.listens:
+        return
+    told = {s.name: s.spares for s in agent.sessions if s.spares is not None}
+    there: dict[str, int] = {}
+    for each in play.scene.spares():
+        there[_session(each)] = there.get(_session(each), 0) + 1
+    for name in sorted(there.keys() | told.keys()):
+        kinds = told[name]._kinds if name in told else []
+        wanted, kept = sum(k.wanted for k in kinds), sum(len(k.there) for k in kinds)
+        if name in told and told[name].left:
+            raise Broken(f"{len(told[name].left)} spares could not be removed")
+        failed = any(kind.failed for kind in kinds)
+        if there.get(name, 0) != kept or kept > wanted or (kept < wanted and not failed):
+            how = f"{there.get(name, 0)} are there, {kept} known, {wanted} wanted"
+            never = "which never ran: " if any(e.guest is None for e in play.scene.spares()) else ""
+            raise Broken(f"spares {never}{how}{', and one failed' if failed else ''}")
+
+
 def screens(play: Play) -> None:
     """What pages show of a process is so, and terminals are as large as is said."""
     for screen in play.screens:
@@ -247,7 +268,7 @@ def nothing_left(play: Play) -> None:
     """All sessions have ended: there is no task, timer, reader or file of them."""
     scene, agent = play.scene, play.scene.agent
     assert agent is not None
-    if held := list(scene.machine.core.world.containers.values()):
+    if held := scene.held():
         never = " that never ran" if all(each.guest is None for each in held) else ""
         left = ", and a kernel had left" if any(act.what == "leave" for act in play.acts) else ""
         refs = [each.ref for each in held]

@@ -138,7 +138,8 @@ class Play:
         """Its lives in guests, the first one first."""
         name = "" if proc is proc.box.main else proc.ident
         for guest in self.scene.machine.guests:
-            if name in guest.history and (name or guest.container == proc.box.ident):
+            own = self.scene.became.get(guest.container, guest.container)
+            if name in guest.history and (name or own == proc.box.ident):
                 yield guest, guest.history[name]
 
     # -- the play
@@ -179,6 +180,7 @@ class Play:
         laws.streams(self)
         self._quiet(laws.pictures)
         self._quiet(laws.screens)
+        self._quiet(laws.spares)
         self._leave()
 
     def _quiet(self, law: Callable[[Play], None]) -> None:
@@ -213,6 +215,8 @@ class Play:
             self._done(self.launch(last, "farewell", acts.farewell(self, last, last.link, about)))
         for kernel in self.there():
             assert kernel.link is not None
+            none = acts.prepare(self, kernel, kernel.link, {"spares": 0})
+            self.launch(kernel, "prepare", none)
             for ident in list(kernel.link.known.containers):
                 body = {"container": ident, "grace": 0.0}
                 self.launch(kernel, "destroy", kernel.link.request("container.destroy", body))
@@ -300,6 +304,9 @@ class Play:
         machine.gone = machine.erring = machine.slow = scene.down_until = 0.0
         for guest in machine.guests:
             self._speaks(guest)
+        for spare in scene.spares():
+            if spare.guest is not None and spare.guest.paused:
+                machine.pause(spare.guest, paused=False)
         kernels = self.there()
         for box in self.boxes.values():
             guest = scene.guest(box.ident)
@@ -430,12 +437,37 @@ class Play:
             ident, core = self.boxes[about["box"]].ident, self.scene.machine.core
 
             async def restart() -> None:
-                for held in list(core.world.containers.values()):
-                    if held.spec.id == ident:
+                for held in self.scene.held():
+                    if self.scene.ours(held) == ident:
                         await core.stop(held.ref, 0.0)
                         await core.start(held.ref)
 
             self.scene.machine.node.create_task(restart())
+
+    def _spare(self, about: dict[str, Any]) -> Guest | None:
+        """One that waits for a spawn, and has just been started perhaps."""
+        guests = [e.guest for e in self.scene.spares() if e.guest is not None]
+        there = [guest for guest in guests if not guest.exited]
+        return there[about["which"] % len(there)] if there else None
+
+    def _kill_spare(self, about: dict[str, Any]) -> None:
+        if (guest := self._spare(about)) is not None:
+            guest.exit(137)
+
+    def _break_spare(self, about: dict[str, Any]) -> None:
+        if (guest := self._spare(about)) is not None and guest.stream is not None:
+            self._slowly(guest.stream, about)
+
+    def _mute_spare(self, about: dict[str, Any]) -> None:
+        if (guest := self._spare(about)) is not None:
+            guest.mute = "from now on"
+            self.scene.director.call_later(about["seconds"], self._speaks, guest)
+
+    def _pause_spare(self, about: dict[str, Any]) -> None:
+        """Past us."""
+        if (guest := self._spare(about)) is not None:
+            self.scene.machine.pause(guest, paused=True)
+            self.scene.director.call_later(about["seconds"], self._unpause, guest)
 
     def _until(self, about: dict[str, Any]) -> float:
         return self.scene.clock.now + float(about["seconds"])

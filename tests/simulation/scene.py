@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from tfnz_notebook._link.ends import Address, Place
 from tfnz_notebook._link.link import Link
+from tfnz_notebook.agent.container.labels import is_spare
 from tfnz_notebook.agent.door.tickets import Tickets
 from tfnz_notebook.agent.operations import ANSWERS
 from tfnz_notebook.agent.server import Server
 from tfnz_notebook.agent.sessions import Sessions
 from tfnz_notebook.agent.world import World
+from tfnz_notebook.engines.base import LABEL_CONTAINER
 from tfnz_notebook.errors import LinkClosed, TfnzError
 
 from .disk import Disk, Platter
@@ -40,15 +42,22 @@ class Agent:
         self.engine = Client(scene.machine, self.node)
         self.listens = False
         self.watching: asyncio.Future[None] | None = None
-        world = World(disk=self.disk, wall=scene.wall, alive=lambda pid, started: False)
+        world = World(
+            disk=self.disk, wall=scene.wall, alive=lambda pid, started: False, ident=scene.ident
+        )
         with self.node.within():
             self.sessions = Sessions(self.engine, OWNER, SPOOL, grace=scene.grace, world=world)
+            self._note, self.sessions.taken.note = self.sessions.taken.note, self._taken  # type: ignore[method-assign]
             self.server = Server(
                 self.sessions, ANSWERS, name="here", tickets=Tickets(b"k" * 32), about=dict
             )
             lost = self.server.lost if scene.local else None
             self.router = Router(self.node, self.server.incoming, lost)
             self.life = self.node.create_task(self._live())
+
+    def _taken(self, spare: str, labels: Mapping[str, str]) -> None:
+        self._note(spare, labels)
+        self.scene.became[spare] = labels[LABEL_CONTAINER]
 
     async def _live(self) -> None:
         began, machine = self.node.time(), self.scene.machine
@@ -133,6 +142,8 @@ class Scene:
         self.director = Node(self.clock, "director")
         self.agent: Agent | None = None
         self.agents = 0
+        #: Which containers were made of spares, by the ids of those.
+        self.became: dict[str, str] = {}
         #: How far the wall clock is off.
         self.jumped = 0.0
         #: Every line there ever was.
@@ -148,7 +159,20 @@ class Scene:
 
     def guest(self, container: str) -> Guest | None:
         """The guest of a container."""
-        return self.machine.guest(container)
+        held = next((e for e in self.held() if self.ours(e) == container), None)
+        return held.guest if held is not None else None
+
+    def held(self) -> list[Any]:
+        """What the engine holds."""
+        return list(self.machine.core.world.containers.values())
+
+    def ours(self, held: Any) -> str:
+        """Our id of what the engine holds; of a spare, that which it was made under."""
+        return self.became.get(held.spec.id, held.spec.id)
+
+    def spares(self) -> list[Any]:
+        """What the engine holds that nobody has asked for yet."""
+        return [e for e in self.held() if is_spare(e.labels) and e.spec.id not in self.became]
 
     # -- the agent
 

@@ -54,6 +54,7 @@ class Script:
 #: What a kernel does, and how often beside the others.
 ACTS = {
     "box": 8,
+    "prepare": 3,
     "process": 30,
     "read": 6,
     "iterate": 8,
@@ -102,6 +103,10 @@ FAULTS = {
     "kill guest": 2,
     "pause guest": 3,
     "restart guest": 1,
+    "kill spare": 2,
+    "break spare": 2,
+    "mute spare": 1,
+    "pause spare": 1,
     "engine slow": 2,
     "engine erring": 2,
     "engine gone": 2,
@@ -115,6 +120,8 @@ FAULTS = {
 SLOW = (0, 0.001, 0.01, 0.3)
 #: What a kernel says last of how long its session lasts.
 LATER = (None, None, None, None, 3.0, 60.0)
+#: How often a notebook begins with spares.
+PREPARED = 0.3
 #: How often, after a step, somebody talks to a process of their own.
 TALKS = 0.02
 
@@ -163,6 +170,9 @@ class _Draw:
     def whole(self) -> Script:
         """The script."""
         random, self.at = self.random, 0.0
+        if random.random() < PREPARED:
+            self._act(random.choice([*self.kernels]), "prepare")
+            self.at += random.choice((0, 0.01, 0.2))
         for _ in range(random.randrange(6, 36)):
             self.at += random.choice((0, 0, 0, 0.0005, 0.01, 0.2, 1.5))
             kind = "box" if not self.boxes else random.choices([*ACTS], [*ACTS.values()])[0]
@@ -211,6 +221,8 @@ class _Draw:
                 if not about["sleep"]:
                     about["words"] = words(random)
                 self.boxes.append(about["box"])
+            case "prepare":
+                about = {"spares": random.choice((0, 1, 1, 2, 3))}
             case "process":
                 about = {"process": f"p{len(self.processes)}", "box": box, "words": words(random)}
                 about["readers"] = random.random() < 0.5
@@ -325,6 +337,12 @@ class _Draw:
             case "break guest":
                 about = {"box": box, "slow": random.choice(SLOW)}
                 at = max(0.0, at - random.random() * about["slow"])
+            case "mute spare" | "pause spare":
+                about = {"which": random.randrange(3), "seconds": seconds}
+            case "kill spare":
+                about = {"which": random.randrange(3)}
+            case "break spare":
+                about = {"which": random.randrange(3), "slow": random.choice(SLOW)}
             case "kill guest" | "restart guest":
                 about = {"box": box}
             case "cancel":

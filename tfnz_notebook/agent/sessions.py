@@ -13,7 +13,6 @@ import contextlib
 import dataclasses
 import json
 import logging
-import uuid
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
@@ -321,7 +320,7 @@ class Sessions:
         def make(spec: ContainerSpec, changed: Callable[[Container], None]) -> Container:
             created = self.world.wall()
             spec = labels.labelled(
-                dataclasses.replace(spec, id=uuid.uuid4().hex, sleep=True),
+                dataclasses.replace(spec, id=self.world.ident(), sleep=True),
                 owner=self.owner,
                 session=session.name,
                 durable=session.durable,
@@ -391,7 +390,7 @@ class Sessions:
             for ident, container in session.containers.items()
             if container.state != "destroyed"
         }
-        if session.containers:
+        if session.containers or (session.spares is not None and session.spares.left):
             return
         session.happens(Event.CLEAR)
         if session in self._replaced:
@@ -411,6 +410,8 @@ class Sessions:
             for container in list(session.containers.values()):
                 if container.state == "destroyed":  # by others, past us
                     del session.containers[container.ident]
+            if session.spares is not None:
+                session.spares.clear()
         self._keep()
 
     # -- what an earlier agent left

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -17,6 +18,10 @@ from tfnz_notebook.agent import disk
 from tfnz_notebook.agent.disk import Disk
 
 
+def _ident() -> str:
+    return uuid.uuid4().hex
+
+
 def now() -> float:
     """Seconds on the clock of the running loop."""
     return asyncio.get_running_loop().time()
@@ -24,11 +29,15 @@ def now() -> float:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """``alive``: whether the process of that pid and start time lives on this machine."""
+    """``alive``: whether the process of that pid and start time lives on this machine.
+
+    ``ident``: an id that nothing else has.
+    """
 
     disk: Disk = disk.REAL
     wall: Callable[[], float] = time.time
     alive: Callable[[int, int], bool] = proc.alive
+    ident: Callable[[], str] = _ident
 
 
 REAL: Final = World()

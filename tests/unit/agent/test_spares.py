@@ -14,7 +14,7 @@ from tfnz_notebook._wire.guest import Feature
 from tfnz_notebook.agent.container import labels, spares
 from tfnz_notebook.engines.base import LABEL_CONTAINER, ContainerSpec, Image
 from tfnz_notebook.engines.fake.guest import FakeGuest
-from tfnz_notebook.errors import ContainerFailed, ImageMissing, Misuse
+from tfnz_notebook.errors import ContainerFailed, EngineGone, ImageMissing, Misuse
 
 ASLEEP = {"image": "debian", "sleep": True}
 
@@ -371,3 +371,35 @@ def test_all_that_a_spec_has_is_either_said_late_or_has_to_be_the_same() -> None
     fields = set(ContainerSpec.__dataclass_fields__)
     assert fields > spares.LATE
     assert fields - spares.LATE == spares.PLACED
+
+
+@pytest.mark.parametrize("how", ["fewer", "over"])
+async def test_one_that_cannot_be_removed_is_tried_again(
+    agent: LiveAgent, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """An engine that is away for a while keeps none of them for good."""
+    link = await agent.kernel()
+    await prepare(link, 2)
+    sessions, asked = agent.service.sessions, list[str]()
+
+    async def refuse(ref: str) -> None:
+        asked.append(ref)
+        raise EngineGone("Cannot reach the engine: it is down. Start it.")
+
+    with monkeypatch.context() as away:
+        away.setattr(agent.engine, "remove", refuse)
+        if how == "fewer":
+            await prepare(link, 0)
+        else:
+            await link.close()
+        await until(lambda: len(asked) == 2)
+        await sessions.collect()
+        await until(lambda: len(asked) == 4)
+        (session,) = sessions
+        assert session.spares is not None
+        await until(lambda: len(session.spares.left) == 2)
+        assert len(held(agent)) == 2
+    await sessions.collect()
+    await until(lambda: not held(agent))
+    assert not session.spares.left
+    assert (session.state == "ended") is (how == "over")

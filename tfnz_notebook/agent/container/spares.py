@@ -64,11 +64,13 @@ class Spares:
         self._taken = taken
         self._kinds: list[Kind] = []
         self._tasks: set[asyncio.Future[None]] = set()
+        #: Those that are nobody's any more, and that their engine still has.
+        self.left: list[Container] = []
         self._later: asyncio.TimerHandle | None = None
         self._over = False
 
     def __iter__(self) -> Iterator[Container]:
-        return iter([each for kind in self._kinds for each in kind.there])
+        return iter([*(each for kind in self._kinds for each in kind.there), *self.left])
 
     # -- asking for them
 
@@ -104,7 +106,7 @@ class Spares:
     def _drop(self, kind: Kind, spare: Container) -> None:
         kind.there.remove(spare)
         if spare.state != "destroyed":
-            self._beside(_gone(spare))
+            self._beside(self._gone(spare))
 
     def _beside(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)
@@ -189,13 +191,27 @@ class Spares:
     # -- the end
 
     async def end(self) -> None:
-        """None any more. Raises nothing: what cannot be removed a later agent finds."""
+        """None any more. Raises nothing: see :attr:`left`, and ask again."""
         self.close()
-        spares = list(self)
         for kind in self._kinds:
+            self.left += kind.there
             kind.there.clear()
             kind.moved.set()
-        await asyncio.gather(*map(_gone, spares), *self._tasks, return_exceptions=True)
+        self.clear()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def clear(self) -> None:
+        """Begin to remove what could not be removed before; called now and then."""
+        left, self.left = self.left, []
+        for each in left:
+            self._beside(self._gone(each))
+
+    async def _gone(self, spare: Container) -> None:
+        try:
+            await spare.destroy()
+        except TfnzError as error:
+            log.warning("a spare stays for now: %s", error)
+            self.left.append(spare)
 
     def close(self) -> None:
         """Make no more."""
@@ -206,10 +222,3 @@ class Spares:
 
 async def _at_once() -> None:
     """Its place is free."""
-
-
-async def _gone(spare: Container) -> None:
-    try:
-        await spare.destroy()
-    except TfnzError as error:
-        log.warning("a spare stays: %s", error)
