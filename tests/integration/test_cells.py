@@ -1,15 +1,23 @@
 """Cells in real containers: what they say, what ends them, and who finds them again."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from integration.notebook import Notebook
 from integration.polling import until
 from integration.world import World
 
+from tfnz_notebook._container.conversation import Conversation
 from tfnz_notebook.container import Container
-from tfnz_notebook.errors import CommandNotFound, ProcessGone
+from tfnz_notebook.errors import CommandNotFound, ProcessGone, WaitTimeout
+from tfnz_notebook.interpreter import Interpreter
 from tfnz_notebook.location import Location
+
+IMAGES = Path(__file__).parents[2] / ".ci" / "images"
 
 
 def test_three_kinds_of_cells(box: Container) -> None:
@@ -85,6 +93,49 @@ def test_another_kernel_goes_on_with_it(where: str, world: World) -> None:
         assert found.python().run("x").text == "5"
         assert found.python("busy").run("y").text == "6"
         found.destroy()
+
+
+def with_ipykernel(box: Container) -> None:
+    """It is a process as the other kind is: with its log, its end, and what comes after that."""
+    python, heard = box.python(), list[bytes]()
+    code = "x = 6\nprint('one')\n!echo two {x}\ndisplay(3)\n%pwd\nx * 7"
+    result = python.run(code, data_callback=lambda p, data: heard.append(data))
+    assert (result.text, result.displays) == ("42", [{"text/plain": "3"}])
+    assert result.stdout.split() == b"".join(heard).split() == [b"one", b"two", b"6"]
+    assert python.process is not None
+    assert b"two 6" in python.process.log()
+    again = Conversation(box, "python", "default")  # another kernel's
+    assert Interpreter._create(again, "python", "default", False).run("x").text == "6"
+    asked = python.run("input('who? ')", input_callback=lambda p, prompt, hidden: f"{prompt}me")
+    assert asked.text == "'who? me'"
+    with pytest.raises(WaitTimeout, match="it was interrupted, and its variables stay"):
+        python.run("import asyncio\nawait asyncio.sleep(60)", timeout=0.5)
+    failed = python.run("def f():\n    return x / 0\nf()").error
+    assert failed is not None and "ZeroDivisionError" in failed.details["trace"]
+    python.run("exit")
+    with pytest.raises(ProcessGone, match="ended with code 0"):
+        python.run("x")
+    with pytest.raises(ProcessGone, match="ended with code 3"):
+        python.run("import os; os._exit(3)")
+    assert python.run("6 * 7").text == "42"
+
+
+@pytest.mark.engines("host")
+def test_ipykernel_runs_them_where_it_is(spawn: Callable[..., Container]) -> None:
+    """The host's is the one of these tests."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    with_ipykernel(spawn(sleep=True, env={"PATH": path}))
+
+
+@pytest.mark.long
+@pytest.mark.engines("podman", "docker", each=True)
+def test_ipykernel_runs_them_where_an_image_has_it(spawn: Callable[..., Container]) -> None:
+    subprocess.run([IMAGES, "make", "jupyter"], check=True)
+    with_ipykernel(spawn("jupyter", sleep=True, read_only=True))
+    python = spawn("jupyter", sleep=True, memory="128m").python()
+    with pytest.raises(ProcessGone, match="killed for the container's memory limit"):
+        python.run("held = bytearray()\nwhile True: held += bytes(range(256)) * 10000")
+    assert python.run("1 + 1").text == "2"
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,9 @@ class Cells(Base):
     def python(self, context: str = "default", *, trust: bool = False) -> Interpreter:
         """Its own Python (3.8 or newer), kept between cells: what one defines, the next has.
 
-        Nothing is installed: a program of the standard library goes through stdin. Each
-        ``context`` has variables of its own::
+        Nothing is installed: a program goes through stdin, of the standard library. Where there is
+        ipykernel (6 or newer), that runs the cells: with magics, ``!`` and ``?``. Each ``context``
+        has variables of its own::
 
             python = container.python()
             python.run('x = 6')

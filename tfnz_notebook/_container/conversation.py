@@ -54,16 +54,17 @@ _WORDS: Final = 1.0
 GRACE: Final = 2.0
 
 _INSIDE: Final = Path(__file__).parent.parent / "_inside"
-#: Reads so many bytes of program, and no further: what follows are questions.
+#: Reads so many bytes of two programs, and no further: what follows are questions.
 _BOOT: Final = """\
 import os, sys
 if sys.version_info < (3, 8): sys.exit("tfnz: Python %d.%d" % sys.version_info[:2])
-size, code = int(sys.argv[1]), b""
-while len(code) < size:
-    piece = os.read(0, size - len(code))
+sizes, code = [int(each) for each in sys.argv[1:]], b""
+while len(code) < sum(sizes):
+    piece = os.read(0, sum(sizes) - len(code))
     if not piece: sys.exit(0)
     code += piece
-exec(compile(code, "<tfnz>", "exec"), {"__name__": "__tfnz__"})
+about = {"__name__": "__tfnz__", "KERNEL": code[sizes[0]:]}
+exec(compile(code[:sizes[0]], "<tfnz>", "exec"), about)
 """
 _OLD: Final = re.compile(rb"tfnz: (Python [0-9.]{1,10})")
 _BASH: Final = 'exec "$(command -v bash || echo /bin/sh)" -c "$1"'
@@ -88,7 +89,7 @@ class Program(NamedTuple):
 
 
 def _python() -> Program:
-    code = (_INSIDE / "python.py").read_bytes()
+    programs = [(_INSIDE / name).read_bytes() for name in ("python.py", "jupyter.py")]
 
     def ask(**question: Any) -> bytes:
         return f"{question!a}\n".encode()
@@ -98,8 +99,8 @@ def _python() -> Program:
         "as os._exit() does",
         "python3 of 3.8 or newer. Use an image with one, as python:3.13-slim, or "
         "debian after 'apt-get install python3'",
-        ["python3", "-c", _BOOT, str(len(code))],
-        code,
+        ["python3", "-c", _BOOT, *(str(len(each)) for each in programs)],
+        b"".join(programs),
         lambda nonce: ask(do="hello", nonce=nonce),
         lambda cell, text, name, **variables: ask(
             do="run", cell=cell, code=text, name=name, **variables

@@ -6,6 +6,9 @@ stdin, each a line with a literal of Python. What cells write, and what they sta
 as it comes, sys.stderr between two marks; answers go to stderr, as JSON. Marks and answers are
 escape sequences that show nothing, so that the log reads as plain text. Each answer of a cell has
 a number, and a mark of that number stands in stdout where the answer belongs.
+
+Where this Python has ipykernel, that runs the cells: jupyter.py, which comes behind this, puts it
+in the place of :class:`Interpreter`. What is asked and answered is the same.
 """
 
 from __future__ import annotations
@@ -175,26 +178,27 @@ class Interpreter:
         self.number = 0
         self.count = 0
         self.thread = 0
+        #: Where cells await, and what is awaited for one; whether that was interrupted.
         self.loop: Any = None
+        self.task: Any = None
+        self.cancelled = False
         self.shown: set[int] = set()
+        #: What is to be said of how it began; whether it was interrupted by then; whether it ends.
+        self.note = ""
+        self.early = self.over = False
 
     # -- what is asked
 
+    def begin(self) -> None:
+        """Before the first question."""
+        builtins.display = self.display  # type: ignore[attr-defined]
+        draw(self.figures)
+
     def serve(self) -> None:
         """Until nobody will ask any more."""
-        sys.modules["__main__"] = self.module
-        sys.stdin = io.StringIO()
-        sys.stdout = sys.__stdout__ = stream(Raw(1, "<stdout>"))  # type: ignore[misc]
-        marks = (b"\x1b_tfnz:e\x1b\\", b"\x1b_tfnz:o\x1b\\")
-        sys.stderr = sys.__stderr__ = stream(Raw(2, "<stderr>", *marks))  # type: ignore[misc]
-        sys.argv = [""]
-        sys.path[:0] = [] if sys.path[:1] == [""] else [""]
-        builtins.input = self.input
-        builtins.display = self.display  # type: ignore[attr-defined]
-        signal.signal(signal.SIGINT, self.interrupted)
         os.register_at_fork(after_in_child=self.forked)
-        draw(self.figures)
-        while True:
+        builtins.input = self.input
+        while not self.over:
             line = self.question()
             if line is None:
                 return
@@ -222,9 +226,18 @@ class Interpreter:
             self.loop.remove_reader(self.link.questions)
         return self.link.line()
 
-    def interrupted(self, *_signal: Any) -> None:
-        """SIGINT is for cells alone."""
-        if self.interruptible:
+    def interrupted(self, _number: int, frame: types.FrameType | None) -> None:
+        """SIGINT is for cells alone; one that comes before the first cell is for that.
+
+        It is raised where a cell is, and not in the loop that it awaits in: that would lose its
+        place. There what is awaited is cancelled.
+        """
+        if not self.interruptible:
+            self.early = not self.count
+        elif self.task is not None and waits(frame):
+            self.cancelled = True
+            self.loop.call_soon_threadsafe(self.task.cancel)
+        else:
             raise KeyboardInterrupt
 
     def forked(self) -> None:
@@ -239,14 +252,22 @@ class Interpreter:
             self.interruptible = True
             try:
                 if do == "complete":
-                    typed, offered = offers(text, self.space)
+                    typed, offered = self.offers(text)
                 else:
-                    told = about(text, self.space)
+                    told = self.about(text)
             finally:
                 self.interruptible = False
         except BaseException:  # who types is told nothing of it
             pass
         self.link.answer(is_="found", nonce=nonce, typed=typed, offers=offered, text=told)
+
+    def offers(self, text: str) -> tuple[str, list[list[str]]]:
+        """What may be typed."""
+        return offers(text, self.space)
+
+    def about(self, text: str) -> str:
+        """What a name is."""
+        return about(text, self.space)
 
     # -- cells
 
@@ -264,18 +285,21 @@ class Interpreter:
         """Run one, and say what became of it; variables before and after it."""
         self.cell, self.number, self.shown = cell, 0, set()
         self.count += 1
-        name = f"<{name or f'cell {self.count}'}>"
-        lines = [line + "\n" for line in code.split("\n")]  # the last too, or its marks are off
-        linecache.cache[name] = (len(code), None, lines, name)
         self.thread = threads()
         if cell != self.after:
             self.link.mark(f"{cell}:0")
         self.after = after
+        if self.note:
+            sys.stderr.write(f"{self.note}\n")
+            self.note = ""
         value = error = None
         taken = {}
         try:
             self.interruptible = True
             try:
+                if self.early:
+                    self.early = False
+                    raise KeyboardInterrupt
                 self.space.update(given)
                 for each in tables:
                     self.space[each] = table(each, *tables[each])
@@ -305,6 +329,9 @@ class Interpreter:
 
     def execute(self, code: str, name: str) -> dict[str, Any] | None:
         """Run code; what its last expression is, if that is something and no semicolon follows."""
+        name = f"<{name or f'cell {self.count}'}>"
+        lines = [line + "\n" for line in code.split("\n")]  # the last too, or its marks are off
+        linecache.cache[name] = (len(code), None, lines, name)
         flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         tree = compile(code, name, "exec", flags)
         body, last = tree.body, None
@@ -323,23 +350,30 @@ class Interpreter:
 
     def evaluate(self, code: types.CodeType) -> Any:
         value = eval(code, self.space)
-        if not code.co_flags & 0x80:  # a coroutine's
-            return value
+        return self.awaited(value) if code.co_flags & 0x80 else value  # a coroutine's
+
+    def awaited(self, value: Any) -> Any:
+        """What a coroutine returns; an interrupt cancels it."""
         import asyncio
 
         if self.loop is None or self.loop.is_closed():
             self.loop = asyncio.new_event_loop()
             asyncio.set_event_loop(self.loop)
-        task = self.loop.create_task(value)
+        task, self.cancelled = self.loop.create_task(value), False
+        self.task = task
         try:
             return self.loop.run_until_complete(task)
+        except asyncio.CancelledError as error:
+            if not self.cancelled:
+                raise
+            raise KeyboardInterrupt().with_traceback(error.__traceback__) from None
         except KeyboardInterrupt:
-            task.cancel()
-            try:
-                self.loop.run_until_complete(task)
-            except asyncio.CancelledError:
-                pass
+            if not task.done():  # it was another one's
+                task.cancel()
+                self.loop.run_until_complete(asyncio.wait({task}))
             raise
+        finally:
+            self.task = None
 
     def trouble(self, error: BaseException) -> dict[str, Any]:
         """An exception as its traceback, from the cell's own first line on."""
@@ -357,12 +391,7 @@ class Interpreter:
             said = str(error)
         except BaseException:
             lines, said = [f"{type(error).__name__}\n"], ""
-        text = "".join(lines)
-        if len(text) > MOST_TRACE:
-            half = MOST_TRACE // 2
-            left = len(text) - MOST_TRACE
-            text = f"{text[:half]}\n[{left} characters left out]\n{text[-half:]}"
-        return {"name": type(error).__name__[:200], "text": said[:4096], "trace": text}
+        return failed(type(error).__name__, said, "".join(lines))
 
     # -- what cells call
 
@@ -397,6 +426,24 @@ class Interpreter:
             if id(figure) not in self.shown:
                 self.display(figure)
         pyplot.close("all")
+
+
+def failed(name: str, said: str, trace: str) -> dict[str, Any]:
+    """An exception as it is told, with an end."""
+    if len(trace) > MOST_TRACE:
+        half = MOST_TRACE // 2
+        left = len(trace) - MOST_TRACE
+        trace = f"{trace[:half]}\n[{left} characters left out]\n{trace[-half:]}"
+    return {"name": name[:200], "text": said[:4096], "trace": trace}
+
+
+def waits(frame: types.FrameType | None) -> bool:
+    """Whether a loop runs, and nothing in it."""
+    while frame is not None and frame.f_code is not Interpreter.awaited.__code__:
+        if frame.f_globals.get("__name__", "").partition(".")[0] not in ("asyncio", "selectors"):
+            return False
+        frame = frame.f_back
+    return frame is not None
 
 
 def threads() -> int:
@@ -503,10 +550,8 @@ def check(name: str, value: Any, depth: int = 0) -> None:
 
 
 def bundle(value: Any, shown: set[int]) -> dict[str, Any]:
-    """A value as data by type, and what of it was left out: (type, size)."""
-    data: dict[str, Any] = {}
+    """A value as data by type, and what of it was left out."""
     given: dict[str, Any] = {}
-    left: list[tuple[str, int]] = []
     if not isinstance(value, type):
         found = call(value, "_repr_mimebundle_", include=None, exclude=None)
         if isinstance(found, dict):
@@ -526,6 +571,13 @@ def bundle(value: Any, shown: set[int]) -> dict[str, Any]:
             given["image/png"] = file.getvalue()
     if "text/plain" not in given:
         given["text/plain"] = pretty(value)
+    return bounded(given)
+
+
+def bounded(given: dict[str, Any]) -> dict[str, Any]:
+    """Data by type, and what was left out of it as too large: (type, size)."""
+    data: dict[str, Any] = {}
+    left: list[tuple[str, int]] = []
     for kind, each in sorted(given.items(), key=lambda pair: pair[0] != "text/plain"):
         if len(left) == KINDS:
             break
@@ -708,5 +760,35 @@ def about(name: str, space: dict[str, Any]) -> str:
     return "\n".join(parts)[:MOST_TRACE]
 
 
+# -- its start
+
+
+def begun(link: Link, kernel: bytes) -> Interpreter:
+    """By ipykernel, if that is there, and starts; ``kernel`` is jupyter.py."""
+    sys.stdin = io.StringIO()
+    sys.stdout = sys.__stdout__ = stream(Raw(1, "<stdout>"))  # type: ignore[misc]
+    marks = (b"\x1b_tfnz:e\x1b\\", b"\x1b_tfnz:o\x1b\\")
+    sys.stderr = sys.__stderr__ = stream(Raw(2, "<stderr>", *marks))  # type: ignore[misc]
+    sys.argv = [""]
+    sys.path[:0] = [] if sys.path[:1] == [""] else [""]
+    plain = chosen = Interpreter(link)
+    signal.signal(signal.SIGINT, plain.interrupted)
+    # as importlib.util looks, without the time of its import
+    if kernel and any(each.find_spec("ipykernel", None) for each in sys.meta_path):
+        try:
+            exec(compile(kernel, OWN, "exec"), globals())
+            chosen = globals()["Jupyter"](link)
+            chosen.begin()
+        except BaseException as error:
+            plain.note = f"[ipykernel does not start here: {error!r:.300}. Python runs cells alone]"
+            chosen = plain
+    if chosen is plain:
+        plain.begin()
+    chosen.early = plain.early
+    signal.signal(signal.SIGINT, chosen.interrupted)
+    sys.modules["__main__"] = chosen.module
+    return chosen
+
+
 if __name__ == "__tfnz__":
-    Interpreter(Link()).serve()
+    begun(Link(), globals()["KERNEL"]).serve()

@@ -1,6 +1,7 @@
 """A program of containers, run here, and spoken to as a container's is; in no container."""
 
 import os
+import re
 import select
 import signal
 import subprocess
@@ -13,22 +14,35 @@ from tfnz_notebook._container import conversation
 from tfnz_notebook._wire.cells import Answers, Order, Said, Text
 
 MOST = 1 << 20
-#: Any from 3.8 on.
+#: Any from 3.8 on; and any that has ipykernel.
 PYTHON = os.environ.get("TFNZ_PYTHON", sys.executable)
+IPYKERNEL = os.environ.get("TFNZ_IPYKERNEL", sys.executable)
 
 
 class Driven:
-    """``python`` or ``bash``, as its context would start and ask it."""
+    """``python``, ``ipykernel`` or ``bash``, as its context would start and ask it."""
 
-    def __init__(self, kind: str, argv: list[str] | None = None) -> None:
-        self.program = conversation._PROGRAMS[kind]()
+    def __init__(
+        self, kind: str, argv: list[str] | None = None, env: dict[str, str] | None = None
+    ) -> None:
+        self.kind = kind
+        self.program = conversation._PROGRAMS["bash" if kind == "bash" else "python"]()
+        if kind == "python":  # as where there is no ipykernel
+            *words, size, _ = self.program.argv
+            code = self.program.before[: int(size)]
+            self.program = self.program._replace(argv=[*words, size, "0"], before=code)
+        argv = argv or self.program.argv
+        if kind != "bash":
+            python = PYTHON if kind == "python" else IPYKERNEL
+            argv = [python if each == "python3" else each for each in argv]
         self.process = subprocess.Popen(
-            argv or ([PYTHON, *self.program.argv[1:]] if kind == "python" else self.program.argv),
+            argv,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
             start_new_session=True,
+            env=os.environ | (env or {}),
         )
         assert self.process.stdout
         assert self.process.stderr
@@ -67,11 +81,11 @@ class Driven:
                 del self._streams[each]
         return found
 
-    def start(self, code: str, **variables: Any) -> Order:
+    def start(self, code: str, name: str = "", **variables: Any) -> Order:
         """Ask for a cell."""
         self._count += 1
         cell = f"{self._count:032x}"
-        self.say(self.program.run(cell, code, "", **variables))
+        self.say(self.program.run(cell, code, name, **variables))
         return Order(cell, MOST)
 
     def finish(
@@ -132,6 +146,11 @@ def text_of(said: list[Said | dict[str, Any]], stream: int | None = None) -> byt
     return b"".join(
         each.data for each in said if isinstance(each, Said) and stream in (None, each.stream)
     )
+
+
+def unstyled(text: str) -> str:
+    """Without the colours that IPython has for it."""
+    return re.sub(r"\x1b\[[\d;]*m", "", text)
 
 
 def stopped(driven: Driven, when: bytes) -> Callable[[bytes], None]:

@@ -34,7 +34,8 @@ def _python() -> Parser:
     parser = _parser(
         "tf_python",
         "Run the cell in a container, by its own python3 (3.8 or newer), which is kept between\n"
-        "cells with all they have defined. Nothing is installed there.",
+        "cells with all they have defined. Nothing is installed there. Where it has ipykernel,\n"
+        "magics, !commands and questions with ? are run there, too.",
         "Shown as any cell: output, the last value, figures, tracebacks; input() asks here.\n"
         "Interrupt it once to interrupt the cell, twice to end its interpreter: the next cell\n"
         "begins anew. HTML is shown in a frame that can do nothing.",
