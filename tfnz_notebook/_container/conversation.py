@@ -47,11 +47,12 @@ _LAST: Final = 256 << 10
 MOST_SHOWN: Final = 200
 MOST_DATA: Final = 32 << 20
 #: Seconds: for one that is found to say that it is one; for a mark whose answer has come; for the
-#: last words of one that has ended; from an interrupt for a cell to heed it.
+#: last words of one that has ended; from an interrupt for a cell to heed it, whose first traceback
+#: an IPython that has to be compiled takes some for.
 _PATIENCE: Final = 5.0
 _MARK: Final = 2.0
 _WORDS: Final = 1.0
-GRACE: Final = 2.0
+GRACE: Final = 5.0
 
 _INSIDE: Final = Path(__file__).parent.parent / "_inside"
 #: Reads so many bytes of two programs, and no further: what follows are questions.
