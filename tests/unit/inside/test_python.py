@@ -348,8 +348,9 @@ def test_an_interrupt_of_what_is_awaited_is_the_cells(python: Driven) -> None:
         assert "tfnz" not in traces[-1]
     assert any("await asyncio.sleep(60)" in each for each in traces)
     assert "in turns" in traces[-1] and "in turns" in traces[-2]
+    # The one that it raised itself, and of no interrupt.
     code = "async def ends():\n    asyncio.current_task().cancel()\n    await asyncio.sleep(0)\n"
-    assert python.run(f"{code}await ends()")[1]["error"]["name"] == "CancelledError"  # and of no interrupt
+    assert python.run(f"{code}await ends()")[1]["error"]["name"] == "CancelledError"
 
 
 def test_what_may_be_typed(python: Driven) -> None:
