@@ -31,6 +31,7 @@ from tfnz_notebook.agent.former import Former
 from tfnz_notebook.agent.process.kept.ended import Ended
 from tfnz_notebook.agent.process.process import Process
 from tfnz_notebook.agent.scope import Scope
+from tfnz_notebook.agent.sparse import Sparse
 from tfnz_notebook.agent.world import REAL, World, now
 from tfnz_notebook.engines.base import LABEL_CONTAINER, LABEL_OWNER, ContainerSpec, Engine, Found
 from tfnz_notebook.errors import ContainerGone, LinkClosed, Misuse, ProcessGone, TfnzError
@@ -188,6 +189,9 @@ class Sessions:
         #: Those that are ending while another has their name.
         self._replaced: list[Session] = []
         self._kept = Kept(spool.with_name(f"{spool.name}.sessions"), world.disk)
+        self._said = Sparse(log)
+        #: What nobody wants and its engine would not remove: it is asked again, now and then.
+        self._stays: set[str] = set()
         self.taken = Taken(spool.with_name(f"{spool.name}.taken"), world.disk)
         #: What an earlier agent was told of durable sessions.
         self._earlier: dict[str, tuple[bool, float | None]] = {}
@@ -412,6 +416,10 @@ class Sessions:
                     del session.containers[container.ident]
             if session.spares is not None:
                 session.spares.clear()
+        stays, self._stays = self._stays, set()
+        for ref in stays:
+            self._beside(self._remove(ref))
+        self.taken.tidy()
         self._keep()
 
     # -- what an earlier agent left
@@ -421,14 +429,15 @@ class Sessions:
         changed: Callable[[Container], None],
         process_changed: Callable[[Container, Process | Ended], None],
     ) -> None:
-        """Take over every container of ours that the engine holds. Raises EngineGone.
+        """Take over every container of ours that the engine holds. EngineGone, AgentError.
 
         An agent that does not know what it has would tell its kernels that all of it is gone. So it
         knows the containers from here on; each is met in a task of its own, and holds up nobody.
         """
+        await self.taken.read()
         found = await self.engine.find({LABEL_OWNER: self.owner})
         durable = self._earlier = dict(self._kept.read())
-        self.taken.read()
+        self.taken.keep({_ident(each) for each in found})
         left: list[Found] = []
         containers = []
         for each, there in ((self.taken.seen(each), each) for each in found):
@@ -535,11 +544,14 @@ class Sessions:
 
     async def _clean_late(self) -> None:
         """Remove what the engine was still making when we came, for an agent that had died."""
-        await asyncio.sleep(LATE)
-        with contextlib.suppress(TfnzError):
-            for each in await self.engine.find({LABEL_OWNER: self.owner}):
-                if each.state.status == "created" and not self._ours(each):
-                    await self._remove(each.ref)
+        found = None
+        while found is None:
+            await asyncio.sleep(LATE)
+            with contextlib.suppress(TfnzError):
+                found = await self.engine.find({LABEL_OWNER: self.owner})
+        for each in found:
+            if each.state.status == "created" and not self._ours(each):
+                await self._remove(each.ref)
 
     def _ours(self, found: Found) -> bool:
         """Whether it is one that we know, or may be one that is being made."""
@@ -556,7 +568,8 @@ class Sessions:
         try:
             await self.engine.remove(ref)
         except TfnzError as error:
-            log.warning("cannot remove %s: %s", ref[:12], error)
+            self._said.warning("%s stays for now: %s", ref[:12], error)
+            self._stays.add(ref)
 
     def close(self) -> None:
         """Let go of all guests; what runs goes on."""

@@ -3,18 +3,21 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import msgpack
 import pytest
 from unit.agent.live import LiveAgent, live_agent, met, process, until
+from unit.agent.test_handed_in import MemoryDisk
 
 from tfnz_notebook._link.link import Link
 from tfnz_notebook._wire.guest import Feature
-from tfnz_notebook.agent.container import labels, spares
+from tfnz_notebook.agent.container import labels, spares, taken
+from tfnz_notebook.agent.container.taken import Taken
 from tfnz_notebook.engines.base import LABEL_CONTAINER, ContainerSpec, Image
 from tfnz_notebook.engines.fake.guest import FakeGuest
-from tfnz_notebook.errors import ContainerFailed, EngineGone, ImageMissing, Misuse
+from tfnz_notebook.errors import AgentError, ContainerFailed, EngineGone, ImageMissing, Misuse
 
 ASLEEP = {"image": "debian", "sleep": True}
 
@@ -403,3 +406,91 @@ async def test_one_that_cannot_be_removed_is_tried_again(
     await until(lambda: not held(agent))
     assert not session.spares.left
     assert (session.state == "ended") is (how == "over")
+
+
+async def test_what_a_later_agent_cannot_remove_is_removed_later(
+    agent: LiveAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await prepare(await agent.kernel(), 2)
+    await agent.stop()
+
+    async def refuse(ref: str) -> None:
+        raise EngineGone("Cannot reach the engine: it is down. Start it.")
+
+    with monkeypatch.context() as away:
+        away.setattr(agent.engine, "remove", refuse)
+        await agent.start()
+        await agent.service.sessions.collect()
+        await until(lambda: len(agent.service.sessions._stays) == 2)
+        assert len(held(agent)) == 2
+    await agent.service.sessions.collect()
+    await until(lambda: not held(agent))
+
+
+async def test_what_became_of_them_is_kept_as_long_as_they_are(tmp_path: Path) -> None:
+    disk, path = MemoryDisk(), tmp_path / "taken"
+    first = Taken(path, disk)
+    for name in ("gone", "there"):
+        first.note(name, {"for": name})
+    later = Taken(path, disk)
+    await later.read()
+    later.keep({"there", "others"})
+    again = Taken(path, disk)
+    await again.read()
+    assert list(again._told) == ["there"]
+
+    with pytest.MonkeyPatch.context() as full:
+        full.setattr(disk, "remove", fails)
+        again.forget("there")
+        again.tidy()
+        assert path in disk.files
+    again.tidy()
+    assert path not in disk.files
+
+
+def fails(*unused: object) -> Any:
+    raise OSError(5, "Input/output error")
+
+
+async def test_a_disk_that_errs_for_a_while_costs_nobody_a_container(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(taken, "AGAIN", 0.01)
+    disk, path = MemoryDisk(), tmp_path / "taken"
+    Taken(path, disk).note("there", {"for": "somebody"})
+    later = Taken(path, disk)
+    with monkeypatch.context() as bad:
+        bad.setattr(disk, "read", fails)
+        reading = asyncio.create_task(later.read())
+        await asyncio.sleep(0.05)
+        assert not reading.done()
+    await reading
+    assert list(later._told) == ["there"]
+
+    monkeypatch.setattr(taken, "PATIENCE", 0.05)
+    monkeypatch.setattr(disk, "read", fails)
+    with pytest.raises(AgentError, match=r"taken cannot be read .*Input/output error"):
+        await Taken(path, disk).read()
+
+
+async def test_what_is_no_record_is_no_reason_to_remove_anything(tmp_path: Path) -> None:
+    disk, path = MemoryDisk(), tmp_path / "taken"
+    disk.replace(path, b"[]")
+    with pytest.raises(AgentError, match="cannot be read"):
+        await Taken(path, disk).read()
+
+
+async def test_one_that_fails_as_it_begins_ends_what_runs_in_it(
+    agent: LiveAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = await agent.kernel()
+    await prepare(link)
+    where = await asked(link, sleep=False, command=["sleep", "1e9"])
+    await up(link, where)
+    container = agent.service.sessions.holder(where)
+    await container._failed(EngineGone("Cannot reach the engine: it is down. Start it."))
+    main = container.main
+    assert main is not None and main.ended
+    await up(link, where, "failed")
+    info = link.known.process(where)
+    assert info is not None and info["returncode"] == -9

@@ -427,6 +427,7 @@ class Container:
         self.let_go()
         if not self._up.done():
             self._up.set_exception(error)
+        self._end_processes()
         self._known()
         self._happens(Event.FAIL)
         self.scope.interrupt(error)

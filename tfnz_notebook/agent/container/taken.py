@@ -5,17 +5,25 @@ One small file, for the next agent. A spare that is not in it is nobody's.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Final
 
 from tfnz_notebook.agent.disk import Disk
+from tfnz_notebook.agent.world import now
 from tfnz_notebook.engines.base import LABEL_CONTAINER, LABEL_SPARE, NOT, Found
+from tfnz_notebook.errors import AgentError
 
 log = logging.getLogger(__name__)
+
+#: Seconds for which a disk that errs is asked again, and from one time to the next.
+PATIENCE: Final = 30.0
+AGAIN: Final = 1.0
 
 
 class Taken:
@@ -24,16 +32,30 @@ class Taken:
     def __init__(self, path: Path, disk: Disk) -> None:
         self._path, self._disk = path, disk
         self._told: dict[str, dict[str, str]] = {}
+        self._stale = False  # the file has what is not so any more
 
-    def read(self) -> None:
-        """What an earlier agent wrote down."""
-        try:
-            told = json.loads(self._disk.read(self._path))
-            self._told = {str(ident): dict(labels) for ident, labels in told.items()}
-        except FileNotFoundError:
-            pass
-        except (OSError, ValueError, TypeError, AttributeError) as error:
-            log.warning("what became of spares is lost: %s", error)
+    async def read(self) -> None:
+        """What an earlier agent wrote down. AgentError if it cannot be read: guesses cost somebody.
+
+        A spare that is not told of here is removed.
+        """
+        deadline = now() + PATIENCE
+        while True:
+            try:
+                told = json.loads(self._disk.read(self._path))
+                self._told = {str(ident): dict(labels) for ident, labels in told.items()}
+                return
+            except FileNotFoundError:
+                return
+            except (OSError, ValueError, TypeError, AttributeError) as error:
+                if now() >= deadline or not isinstance(error, OSError):
+                    raise AgentError(
+                        f"Cannot take over what an earlier agent had: {self._path} cannot be read "
+                        f"({error}). Mend that, or remove it and with it the containers that were "
+                        "made of prepared ones; until then they go on by themselves."
+                    ) from None
+                log.warning("%s cannot be read now: %s", self._path, error)
+                await asyncio.sleep(AGAIN)
 
     def seen(self, found: Found) -> Found:
         """What the engine holds, as it is now."""
@@ -50,10 +72,23 @@ class Taken:
 
     def forget(self, ident: str) -> None:
         """It is gone, or is another container at the engine by now."""
-        if self._told.pop(ident, None) is None:
+        if self._told.pop(ident, None) is not None:
+            self._stale = True
+            self.tidy()
+
+    def keep(self, idents: Collection[str]) -> None:
+        """Only these are there still."""
+        for ident in self._told.keys() - idents:
+            self.forget(ident)
+
+    def tidy(self) -> None:
+        """Have the file say what is so, if the disk would not before; called now and then."""
+        if not self._stale:
             return
         with contextlib.suppress(OSError):
             if self._told:
                 self._disk.replace(self._path, json.dumps(self._told).encode())
             else:
-                self._disk.remove(self._path)
+                with contextlib.suppress(FileNotFoundError):
+                    self._disk.remove(self._path)
+            self._stale = False
