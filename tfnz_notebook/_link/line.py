@@ -27,8 +27,12 @@ async def connect(
 ) -> Line:
     """A line to the agent of a place, which is looked for, and started, beside the loop."""
     loop = asyncio.get_running_loop()
+    found = loop.run_in_executor(None, _find, place)
     try:
-        address, connected = await loop.run_in_executor(None, _find, place)
+        address, connected = await asyncio.shield(found)
+    except asyncio.CancelledError:
+        found.add_done_callback(_found_in_vain)
+        raise
     except OSError as error:
         if error.errno not in (errno.EMFILE, errno.ENFILE):
             raise
@@ -65,6 +69,12 @@ def _find(place: Place) -> tuple[Address, socket.socket | None]:
             f"({error.strerror or error}). Make another Location()."
         ) from None
     return address, sock
+
+
+def _found_in_vain(found: asyncio.Future[tuple[Address, socket.socket | None]]) -> None:
+    """Who wanted a line has gone meanwhile."""
+    if not found.cancelled() and found.exception() is None and (sock := found.result()[1]):
+        sock.close()
 
 
 def _no_more(place: Place, error: Exception) -> AgentError:
