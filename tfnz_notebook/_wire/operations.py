@@ -74,17 +74,18 @@ class Field:
     #: What a list's elements are.
     of: type | None = None
 
-    def check(self, where: str, value: Any) -> None:
-        """Raise ProtocolError, which names ``where``, for a value that may not be."""
+    def check(self, name: str, key: str, value: Any) -> None:
+        """Raise ProtocolError, which names the message and its field, for what may not be."""
         # bool is an int to isinstance, and a flag is no number here.
         if not isinstance(value, self.kind) or (isinstance(value, bool) and self.kind is not bool):
-            raise ProtocolError(f"{where} is a {type(value).__name__}.")
+            raise ProtocolError(f"{name}: {key!r} is a {type(value).__name__}.")
         size: Any = len(value) if isinstance(value, (str, bytes, list, dict)) else value or 0
         if not 0 <= size <= self.limit:
-            raise ProtocolError(f"{where} is over its limit of {self.limit}.")
+            raise ProtocolError(f"{name}: {key!r} is over its limit of {self.limit}.")
         elements: Any = value
         if self.of and not all(isinstance(each, self.of) for each in elements):
-            raise ProtocolError(f"{where} holds something that is no {self.of.__name__}.")
+            what = self.of.__name__
+            raise ProtocolError(f"{name}: {key!r} holds something that is no {what}.")
 
 
 Shape = Mapping[str, Field]
@@ -562,12 +563,11 @@ def checked(name: str, shape: Shape | None, body: Mapping[Any, Any]) -> dict[str
     """The known fields of ``body``, each held to its rule. Raises ProtocolError."""
     if shape is None:
         raise ProtocolError(f"{name[:64]!r} is not in the protocol.")
-    known: dict[str, Any] = {}
+    known = {key: value for key, value in body.items() if key in shape}
+    for key, value in known.items():
+        shape[key].check(name, key, value)
     for key, rule in shape.items():
-        if key in body:
-            rule.check(f"{name}: {key!r}", body[key])
-            known[key] = body[key]
-        elif rule.required:
+        if rule.required and key not in known:
             raise ProtocolError(f"{name} lacks {key!r}.")
     return known
 

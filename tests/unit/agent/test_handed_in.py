@@ -15,6 +15,7 @@ from tfnz_notebook._link.link import Link
 from tfnz_notebook.agent.disk import File
 from tfnz_notebook.agent.door.tickets import Tickets
 from tfnz_notebook.agent.operations import ANSWERS
+from tfnz_notebook.agent.process.records import TOGETHER
 from tfnz_notebook.agent.server import Server
 from tfnz_notebook.agent.sessions import Sessions
 from tfnz_notebook.agent.world import World
@@ -186,6 +187,7 @@ def test_hours_pass_in_no_time_and_nothing_is_left_on_the_disk() -> None:
         assert (told["returncode"], told["started"]) == (0, 5.0)
         assert told["ran"] >= 7200
         assert (await ran(link, where, "echo", "hello"))["said"] == [b"hello\n", b""]
+        await asyncio.sleep(2 * TOGETHER)
         assert [path.name for path in disk.files if path.parent == SPOOL / where]
         await link.close()
         assert not disk.files

@@ -1,6 +1,7 @@
 """One agent after another: what was said to the first is not done again by the second."""
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,6 +11,7 @@ from unit.agent.live import LiveAgent, container, live_agent, process, until
 from tfnz_notebook._link.link import Link
 from tfnz_notebook._wire import link as wire
 from tfnz_notebook._wire.link import Message
+from tfnz_notebook.agent.process.stdin import Stdin
 from tfnz_notebook.errors import AgentError, ProcessGone
 
 
@@ -111,6 +113,20 @@ async def test_an_end_of_stdin_is_not_forgotten(agent: LiveAgent) -> None:
     ident, _ = await process(link, await container(link), "cat")
     found = agent.service.sessions.anywhere(ident)[1]
     found.writes.close(ident)  # it was asked for, and nothing of it has left this agent
+    await agent.stop()
+    await agent.start()
+    await until(lambda: agent.service.sessions.anywhere(ident)[1].ended)
+
+
+async def test_an_end_of_stdin_that_came_with_the_spawn_is_not_forgotten(
+    agent: LiveAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = await agent.kernel()
+    box, ident = await container(link), uuid.uuid4().hex
+    body = {"container": box, "process": ident, "command": ["cat"], "text": "cat", "env": []}
+    with monkeypatch.context() as patch:  # the spawn arrives, and nothing of what follows it
+        patch.setattr(Stdin, "close", lambda _: None)
+        await link.request("process.spawn", {**body, "last": True})
     await agent.stop()
     await agent.start()
     await until(lambda: agent.service.sessions.anywhere(ident)[1].ended)

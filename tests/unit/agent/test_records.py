@@ -23,9 +23,9 @@ from tfnz_notebook.agent.process.kept import index
 from tfnz_notebook.agent.process.kept.ended import Ended
 from tfnz_notebook.agent.process.kept.retention import Retention
 from tfnz_notebook.agent.process.log import PENDING
-from tfnz_notebook.agent.process.process import RECORD_SOON, Process
+from tfnz_notebook.agent.process.process import Process
 from tfnz_notebook.agent.process.reader import Reader
-from tfnz_notebook.agent.process.records import Records
+from tfnz_notebook.agent.process.records import TOGETHER, Records
 from tfnz_notebook.agent.process.stop import destroy, signal
 from tfnz_notebook.agent.process.writes import Write
 from tfnz_notebook.agent.world import World
@@ -50,8 +50,6 @@ class Hearing:
                 self.acked[frame.channel, frame.stream] = frame.values[0]
             elif frame.type is Type.FORGET:
                 self.forgotten.add(frame.channel)
-
-    mention = send
 
     def free(self, number: int) -> None:
         self.freed.add(number)
@@ -194,7 +192,7 @@ class Life:
         ):
             await asyncio.sleep(0.1)
         self.say(process, wire.fixed(Type.GONE, number))
-        await asyncio.sleep(2 * RECORD_SOON)
+        await asyncio.sleep(2 * TOGETHER)
 
     async def live(self, records: Records, guest: Hearing) -> None:
         process = self.begin(records, guest)

@@ -632,8 +632,8 @@ class Container:
         self.processes[ident] = process
         process.adopt(inventory.channel, inventory)
 
-    async def spawn(self, ident: str, command: Command, *, closed: bool = False) -> Process | Ended:
-        """Start a process, its stdin ``closed`` or not; a known id gives the one that is there."""
+    async def spawn(self, ident: str, command: Command) -> Process | Ended:
+        """Start a process; a known id gives the one that is there."""
         coming = self.coming.setdefault(ident, asyncio.Event())
         try:
             guest = await self.running()
@@ -647,7 +647,7 @@ class Container:
         process = Process(ident, self.ident, guest, self._records, command, self._process_changed)
         self.processes[ident] = process
         try:
-            await process.spawn(closed=closed)
+            await process.spawn()
         except BaseException:
             if self.processes.get(ident) is process:  # after a restart, who asked again has another
                 del self.processes[ident]
@@ -778,6 +778,7 @@ class Container:
 
     def close(self) -> None:
         """This agent ends; the container goes on without it."""
+        self._records.write()
         self.let_go()
         for task in (self._making, *self._tasks):
             if task is not None and task is not asyncio.current_task():

@@ -31,9 +31,8 @@ from tfnz_notebook.errors import (
 
 log = logging.getLogger(__name__)
 
-#: Bytes of frames that wait for the end of a turn; seconds that nobody's news waits for company.
+#: Bytes of frames that wait for the end of a turn.
 TOGETHER: Final = 32 << 10
-MENTION: Final = 0.005
 #: Seconds without a word, while something is waited for, after which it is looked into.
 MUTE: Final = 5.0
 #: Bytes that the guest's list may take of one process: its META, and some numbers.
@@ -447,16 +446,8 @@ class Guest:
         self._queued += len(frame)
         if self._queued > TOGETHER:
             self.flush()
-        elif self._flushing is None or isinstance(self._flushing, asyncio.TimerHandle):
+        elif self._flushing is None:
             self._flush_by(asyncio.get_running_loop().call_soon(self.flush))
-
-    def mention(self, frame: bytes) -> None:
-        """Queue a frame that nobody waits for: it goes along with the next, or soon."""
-        if self._up.is_set():
-            self._frames.append(frame)
-            self._queued += len(frame)
-            if self._flushing is None:
-                self._flush_by(asyncio.get_running_loop().call_later(MENTION, self.flush))
 
     def _flush_by(self, handle: asyncio.Handle | None) -> None:
         if self._flushing is not None:

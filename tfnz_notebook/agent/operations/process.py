@@ -27,19 +27,21 @@ MAX_SIGNAL: Final = 128
 async def spawn(client: Client, container: Container, message: Message) -> Answer:
     """Start a process, its readers opened before its first byte."""
     body = message.body
+    last, tty = bool(body.get("last")), bool(body.get("tty"))
     command = Command(
         argv=body["command"],
         text=body["text"],
         env=body["env"],
         cwd=body.get("cwd"),
         user=body.get("user"),
-        tty=bool(body.get("tty")),
+        tty=tty,
         login=bool(body.get("login")),
         rows=body.get("rows") or 24,
         columns=body.get("columns") or 80,
         timeout=body.get("timeout"),
         retain="tail" if body.get("retain") == "tail" else "all",
         origin=body.get("origin") or "",
+        closed=last and not message.payload and not tty,
     )
     if not IDENT.fullmatch(body["process"]):
         raise ProtocolError("A process's id is 32 hexadecimal digits.")
@@ -48,12 +50,10 @@ async def spawn(client: Client, container: Container, message: Message) -> Answe
     if said := body.get("said"):
         client.wants[body["process"]] = said
     try:
-        last = bool(body.get("last"))
-        closed = last and not message.payload and not command.tty
-        process = await container.spawn(body["process"], command, closed=closed)
+        process = await container.spawn(body["process"], command)
         for stream, reader, credit in _readers(body):
             client.open_log(reader, process, stream, 0, credit)
-        if not closed and isinstance(process, Process) and process.returncode is None:
+        if not command.closed and isinstance(process, Process) and process.returncode is None:
             await begin_stdin(process, message.payload, last=last)
     except BaseException:
         client.wants.pop(body["process"], None)

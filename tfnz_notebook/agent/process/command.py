@@ -33,6 +33,8 @@ class Command:
     retain: Retain = "all"
     #: What started it, in words of the kernel's own.
     origin: str = ""
+    #: Its stdin is at its end from the start.
+    closed: bool = False
 
     def __post_init__(self) -> None:
         self.text = self.text[:MAX_TEXT]  # it is told in each event
@@ -47,16 +49,9 @@ class Command:
         if self.user is not None:
             told.append((Tag.USER, self.user))
         told += [(Tag.FLAGS, flags), (Tag.ROWS, self.rows), (Tag.COLUMNS, self.columns)]
-        meta: bytes = msgpack.packb(
-            {
-                "id": ident,
-                "text": self.text,
-                "retain": self.retain,
-                "timeout": self.timeout,
-                "origin": self.origin,
-            },
-            unicode_errors="surrogateescape",
-        )
+        kept = {"id": ident, "text": self.text, "retain": self.retain, "timeout": self.timeout}
+        kept |= {"origin": self.origin, "closed": self.closed}
+        meta: bytes = msgpack.packb(kept, unicode_errors="surrogateescape")
         told.append((Tag.META, meta))
         return told
 
@@ -73,8 +68,10 @@ def remembered(inventory: Frame) -> tuple[str, Command] | None:
         retain: Retain = "tail" if meta.get("retain") == "tail" else "all"
         timeout = float(meta["timeout"]) if meta.get("timeout") is not None else None
         origin = str(meta.get("origin") or "")[:MAX_ORIGIN]
+        closed = bool(meta.get("closed"))
     except Exception:  # noqa: BLE001 - whatever is in there, it is not ours
         return None
     if not IDENT.fullmatch(ident):
         return None
-    return ident, Command([], text=text, retain=retain, timeout=timeout, origin=origin)
+    told = Command([], text=text, retain=retain, timeout=timeout, origin=origin, closed=closed)
+    return ident, told

@@ -50,7 +50,7 @@ class Log:
 
     def __init__(
         self,
-        path: Path,
+        path: Path | str,
         *,
         retain: Retain = "all",
         quota: int = QUOTA,
@@ -85,7 +85,7 @@ class Log:
     @classmethod
     def adopt(
         cls,
-        path: Path,
+        path: Path | str,
         found: Iterable[Segment],
         *,
         before: Log | None = None,
@@ -221,7 +221,7 @@ class Log:
         self.quota += 2 * WINDOW_OUT
 
     def _segment_path(self, start: int) -> Path:
-        return self.path.with_name(f"{self.path.name}.{start}")
+        return Path(f"{self.path}.{start}")
 
     def _write(self, chunk: bytes) -> None:
         size = min(self.segment, max(self.quota // 4, 1)) if self.retain == "tail" else self.segment

@@ -24,7 +24,7 @@ from tfnz_notebook.agent.container.refusals import spawn_error
 from tfnz_notebook.agent.process.asking import close_stdin
 from tfnz_notebook.agent.process.command import Command
 from tfnz_notebook.agent.process.kept.ended import gone, said
-from tfnz_notebook.agent.process.output import RETRY, Output
+from tfnz_notebook.agent.process.output import Output
 from tfnz_notebook.agent.process.reader import Reader
 from tfnz_notebook.agent.process.records import Records
 from tfnz_notebook.agent.process.states import NEXT, Event
@@ -37,8 +37,6 @@ from tfnz_notebook.errors import ContainerGone, ProcessGone, TfnzError, TooLarge
 TIMEOUT_GRACE: Final = 5.0
 #: Seconds that the news of an exit waits for the end of the output, to be one event with it.
 END_SOON: Final = 0.02
-#: Seconds from the news of an end until it is written down; its guest has all of it until then.
-RECORD_SOON: Final = 0.001
 #: What the agent keeps of a main process's output; the engine's own log has all of it.
 MAIN_QUOTA: Final = 256 << 20
 
@@ -126,8 +124,8 @@ class Process:
 
     # -- starting
 
-    async def spawn(self, *, closed: bool = False) -> None:
-        """Start it, with an stdin that is ``closed`` or not.
+    async def spawn(self) -> None:
+        """Start it.
 
         Raises CommandNotFound, CommandNotExecutable, SpawnFailed, ContainerGone.
         """
@@ -141,11 +139,9 @@ class Process:
             self._is_forgotten()
             raise
         self.guest.expect(self._spawned)
-        if closed:
+        if self.command.closed:
             self.input.close()
         self.guest.flush()
-        if closed:
-            self.writes.close(self.ident)
         await self._spawned
         self._set_timer()
 
@@ -194,7 +190,8 @@ class Process:
             self.marks.recall(None)
         received, closed = inventory.integer(Tag.IN_OFFSET), inventory.integer(Tag.IN_EOF) == 1
         self.input.begin(received, closed=closed)
-        if self.writes.adopt(self.ident, received) and not closed and not late:
+        closing = self.writes.adopt(self.ident, received) or self.command.closed
+        if closing and not closed and not late:
             close_stdin(self)
         self.resumed(inventory)
         if not late:
@@ -282,7 +279,7 @@ class Process:
     def _stream_ended(self, index: int) -> None:
         self.outputs[index].end()
         if self.ended:
-            self._record_soon()
+            self._records.soon(self)
 
     def _exited(self, returncode: int) -> None:
         was = self.state
@@ -320,38 +317,31 @@ class Process:
             self.final = final
             self.done.set()
             self._tell()  # before it is written down: somebody waits
-        self._record_soon()
+        self._records.soon(self)
 
-    def _record_soon(self) -> None:
-        """Not now: the kernel that waits for its end has just been woken, and wants the machine.
+    def store(self) -> bool:
+        """Have its output in files, but for what is little; False if the disk is full."""
+        first, second = (output.store() for output in self.outputs)
+        return self._abandoned or (first and second)
 
-        What comes meanwhile goes into the same line.
-        """
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(RECORD_SOON, self._record)
+    @property
+    def untold(self) -> bool:
+        """Whether there is more to write down of it than was."""
+        return not self._abandoned and self._kept < (Kept.ALL if self.over else Kept.END)
 
-    def _record(self) -> None:
-        """Have its end and its output in files, now or once there is room; then nothing forgets."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def recorded(self) -> None:
+        """Its end and its output are in files: the guest may forget them."""
         if self._abandoned:  # it was never there, as far as anybody knows
             self.discard()
             for output in self.outputs:
                 output.release(output.log.head)
-            self.guest.mention(wire.fixed(Type.FORGET, self.channel))
+            self.guest.send(wire.fixed(Type.FORGET, self.channel))
             return
-        before, kept = self._kept, Kept.ALL if self.over else Kept.END
-        first, second = (output.store() for output in self.outputs)
-        if not (first and second and (kept <= before or self._records.write(self))):
-            self._timer = asyncio.get_running_loop().call_later(RETRY, self._record)
-            return
-        self._kept = kept
+        before, self._kept = self._kept, Kept.ALL if self.over else Kept.END
         for output in self.outputs:
             output.settled()
         if before is Kept.NOTHING:
-            self.guest.mention(wire.fixed(Type.FORGET, self.channel))
+            self.guest.send(wire.fixed(Type.FORGET, self.channel))
         self._rest()
 
     def _is_forgotten(self) -> None:
@@ -365,6 +355,8 @@ class Process:
         if self._abandoned and self._forgotten:
             self._records.undone(self)
         elif self._forgotten and self._kept is Kept.ALL:
+            for output in self.outputs:
+                output.let_go()
             self._records.rest(self)
 
     @property
@@ -375,7 +367,9 @@ class Process:
     @property
     def oom(self) -> bool:
         """It was killed because memory was short."""
-        return bool(self.flags & Flag.OOM)
+        return bool(
+            self.flags & Flag.OOM.value
+        )  # numbers: a Flag is costly to make
 
     def lost(self, error: TfnzError) -> None:
         """The connection broke; the guest keeps what we did not acknowledge."""
@@ -401,7 +395,7 @@ class Process:
         if self.command.tty and size != tuple(map(inventory.integer, (Tag.ROWS, Tag.COLUMNS))):
             self.guest.send(wire.fixed(Type.RESIZE, self.channel, *size))
         if self._kept:
-            self.guest.mention(wire.fixed(Type.FORGET, self.channel))
+            self.guest.send(wire.fixed(Type.FORGET, self.channel))
 
     def gone(self, returncode: int = -signal.SIGKILL) -> None:
         """Its container has ended, or its guest knows it no more: whatever it was doing is over."""
@@ -417,7 +411,7 @@ class Process:
             self.done.set()
         for output in self.outputs:
             output.end()
-        self._record()
+        self._records.write(self)
         self._is_forgotten()
         if news:
             self._tell()  # now, not soon: what comes next is the end of the container
@@ -455,6 +449,7 @@ class Process:
         for output in self.outputs:
             output.discard()
         self.marks.remove()
+        self._records.leave_out(self)
 
     # -- reading
 
@@ -488,6 +483,6 @@ class Process:
             "oom": self.oom,
             "retain": self.command.retain,
             "origin": self.command.origin,
-            "stalled": next((log.trouble for log in self.logs if log.trouble), ""),
+            "stalled": self.logs[0].trouble or self.logs[1].trouble,
             "dropped": "",
         }

@@ -27,6 +27,7 @@ from tfnz_notebook.agent.process.kept.pack import Pack
 from tfnz_notebook.agent.process.kept.retention import Retention
 from tfnz_notebook.agent.process.kept.roster import Roster
 from tfnz_notebook.agent.process.log import Log, Segment
+from tfnz_notebook.agent.process.output import RETRY
 from tfnz_notebook.agent.process.writes import Writes
 from tfnz_notebook.agent.world import REAL, World, now
 
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+#: Seconds that an end waits for others, so that many are one write, and one word to the guest. Who
+#: waits for that end has just been woken besides, and wants the machine.
+TOGETHER: Final = 0.02
 #: Lines that may be in the index in vain before it is written anew, beside as many as count.
 SURPLUS: Final = 1024
 #: Logs that are dropped in one turn of the loop.
@@ -60,17 +64,21 @@ class Records:
         self._kept = deque[str]()
         self._bare = deque[str]()
         self._bytes = 0
+        #: Processes whose end is to be written down, and when that is.
+        self._due: dict[Process, None] = {}
+        self._writing: asyncio.Handle | None = None
         self._whole = True  # all that is in the index is known
         self._age, self._since = 0.0, -1.0
+        self._oldest: ended.Seen | None = None  # of those with logs
         self._found: dict[str, list[Segment]] | None = None
 
     # -- a process
 
     def log(self, ident: str, stream: str, *, adopt: bool, **options: Any) -> Log:
         """A new log, or with ``adopt`` what an earlier agent left of it."""
+        if not adopt:  # most never have a file: no Path is made of it before
+            return Log(f"{self.folder}/{ident}.{stream}", disk=self.disk, **options)
         path = self.folder / f"{ident}.{stream}"
-        if not adopt:
-            return Log(path, disk=self.disk, **options)
         line = self._reopened(ident)
         before = self._recall(line).logs[STREAMS.index(stream)] if line is not None else None
         try:
@@ -82,7 +90,7 @@ class Records:
 
     def marks(self, ident: str) -> Marks:
         """When its output comes."""
-        return Marks(self.folder / f"{ident}.marks", self.disk)
+        return Marks(f"{self.folder}/{ident}.marks", self.disk)
 
     def end(self, ident: str) -> Told | None:
         """What is known of the end of a process that its guest still lists."""
@@ -98,19 +106,57 @@ class Records:
             self._subtract(_seen(line))
         return self._open.get(ident)
 
-    def write(self, process: Process) -> bool:
-        """Write down an end, and what is loose of its output; False without room on the disk."""
+    def soon(self, process: Process) -> None:
+        """Write down its end, along with those of others; its guest has all of it until then.
+
+        But for the main process: its guest ends once it may forget that.
+        """
+        self._due[process] = None
+        loop = asyncio.get_running_loop()
+        if process.ident == self.folder.name:
+            self._write_at(loop.call_soon(self.write))
+        elif self._writing is None:
+            self._write_at(loop.call_later(TOGETHER, self.write))
+
+    def _write_at(self, handle: asyncio.Handle | None) -> None:
+        if self._writing is not None:
+            self._writing.cancel()
+        self._writing = handle
+
+    def write(self, *processes: Process) -> None:
+        """Write down now what is due, and the ends of these, or once the disk has room for that."""
+        due = self._due | dict.fromkeys(processes)
+        self._due = {process: None for process in due if not self._stored(process)}
+        stored = [process for process in due if process not in self._due]
+        marks = {process: process.marks.kept() for process in stored if process.untold}
+        at = self._clock()
+        lines = {p: ended.line_of(ended.told_of(p, told, p.place, at)) for p, told in marks.items()}
+        if lines and not self._index.append(*lines.values()):
+            self._due |= dict.fromkeys(lines)
+            lines.clear()
+        for process, line in lines.items():
+            self._open[process.ident] = line
+            if marks[process] is not None:
+                process.marks.remove()
+        again = asyncio.get_running_loop().call_later(RETRY, self.write) if self._due else None
+        self._write_at(again)
+        for process in stored:
+            if process not in self._due:
+                process.recorded()
+
+    def leave_out(self, process: Process) -> None:
+        """It is discarded: nothing of it is to be written down any more."""
+        self._due.pop(process, None)
+
+    def _stored(self, process: Process) -> bool:
+        """Have its output in files, if there is room for that."""
+        if not process.store():
+            return False
         try:
-            self._store(process)
+            if process.untold:
+                self._store(process)
         except OSError:
             return False
-        marks = process.marks.kept()
-        line = ended.line_of(ended.told_of(process, marks, process.place, self._clock()))
-        if not self._index.append(line):
-            return False
-        if marks is not None:
-            process.marks.remove()
-        self._open[process.ident] = line
         return True
 
     def _store(self, process: Process) -> None:
@@ -250,6 +296,7 @@ class Records:
 
     def _subtract(self, known: ended.Seen) -> None:
         """It is not there, or told of anew."""
+        self._oldest = None
         for held in (self._kept, self._bare):
             if known.ident in held:
                 held.remove(known.ident)
@@ -273,9 +320,11 @@ class Records:
 
     def _excess(self) -> str:
         """Why the oldest log is too much; empty if it is not."""
-        line = self.processes.line(self._kept[0])
-        assert line is not None
-        age = self._clock() - _seen(line).at
+        if self._oldest is None or self._oldest.ident != self._kept[0]:
+            line = self.processes.line(self._kept[0])
+            assert line is not None
+            self._oldest = _seen(line)
+        age = self._clock() - self._oldest.at
         return self._keep.why(len(self._kept), self._bytes, age)
 
     def _drop(self, why: str) -> bytes | None:
@@ -308,6 +357,8 @@ class Records:
 
     def discard(self) -> None:
         """Delete them, and every output in the folder."""
+        self._write_at(None)
+        self._due.clear()
         self._index.close()
         self._index.lines = 0
         self._pack.close()
@@ -316,7 +367,7 @@ class Records:
         self.processes.clear()
         for held in (self._open, self._kept, self._bare):
             held.clear()
-        self._bytes, self._whole = 0, True
+        self._bytes, self._whole, self._oldest = 0, True, None
         self._age = 0.0
         self.disk.remove_all(self.folder)
 

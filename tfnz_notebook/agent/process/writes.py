@@ -75,8 +75,7 @@ class Writes:
 
         Its kernel says again what no agent has answered, after a restart that none has seen, too.
         """
-        ident = _digest(process)
-        if self._all().get(ident):
+        if self._all() and self._all().get(ident := _digest(process)):
             self._forget(ident)
             self._append(ident, _BEGUN, Write(0, 0))
 

@@ -41,6 +41,7 @@ STREAMS: Final = ("out", "err")
 #: Seconds between a guest's word of when a process began, and an agent's.
 SAME: Final = 5.0
 
+_text: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _FIRST: Final = b'{"process":"'
 _LAST: Final = (b',"rest":0}', b',"rest":1}')
 #: What each line says, whoever wrote it.
@@ -72,8 +73,7 @@ def seen(line: bytes) -> Seen | None:
 
 def line_of(told: Told) -> bytes:
     """The line that says so."""
-    text = json.dumps(told, ensure_ascii=False, separators=(",", ":"))
-    return text.encode("utf-8", "surrogatepass")
+    return _text(told).encode("utf-8", "surrogatepass")
 
 
 def told_of(
@@ -197,7 +197,7 @@ class Ended:
     @property
     def marks(self) -> Marks:
         """When its output came."""
-        marks = Marks(self._folder / f"{self.ident}.marks", self._disk)
+        marks = Marks(f"{self._folder}/{self.ident}.marks", self._disk)
         marks.recall(self._told.get("marks"))
         return marks
 

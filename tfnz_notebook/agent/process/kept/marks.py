@@ -38,7 +38,7 @@ Told = list[list[int]]
 
 
 class Marks:
-    """Those of one process; ``path`` is the file that they may have."""
+    """Those of one process; ``path`` is of the file that they may have."""
 
     __slots__ = (
         "_disk",
@@ -52,7 +52,7 @@ class Marks:
         "_times",
     )
 
-    def __init__(self, path: Path, disk: Disk) -> None:
+    def __init__(self, path: str, disk: Disk) -> None:
         self._path = path
         self._disk = disk
         self._places = array("q")  # offset * 2, and 1 more for stderr
@@ -120,7 +120,7 @@ class Marks:
         """Be those that :meth:`kept` gave, or those in the file."""
         if told is None:
             with contextlib.suppress(OSError):
-                self._read(self._disk.read(self._path))
+                self._read(self._disk.read(Path(self._path)))
         for stream, offset, time in told or ():
             self._add(stream, offset, time)
 
@@ -132,7 +132,8 @@ class Marks:
     def _save(self) -> None:
         head = _HEAD.pack(len(self._times), self._exact, self._spacing)
         with contextlib.suppress(OSError):
-            self._disk.replace(self._path, head + self._places.tobytes() + self._times.tobytes())
+            path = Path(self._path)
+            self._disk.replace(path, head + self._places.tobytes() + self._times.tobytes())
             self._saved = self._last
 
     def _read(self, raw: bytes) -> None:
@@ -156,4 +157,4 @@ class Marks:
         if self._saved is not None:
             self._saved = None
             with contextlib.suppress(OSError):
-                self._disk.remove(self._path)
+                self._disk.remove(Path(self._path))
