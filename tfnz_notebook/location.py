@@ -13,13 +13,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
-import uuid
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, Literal
 
 import msgpack
 
+from tfnz_notebook._base.names import fresh
 from tfnz_notebook._calls import arguments, dispatch, goodbye
 from tfnz_notebook._calls.arguments import Command
 from tfnz_notebook._calls.deadline import WORD, within
@@ -282,7 +282,7 @@ class Location(Drawn, Block, Store):
             except VolumeError as error:
                 if not error.details.get("foreign"):  # else it is there, and can be mounted
                     raise
-        container = self._noted(uuid.uuid4().hex, spec, tuple(sorted(files)))
+        container = self._noted(fresh(), spec, tuple(sorted(files)))
         if options.get("command") is not None:
             container.main._text = arguments.argv(doing, options["command"])[1]
         if data is not None or ended is not None:

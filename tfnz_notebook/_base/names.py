@@ -1,4 +1,4 @@
-"""Names and their grammar: of images, of signals.
+"""Names and their grammar: of images, of signals; and ids, which mean nothing.
 
 Images: ``[HOST[:PORT]/]PATH[:TAG][@DIGEST]``, the distribution reference grammar. Checked before
 any request, because engines answer a malformed name in a dozen ways (Podman even tries to pull
@@ -8,6 +8,7 @@ configuration, not ours.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -42,6 +43,11 @@ class Name:
     def repository(self) -> str:
         """The name without tag and digest, as it was given."""
         return f"{self.registry}/{self.path}" if self.registry else self.path
+
+
+def fresh() -> str:
+    """An id that nothing else has: 32 hexadecimal digits."""
+    return os.urandom(16).hex()
 
 
 def parse(image: str) -> Name:

@@ -86,9 +86,11 @@ def text(doing: str, name: str, value: object, *, empty: bool = False, most: int
         raise Misuse(f"Cannot {doing}: {name} is {_kind(value)}. Give a string.")
     if "\0" in value:
         raise Misuse(f"Cannot {doing}: {name} holds a NUL. Give a text without.")
-    if not _writable(value):
-        raise Misuse(f"Cannot {doing}: {name} holds half a surrogate pair. Give text.")
-    size = len(value.encode("utf-8", "surrogateescape"))
+    try:
+        size = len(value.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:
+        half = f"Cannot {doing}: {name} holds half a surrogate pair. Give text."
+        raise Misuse(half) from None
     if size > most:
         raise TooLarge(
             f"Cannot {doing}: {name} has {numbers.size(size)}, and at most {numbers.size(most)} "

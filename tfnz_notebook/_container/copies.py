@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING
 
+from tfnz_notebook._base.names import fresh
 from tfnz_notebook._calls import arguments
 from tfnz_notebook._calls.deadline import within
 from tfnz_notebook._calls.faces import face
@@ -48,7 +48,7 @@ class Copies(Base):
                     "told. Fork it there, or commit() it and spawn of that."
                 )
             await self._ready_to_copy("fork the container")
-            ident = uuid.uuid4().hex
+            ident = fresh()
             body = {"container": self._id, "fork": ident}
             reply = await self._link.request("container.commit", body)
             image = str(reply.body["image"]["name"])

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import stat
-import uuid
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from tfnz_notebook._base.names import fresh
 from tfnz_notebook._calls import arguments
 from tfnz_notebook._calls.deadline import within
 from tfnz_notebook._calls.faces import face
@@ -82,7 +82,7 @@ class Files(Base):
             content = arguments.contents("put", data)
             body: dict[str, Any] = {
                 "container": self._id,
-                "transfer": uuid.uuid4().hex,
+                "transfer": fresh(),
                 "path": path,
                 "mode": None
                 if mode is None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, Literal
 
+from tfnz_notebook._base.names import fresh
 from tfnz_notebook._base.text import last_words
 from tfnz_notebook._calls import arguments
 from tfnz_notebook._calls.arguments import Command, Environment
@@ -35,6 +35,10 @@ SHELL: Final = (
     'exec "$(command -v bash || echo /bin/sh)" -l'
 )
 HOME_SHELL: Final = f'[ -d "$HOME" ] && cd "$HOME"; {SHELL}'
+
+
+#: What is told of a process that was given up.
+_NOTHING: Final = Completed(b"", b"", -9)._asdict()
 
 
 class Processes(Base):
@@ -126,7 +130,7 @@ class Processes(Base):
         if cwd is not None:
             cwd = arguments.path(f"{doing} in", cwd)
         text = shown if text is None else text
-        rows, columns = arguments.size(doing, (24, 80) if size is None else size)
+        rows, columns = (24, 80) if size is None else arguments.size(doing, size)
         if retain is not None:
             arguments.choice(doing, "retain", retain, ("all", "tail"))
         options = {
@@ -144,7 +148,7 @@ class Processes(Base):
         }
         body: dict[str, Any] = {
             "container": self._id,
-            "process": ident or uuid.uuid4().hex,
+            "process": ident or fresh(),
             "command": argv,
             "text": text[:MAX_TEXT],
             "env": [f"{key}={value}" for key, value in arguments.environment(doing, env).items()],
@@ -234,8 +238,7 @@ class Processes(Base):
     ) -> Completed:
         payload = b"" if given is None else arguments.stdin(given)
         small = payload if len(payload) <= MAX_CHUNK else None
-        nothing = Completed(b"", b"", -9)._asdict()
-        async with within("run the process", timeout, slack=WORD, **nothing):
+        async with within("run the process", timeout, slack=WORD, **_NOTHING):
             process = await self._spawn(command, callbacks, timeout=timeout, stdin=small, **options)
             try:
                 if small is None:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgpack
 
+from tfnz_notebook._base.names import fresh
 from tfnz_notebook._wire.link import Message, too_large
 from tfnz_notebook._wire.operations import MAX_CHUNK, OPERATIONS
 from tfnz_notebook.errors import AgentError
@@ -55,7 +55,7 @@ class Large:
         left = {key: type(each)() for key, each in parts.items()}
 
         async def ask() -> Message:
-            name = uuid.uuid4().hex
+            name = fresh()
             async with self._turn:
                 await self._pieces(name, whole)
             return await self._say(row.name, {**message.body, **left, "ahead": name}, None, undo)

@@ -20,10 +20,10 @@ import asyncio
 import itertools
 import math
 import os
-import uuid
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, cast
 
+from tfnz_notebook._base.names import fresh
 from tfnz_notebook._link import hello
 from tfnz_notebook._link.ends import Connect, Line, LogSink, Place, Sink
 from tfnz_notebook._link.faults import DISCONNECTED, FORKED, again
@@ -86,7 +86,7 @@ class Link:
         """
         self.place = place
         self.viewer = viewer
-        self.client = client or uuid.uuid4().hex
+        self.client = client or fresh()
         self._connect_to = connect or over_socket
         self.session = session
         self.durable = session is not None

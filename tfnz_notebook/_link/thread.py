@@ -152,7 +152,7 @@ class Call(Generic[T]):
             self._value = await self._coroutine
         except BaseException as error:  # noqa: BLE001  # raised again by who waits
             self._error = error
-        self.done = True
+        self.done, self._task = True, None  # whose context knows this call: it would be a cycle
         if self._abandoned:
             self._undo()
             return

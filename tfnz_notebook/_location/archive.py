@@ -13,11 +13,11 @@ import errno
 import os
 import stat
 import tarfile
-import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from tfnz_notebook._base.names import fresh
 from tfnz_notebook._calls import arguments
 from tfnz_notebook._location.ignored import Ignored
 from tfnz_notebook._wire.operations import MAX_CHUNK
@@ -66,7 +66,7 @@ class Context:
             if not self._top.is_dir():
                 raise FileError(f"Cannot {doing}: {self._top} is no directory. Choose another.")
         #: Where the Dockerfile is in it: a name that nothing there has.
-        self.dockerfile = f".tfnz-{uuid.uuid4().hex}.Dockerfile"
+        self.dockerfile = f".tfnz-{fresh()}.Dockerfile"
         before = self._ignore()
         try:
             self._ignored = Ignored((before or b"").decode("utf-8", "surrogateescape"))

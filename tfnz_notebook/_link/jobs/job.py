@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import uuid
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
+from tfnz_notebook._base.names import fresh
 from tfnz_notebook._link.jobs.several import Several
 from tfnz_notebook._link.link import Link
 from tfnz_notebook._wire.link import Message
@@ -58,7 +58,7 @@ class Job:
 
     async def send(self, name: str, body: dict[str, Any], pieces: AsyncIterator[bytes]) -> Message:
         """Send it the pieces, each at most a message's; its answer, once it is over."""
-        transfer, first = uuid.uuid4().hex, {**body, "reader": self.number, "credit": WINDOW}
+        transfer, first = fresh(), {**body, "reader": self.number, "credit": WINDOW}
         offset, piece = 0, await anext(pieces, b"")
         try:
             async with Several(self._link.request) as sent:
