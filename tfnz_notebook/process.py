@@ -18,7 +18,6 @@ from tfnz_notebook._calls.pieces import Lines, Pieces
 from tfnz_notebook._calls.recording import asciicast
 from tfnz_notebook._link import thread
 from tfnz_notebook._link.reader import MAX_BYTES, SMALL, check_size, read
-from tfnz_notebook._wire.guest import Target
 from tfnz_notebook._wire.operations import MAX_CHUNK
 from tfnz_notebook.errors import ContainerGone, Misuse, ProcessGone, WaitTimeout
 
@@ -503,6 +502,9 @@ class Process(Drawn, Log):
         Returns how many processes were signalled. Raises ProcessGone.
         """
         async with within("signal", timeout):
+            # Not before: it is the tables of what the agent says to guests.
+            from tfnz_notebook._wire.guest import Target
+
             number = names.signal_number(sig)
             if not tree:
                 self._check_alive("signal")

@@ -7,7 +7,6 @@ no engine can be had, or not in the usual way: containers, Colab, Binder, hubs, 
 from __future__ import annotations
 
 import os
-import platform
 import shlex
 import shutil
 from collections.abc import Callable, Mapping
@@ -109,10 +108,16 @@ def missing(engine: str) -> str:
     )
 
 
+def _called() -> str:
+    import platform  # as much to load as all of _base; who lacks something waits for that
+
+    return platform.system()
+
+
 def look(
     root: Path = Path("/"),
     environ: Mapping[str, str] = os.environ,
-    system: Callable[[], str] = platform.system,
+    system: Callable[[], str] = _called,
 ) -> System:
     """The system we are on. Never raises."""
     hub = next((name for variable, name in _HUBS if environ.get(variable)), "")

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 from tfnz_notebook._calls import arguments
 from tfnz_notebook._container.base import Base
-from tfnz_notebook._container.conversation import Conversation
-from tfnz_notebook.interpreter import Interpreter
 
 if TYPE_CHECKING:
     from tfnz_notebook.container import Container
+    from tfnz_notebook.interpreter import Interpreter
 
 
 class Cells(Base):
@@ -44,6 +43,10 @@ class Cells(Base):
         return self._interpreter("bash", context, False)
 
     def _interpreter(self, kind: str, context: str, trust: bool) -> Interpreter:
+        # Not before: who runs no cells need not load what they take.
+        from tfnz_notebook._container.conversation import Conversation
+        from tfnz_notebook.interpreter import Interpreter
+
         name = arguments.name(f"make a {kind} interpreter", "context", context)
         kept = self._conversations
         found = kept.get((kind, name))

@@ -19,7 +19,6 @@ from tfnz_notebook._calls.follow import callback as checked
 from tfnz_notebook._link import patience
 from tfnz_notebook._link.jobs.job import Job
 from tfnz_notebook._link.thread import io
-from tfnz_notebook._location.archive import Context, recipe
 from tfnz_notebook._wire.operations import MAX_CHUNK
 from tfnz_notebook.errors import Misuse, TfnzError
 from tfnz_notebook.image import Image, Pulled
@@ -164,6 +163,9 @@ class Store(Owned):
             'greeter'
         """
         async with within("build the image", timeout):
+            # Not before: who builds nothing need not load the reader and writer of archives.
+            from tfnz_notebook._location.archive import Context, recipe
+
             doing = "build an image"
             body = recipe(doing, name, args, target, platform)
             body |= {"fresh": not cache, "pull": bool(pull)}

@@ -367,9 +367,7 @@ class Process:
     @property
     def oom(self) -> bool:
         """It was killed because memory was short."""
-        return bool(
-            self.flags & Flag.OOM.value
-        )  # numbers: a Flag is costly to make
+        return bool(self.flags & Flag.OOM.value)  # numbers: a Flag is costly to make
 
     def lost(self, error: TfnzError) -> None:
         """The connection broke; the guest keeps what we did not acknowledge."""
