@@ -25,7 +25,7 @@ ROOMS := $(filter-out tests/guest/ tests/cluster/ %__pycache__/,$(wildcard tests
 ARGS ?=
 SECONDS ?= 3600
 
-.PHONY: FORCE help system wheel dist demo lab check test test-long lint types frontend unit guest-test guest-checks contract browser cluster cluster-down test-cluster bench soak docs pictures notebooks lock clean
+.PHONY: FORCE help system wheel dist demo lab check test test-long lint types frontend unit guest-test guest-checks contract browser cluster cluster-down test-cluster test-engines bench soak docs pictures notebooks lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -135,7 +135,7 @@ test-cluster: build/.wheel ## on that cluster, or the one that $KUBECONFIG names
 	export TFNZ_TEST_PATIENCE=$${TFNZ_TEST_PATIENCE:-2}
 	PYTHONPATH=tests $(PYTHON) -m cluster with .ci/test-cluster $(abspath $(BIN)/python) $(ARGS)
 
-test-engines: build/.wheel ## newer engines and the newest Python, out of a newer Debian's root; as root
+test-engines: build/.wheel ## newer engines, some of them out of reach or a user's, and the newest Python; as root
 	@.ci/test-engines $(ARGS)
 
 bench: build/.wheel ## a table of medians beside docker-py, the command lines and subprocess

@@ -7,7 +7,8 @@ its tests are not there at all: it is ``make test-cluster`` that has one. The cl
 (``kubernetes+fake``, tests/apiserver) is always there, with real guests.
 
 A guest in a container is reached by its socket, or by the engine's exec where that cannot be. What
-that makes no difference to says ``@pytest.mark.either_way``: by exec it is ``long``.
+that makes no difference to says ``@pytest.mark.either_way``: by exec it is ``long``. Both are asked
+for; ``TFNZ_TEST_TRANSPORT`` names the one that these engines have to take by themselves.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ MACHINE = ("docker+socket", "docker+exec", "podman+socket", "podman+exec")
 CLUSTER = ("kubernetes", "kubernetes+fake")
 CONTAINERS = (*MACHINE, *CLUSTER)
 KINDS = ("fake", "host", *CONTAINERS)
+#: A user's Podman: its containers share no network, and have no cgroups of version 1.
+USERS = ("podman+socket",) if os.geteuid() else ()
+BARE = () if Path("/sys/fs/cgroup/cgroup.controllers").exists() else USERS
 
 
 def named(
@@ -54,9 +58,19 @@ def named(
     return [pytest.param(kind, marks=marks(kind)) for kind in kinds]
 
 
+def taken(kinds: tuple[str, ...]) -> tuple[str, ...]:
+    """Those whose transport is the one that is taken, where that is not asked for."""
+    own = os.environ.get("TFNZ_TEST_TRANSPORT")
+    if own is None:
+        return kinds
+    each = (f"{kind.partition('+')[0]}+{own}" if kind in MACHINE else kind for kind in kinds)
+    return tuple(dict.fromkeys(each))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """The suite's own markers."""
     config.addinivalue_line("markers", "only(kinds, long=()): these engines have what it needs")
+    config.addinivalue_line("markers", "cgroups: it is about what a container's cgroup does")
     told = "either_way: how the guest is reached makes no difference to it"
     config.addinivalue_line("markers", told)
 
@@ -71,6 +85,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         kinds = tuple(kind for kind in kinds if kind != "kubernetes")
     either_way = metafunc.definition.get_closest_marker("either_way") is not None
     long = only.kwargs.get("long", ()) if only is not None else ()
+    kinds = taken(kinds)
+    if metafunc.definition.get_closest_marker("cgroups") is not None:
+        kinds = tuple(kind for kind in kinds if kind not in BARE)
     made = named(kinds, either_way=either_way, long=long)
     metafunc.parametrize("place", made, indirect=True)
 
@@ -163,9 +180,10 @@ async def placed(kind: str, short: Path, there: Cluster | None) -> AsyncIterator
         if kind in CLUSTER:
             guest = guest_binary.locate()
             return cluster.engine(runtime=runtime, guest=guest, owner=owner, there=there)
-        return engines.create(kind, runtime=runtime, guest=guest_binary.locate(), owner=owner)
+        asked = kind.partition("+")[0] if own is not None and kind in MACHINE else kind
+        return engines.create(asked, runtime=runtime, guest=guest_binary.locate(), owner=owner)
 
-    wanted = os.environ.get("TFNZ_TEST_ENGINES")
+    wanted, own = os.environ.get("TFNZ_TEST_ENGINES"), os.environ.get("TFNZ_TEST_TRANSPORT")
     try:
         engine = fake if kind == "fake" else again()
         await engine.open()
@@ -175,6 +193,8 @@ async def placed(kind: str, short: Path, there: Cluster | None) -> AsyncIterator
         pytest.skip(f"{kind} is not there: {error}")
     place = Place(kind, engine, short, owner, again, there)
     try:
+        if own is not None and kind in MACHINE:
+            assert engine.about()["transport"].partition(" ")[0] == own
         yield place
         left = await _clear(engine)
         for other in place.others:

@@ -29,8 +29,11 @@ from typing import Any
 USER, PASSWORD = "somebody", "well known"
 #: Of that password; the registry takes nothing but bcrypt.
 HASHED = "$2b$04$wH9GGN84CfnlO7ZKpbkmI.iTHluaokLmfqtZzWujxdqroLXPL/QM2"
-#: Where Docker and Podman look for a registry's own authority.
-TRUSTED = (Path("/etc/docker/certs.d"), Path("/etc/containers/certs.d"))
+#: Where Docker and Podman look for a registry's own authority, in what is the root to them.
+TRUSTED = [
+    Path(os.environ.get("TFNZ_TEST_ENGINES_ROOT", "/"), "etc", name, "certs.d")
+    for name in ("docker", "containers")
+]
 BUSYBOX = Path("/bin/busybox")
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 CONFIG = "application/vnd.oci.image.config.v1+json"
