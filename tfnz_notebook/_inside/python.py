@@ -192,7 +192,7 @@ class Interpreter:
     def begin(self) -> None:
         """Before the first question."""
         builtins.display = self.display  # type: ignore[attr-defined]
-        draw(self.figures)
+        sys.meta_path.insert(0, Figures(self.figures))
 
     def serve(self) -> None:
         """Until nobody will ask any more."""
@@ -453,25 +453,40 @@ def threads() -> int:
     return _thread.get_ident()
 
 
-def draw(show: Callable[[], None]) -> None:
-    """Have matplotlib, should it be there, draw for cells. The backend is made when asked for."""
+class Figures:
+    """Has matplotlib, should it be imported, draw for cells: among those who find modules.
 
-    class Backend(types.ModuleType):
-        def __getattr__(self, name: str) -> Any:
-            if name == "FigureCanvas":
-                from matplotlib.backends.backend_agg import FigureCanvasAgg
+    Nothing of it is in the environment: what a cell starts has another matplotlib.
+    """
 
-                return FigureCanvasAgg
-            if name == "FigureManager":
-                from matplotlib.backend_bases import FigureManagerBase
+    NAME = "tfnz_figures"
 
-                return FigureManagerBase
-            raise AttributeError(name)
+    def __init__(self, show: Callable[[], None]) -> None:
+        self._show = show
 
-    backend = Backend("tfnz_figures")
-    backend.show = lambda *_, **__: show()  # type: ignore[attr-defined]
-    sys.modules["tfnz_figures"] = backend
-    os.environ.setdefault("MPLBACKEND", "module://tfnz_figures")
+    def find_spec(self, name: str, _path: Any = None, _target: Any = None) -> Any:
+        """The backend; and what is told before there are figures, unless a backend was chosen."""
+        if name == "matplotlib.pyplot":
+            matplotlib = sys.modules["matplotlib"]
+            # read as a dict, else it would choose one itself
+            if not isinstance(dict.get(matplotlib.rcParams, "backend"), str):
+                matplotlib.use(f"module://{self.NAME}")
+        if name != self.NAME:
+            return None
+        from importlib.machinery import ModuleSpec
+
+        return ModuleSpec(name, self)  # type: ignore[arg-type]
+
+    def create_module(self, _spec: Any) -> None:
+        """As any."""
+
+    def exec_module(self, module: Any) -> None:
+        """What a backend has."""
+        from matplotlib.backend_bases import FigureManagerBase
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        module.FigureCanvas, module.FigureManager = FigureCanvasAgg, FigureManagerBase
+        module.show = lambda *_, **__: self._show()
 
 
 # -- how values are handed over, and shown

@@ -23,6 +23,20 @@ SHOWN_ALONE = (
     ("def g(): g()\ng()", "RecursionError"),
     ("class E(Exception):\n    def __str__(self): raise ValueError\nraise E", "E"),
 )
+#: As much of it as a backend has to do with.
+MATPLOTLIB = {
+    "__init__.py": "rcParams = {'backend': object()}\ndef use(name): rcParams['backend'] = name",
+    "figure.py": "class Figure:\n    def savefig(self, file, **how): file.write(b'a figure')",
+    "backend_bases.py": "class FigureManagerBase: pass",
+    "backends/backend_agg.py": "class FigureCanvasAgg: pass",
+    "pyplot.py": "import importlib\nfrom . import rcParams\nfrom .figure import Figure\n"
+    "drawn, module = {}, importlib.import_module(rcParams['backend'][len('module://'):])\n"
+    "class Backend: locals().update(vars(module))\n"
+    "Backend.FigureCanvas, Backend.FigureManager\n"
+    "def figure(number): return drawn.setdefault(number, Figure())\n"
+    "def get_fignums(): return sorted(drawn)\ndef close(which): drawn.clear()\n"
+    "show = Backend.show",
+}
 SOURCE = Path(tfnz_notebook.__file__).parent / "_inside" / "python.py"
 
 
@@ -199,29 +213,31 @@ def test_what_is_too_large_is_cut_or_left_out_and_said(python: Driven) -> None:
 
 
 @alone
-def test_figures_are_pictures(python: Driven) -> None:
-    """Of a matplotlib that has what is asked of it: none is installed here."""
-    code = """
-import sys, types
-drawn, pyplot = [1, 2], types.ModuleType('matplotlib.pyplot')
-class Figure:
-    def savefig(self, file, format, bbox_inches): file.write(b'a figure')
-Figure.__module__ = 'matplotlib.figure'
-figures = {1: Figure(), 2: Figure()}
-pyplot.get_fignums, pyplot.figure = lambda: list(drawn), figures.__getitem__
-pyplot.close = lambda which: drawn.clear()
-sys.modules['matplotlib.pyplot'] = pyplot
-import os
-print(os.environ['MPLBACKEND'])
-figures[1]
-"""
-    said = python.finish(python.start(code))
-    shown = [each for each in said if isinstance(each, dict)]
-    python.run("del sys.modules['matplotlib.pyplot']")
-    picture = base64.b64encode(b"a figure").decode()
-    assert [each["is_"] for each in shown] == ["show", "done"]  # the one that is the value, once
-    assert [each["value"]["data"]["image/png"] for each in shown] == [picture, picture]
-    assert text_of(said) == b"module://tfnz_figures\n"
+def test_figures_are_pictures(python: Driven, tmp_path: Path) -> None:
+    """Of a matplotlib that asks its backend as the real one does: none is installed here."""
+    for name, code in MATPLOTLIB.items():
+        path = tmp_path / "matplotlib" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(code)
+    python.run(f"import sys; sys.path.insert(0, {str(tmp_path)!r})")
+    picture = {"image/png": base64.b64encode(b"a figure").decode()}
+    for code, text, shown in (
+        ("from matplotlib import pyplot\none = pyplot.figure(1)\nprint('text')", b"text\n", 1),
+        ("pyplot.figure(1); pyplot.show(); print('after')", b"after\n", 1),
+        ("one", b"", 1),  # its value
+        (
+            "two = pyplot.figure(2)\npyplot.figure(3)\ntwo",
+            b"",
+            2,
+        ),  # the one that is its value, once
+        ("pyplot.get_fignums()", b"", 0),
+        ("import os; os.environ.get('MPLBACKEND')", b"", 0),  # what a cell starts has none of ours
+    ):
+        said = python.finish(python.start(code))
+        values = [each["value"] for each in said if isinstance(each, dict) and each["value"]]
+        found = [each["data"] for each in values if "image/png" in each["data"]]
+        assert text_of(said) == text, code
+        assert [each.items() >= picture.items() for each in found] == [True] * shown, code
 
 
 def test_tracebacks_have_the_cells_own_lines_and_none_of_ours(python: Driven) -> None:

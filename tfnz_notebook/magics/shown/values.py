@@ -25,7 +25,7 @@ _PICTURES: Final = {"image/png": b"\x89PNG\r\n\x1a\n", "image/jpeg": b"\xff\xd8\
 _ROW: Final = 25
 _AROUND: Final = 24
 _HIGHEST: Final = 480
-_ROWS: Final = re.compile(r"<(?:tr|br|p|li|h[1-6]|pre|div)\b|\n(?=[^\n]*</pre>)", re.IGNORECASE)
+_ROWS: Final = re.compile(r"<(tr|br|p|li|h[1-6]|pre|div)\b|\n(?=[^\n]*</pre>)", re.IGNORECASE)
 _HEIGHT: Final = re.compile(
     r"""<svg\b[^>]*?\bheight=["']?(\d{1,5})(?:\.\d*)?(pt)?""", re.IGNORECASE
 )
@@ -33,7 +33,8 @@ _HEAD: Final = (
     "<!doctype html><meta charset=utf-8><meta http-equiv=Content-Security-Policy "
     """content="default-src 'none'; img-src data:; font-src data:; style-src 'unsafe-inline'">"""
     "<style>body{margin:8px;font:13px system-ui,sans-serif;color:#111}"
-    "table{border-collapse:collapse;font-size:12px}th,td{padding:4px 8px;text-align:right;border:0}"
+    "table{border-collapse:collapse;font-size:12px}th,td{padding:4px 8px;text-align:right}"
+    "table,th,td{border:0}"
     "thead{border-bottom:1px solid #bbb}tbody tr:nth-child(odd){background:#f5f5f5}</style>"
 )
 
@@ -70,7 +71,9 @@ def frame(content: str) -> str:
     if drawn:
         high = int(int(drawn[1]) * (4 / 3 if drawn[2] else 1))
     else:
-        high = _ROW * max(1, len(_ROWS.findall(content)))
+        rows = [each.lower() for each in _ROWS.findall(content)]
+        around = rows.count("div") if "tr" in rows else 0  # a table has its own rows
+        high = _ROW * max(1, len(rows) - around)
     return (
         f'<iframe sandbox="" referrerpolicy="no-referrer" title="Output of a container" '
         f'srcdoc="{html.escape(_HEAD + content)}" style="display:block;width:100%;'
