@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import re
 import sys
 import types
@@ -107,8 +106,6 @@ class Jupyter(Interpreter):
 
     def hear(self, kind: str, content: dict[str, Any]) -> None:
         """A message of Jupyter's, which would be sent to all who look on."""
-        if os.getpid() != self.pid:
-            return
         if kind == "execute_result":
             self.passed()
             self.value = bounded(content["data"])

@@ -320,7 +320,9 @@ class Interpreter:
         self.say("done", value=value, error=error, taken=taken)
 
     def say(self, what: str, **told: Any) -> None:
-        """An answer, and where it belongs."""
+        """An answer, and where it belongs; of what a cell has forked there is none."""
+        if os.getpid() != self.pid:
+            return
         self.number += 1
         where = [f"{self.cell}:{self.number}"]
         if what == "done" and self.after:
