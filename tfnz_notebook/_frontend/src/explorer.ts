@@ -2,6 +2,7 @@
 //
 // All of them are told one `info` and drawn anew from it where it differs. The kernel works for a view only while that is
 // open, so it is open only while somebody can see it.
+import { tick } from "./clock.js";
 import { Card } from "./explorer/cards/card.js";
 import type { Desk, Drawing } from "./explorer/desk.js";
 import css from "./explorer/explorer.css";
@@ -61,6 +62,7 @@ class Explorer implements Desk {
   readonly #subject: string;
   readonly #taken: () => void;
   #hiding: ReturnType<typeof setTimeout> | undefined;
+  readonly #tick = (): void => this.redraw();
 
   constructor(
     model: Model,
@@ -91,9 +93,8 @@ class Explorer implements Desk {
       if ((event.key === "Enter" || event.key === " ") && !event.shiftKey && !event.ctrlKey) event.stopPropagation();
     });
     for (const leaving of ["mouseleave", "focusout"]) root.addEventListener(leaving, () => this.redraw());
-    const clock = setInterval(() => this.redraw(), 1000);
     signal.addEventListener("abort", () => {
-      clearInterval(clock);
+      tick(false, this.#tick);
       clearTimeout(this.#hiding);
       this.#talk?.close();
     });
@@ -158,6 +159,7 @@ class Explorer implements Desk {
     const decide = (): void => {
       const seen = inside && !document.hidden;
       clearTimeout(this.#hiding);
+      tick(seen, this.#tick);
       if (!seen) this.#hiding = setTimeout(() => this.#close(), UNSEEN);
       else if (!this.#talk) this.#open();
     };

@@ -33,7 +33,6 @@ const ROWS = 24;
 /** Above and below the characters, in pixels; as in shell.css. */
 const PADDING = 8;
 const RESIZE_PAUSE = 100;
-const COUNT_PAUSE = 500;
 const STREAM = 1;
 /** Of what scrolled off, and of the screen, so many rows stay at most (HISTORY in widgets/saved/terminal.py). */
 const HISTORY = 1000;
@@ -74,7 +73,6 @@ class Shell {
   #replayEnd = 0;
   #replaying = true;
   #beginning: Beginning | undefined;
-  #counting: ReturnType<typeof setTimeout> | undefined;
   #focusTold = false;
   #over = false;
 
@@ -131,7 +129,6 @@ class Shell {
     observer.observe(this.#box);
     signal.addEventListener("abort", () => {
       clearTimeout(pause);
-      clearTimeout(this.#counting);
       observer.disconnect();
       this.#status.dispose();
       this.#sizing.close();
@@ -283,20 +280,12 @@ class Shell {
     terminal.write(shown ?? "", () => {
       this.#parsed = end;
       this.#grow();
-      this.#count();
+      this.#status.count(this.#parsed);
       this.#pace.took(bytes.length);
       this.#channel?.credit(STREAM, end, this.#pace.window);
       if (last) this.#replayed();
       this.#check();
     });
-  }
-
-  /** The status line need not count along with every piece. */
-  #count(): void {
-    this.#counting ??= setTimeout(() => {
-      this.#counting = undefined;
-      this.#status.count(this.#parsed);
-    }, COUNT_PAUSE);
   }
 
   /** The terminal has caught up with what was written before it was opened. */

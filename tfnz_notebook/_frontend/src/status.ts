@@ -1,4 +1,5 @@
 // The status line of a process's view, and the buttons in it. Output views and shells look alike through this.
+import { tick } from "./clock.js";
 import type { CarrierKind } from "./hub.js";
 import { duration, elapsed, size } from "./numbers.js";
 import { type ProcessInfo, ending } from "./words.js";
@@ -46,23 +47,6 @@ export function button(name: Icon, title: string, act: () => void): HTMLButtonEl
   return made;
 }
 
-/** One clock for all status lines of a page that run: they tick together, in one layout. */
-const ticking = new Set<() => void>();
-let clock: ReturnType<typeof setInterval> | undefined;
-
-function tick(on: boolean, act: () => void): void {
-  if (on) ticking.add(act);
-  else ticking.delete(act);
-  if (ticking.size > 0) {
-    clock ??= setInterval(() => {
-      for (const each of ticking) each();
-    }, 1000);
-  } else {
-    clearInterval(clock);
-    clock = undefined;
-  }
-}
-
 const LOST = "not connected";
 const ATTACH = "the kernel is gone: %tf_attach shows it again";
 const NOTE_MS = 12_000;
@@ -82,7 +66,9 @@ export class Status {
   private gone = "";
   private bytes: number | undefined;
   private noteTimer: ReturnType<typeof setTimeout> | undefined;
+  private seen = false;
   private readonly redraw = (): void => this.draw();
+  private readonly sight = new IntersectionObserver((entries) => this.sighted(entries.some((each) => each.isIntersecting)));
 
   /** `title`: what it is called until its command is known. */
   constructor(private readonly named: string = "") {
@@ -91,6 +77,7 @@ export class Status {
     this.el.setAttribute("role", "group");
     this.state.setAttribute("role", "status"); // read out when it changes; the ticking beside it is not
     this.note.setAttribute("role", "alert");
+    this.sight.observe(this.el);
     this.draw();
   }
 
@@ -98,14 +85,14 @@ export class Status {
   update(info: ProcessInfo): void {
     this.info = info;
     this.heardAt = performance.now();
-    tick(this.running, this.redraw);
+    this.wind();
     this.draw();
   }
 
-  /** What reached this view, where that is more than the desk said last. */
+  /** What reached this view, where that is more than the desk said last: the clock shows it with its next tick. */
   count(bytes: number): void {
     this.bytes = bytes;
-    this.draw();
+    if (!this.running) this.draw();
   }
 
   carried(kind: CarrierKind): void {
@@ -116,7 +103,7 @@ export class Status {
   /** The desk has nothing (more): why. */
   closed(text: string): void {
     this.gone = text || "The process is not known any more.";
-    tick(false, this.redraw);
+    this.wind();
     this.draw();
   }
 
@@ -130,7 +117,19 @@ export class Status {
 
   dispose(): void {
     clearTimeout(this.noteTimer);
+    this.sight.disconnect();
     tick(false, this.redraw);
+  }
+
+  private sighted(seen: boolean): void {
+    this.seen = seen;
+    this.wind();
+    this.draw();
+  }
+
+  /** The clock ticks for who is seen, and runs. */
+  private wind(): void {
+    tick(this.seen && this.running, this.redraw);
   }
 
   get over(): boolean {
