@@ -37,6 +37,8 @@ T = TypeVar("T")
 #: Seconds until the twin is first brought up to date, and between later times; doubled while
 #: nothing changes, up to the last.
 FIRST, EVERY, SELDOM = 3.0, 15.0, 60.0
+#: Between them where a page asks before it saves: each update has a page draw its notebook anew.
+ASKED: Final = 300.0
 #: Seconds that drawing, a cell's end without a page, or the kernel's end wait for a still.
 PATIENCE: Final = 2.0
 #: Frozen pictures whose widget stays: a page that was reloaded while it ran hears of no update,
@@ -184,7 +186,7 @@ class Shown:
             wait = FIRST
             while not (await asyncio.wait({over}, timeout=wait))[0]:
                 changed = await self.refresh()
-                wait = EVERY if changed or wait == FIRST else min(2 * wait, SELDOM)
+                wait = pause(wait, changed, asked=self.live is not None and self._hub.asked)
             if not over.cancelled():
                 over.exception()  # retrieved: asyncio need not report it
             await self._freeze()
@@ -255,6 +257,13 @@ class Shown:
         if not any(o.live is not None and o.picture.subject == subject for o in others):
             self._hub.forget(subject)
         live.close()
+
+
+def pause(before: float, changed: bool, *, asked: bool) -> float:
+    """Seconds until a twin is next brought up to date, after so many ``before``."""
+    if asked:
+        return ASKED
+    return EVERY if changed or before == FIRST else min(2 * before, SELDOM)
 
 
 _VIEW: Final = "application/vnd.jupyter.widget-view+json"

@@ -173,6 +173,22 @@ def test_the_twin_follows_and_only_when_something_changed(kernel: Kernel) -> Non
     assert kernel.display_pub.log[2:] == [("updated", "cell-1")]
 
 
+@pytest.mark.parametrize(
+    ("before", "changed", "asked", "after"),
+    [
+        (display.FIRST, False, False, display.EVERY),
+        (display.EVERY, True, False, display.EVERY),
+        (display.EVERY, False, False, 2 * display.EVERY),
+        (display.SELDOM, False, False, display.SELDOM),
+        (display.FIRST, True, True, display.ASKED),
+        (display.ASKED, True, False, display.EVERY),
+    ],
+)
+def test_how_often_a_twin_follows(before: float, changed: bool, asked: bool, after: float) -> None:
+    """Seldom where a page asks before it saves: who sees the view does not see the twin."""
+    assert display.pause(before, changed, asked=asked) == after
+
+
 def test_an_end_freezes_it_in_its_cell_while_another_one_runs(kernel: Kernel) -> None:
     subject = Subject()
     shown = show(subject)

@@ -151,6 +151,7 @@ def test_a_page_that_is_about_to_be_saved_is_answered(made: Hub) -> None:
         raise RuntimeError(keys)
 
     made.keep = keep
+    assert not made.asked
     for content in (
         {"v": VERSION, "keep": "no list", "number": 1},
         {"v": VERSION, "keep": [], "number": "none"},
@@ -161,6 +162,7 @@ def test_a_page_that_is_about_to_be_saved_is_answered(made: Hub) -> None:
     until(lambda: made.widget.comm.sent)
     assert asked == [["a"]]
     assert [data["content"] for _, data, _ in made.widget.comm.sent] == [{"v": VERSION, "kept": 7}]
+    assert made.asked
 
 
 def test_bad_messages_among_good_ones(made: Hub) -> None:

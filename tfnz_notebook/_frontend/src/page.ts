@@ -6,7 +6,8 @@
 // - What the kernel made of a picture last is in its widget's state (`still`), which every page has that has the widget,
 //   however late it came and whichever way its views' bytes take. It is put where it belongs, in each page.
 // - Of a view that is up to date, a save has what it shows at that moment (`Seen`).
-// - Of the others (out of sight, never drawn, plots and cards) the kernel is asked first, and the save waits for it.
+// - Of the others (out of sight, never drawn, plots and cards) the kernel is asked first, and the save waits for it. It
+//   is told so as the page begins, for then it need not keep twins up to date, each of which the page would draw anew.
 //
 // JupyterLab and Notebook 7 let us do that; elsewhere there is no context, and nothing of this happens.
 import { type HubModel, transmit } from "./channel/carriers.js";
@@ -47,7 +48,8 @@ interface Place {
 }
 
 interface Context {
-  model?: { cells?: Iterable<{ outputs?: Outputs }> };
+  /** `collaborative`: the server writes the file, whenever the model changes. */
+  model?: { cells?: Iterable<{ outputs?: Outputs }>; collaborative?: boolean };
   save?(...given: unknown[]): Promise<unknown>;
   saveState?: { connect(slot: (sender: unknown, state: string) => void): unknown };
   [extra: symbol]: unknown;
@@ -78,6 +80,7 @@ export class Keeper {
     hub.on("msg:custom", (content: { v?: unknown; kept?: unknown } | undefined) => {
       if (content?.v === VERSION && typeof content.kept === "number") this.#answers.get(content.kept)?.();
     });
+    if (this.#context.save && !this.#context.model?.collaborative) this.#ask([]);
   }
 
   /** Look after a picture, until its widget is closed. */
@@ -106,17 +109,23 @@ export class Keeper {
   async refresh(): Promise<void> {
     const keys = [...this.#models].filter(([key, model]) => !model.get("still")?.data && !this.#current(key)).map(([key]) => key);
     if (keys.length === 0 || this.hub.comm_live === false) return;
-    const number = (this.#asked += 1);
     await new Promise<void>((resolve) => {
-      this.#answers.set(number, resolve);
       setTimeout(resolve, PATIENCE_MS);
-      try {
-        transmit(this.hub, { v: VERSION, keep: keys, number }, []);
-      } catch {
-        resolve(); // the kernel is gone: what was last known stays
-      }
+      this.#ask(keys, resolve);
     });
-    this.#answers.delete(number);
+  }
+
+  #ask(keep: string[], answered = (): void => undefined): void {
+    const number = this.#asked++;
+    this.#answers.set(number, () => {
+      this.#answers.delete(number);
+      answered();
+    });
+    try {
+      transmit(this.hub, { v: VERSION, keep, number }, []);
+    } catch {
+      answered(); // the kernel is gone: what was last known stays
+    }
   }
 
   /** As the save begins: it writes what is in the model after this. */

@@ -16,6 +16,8 @@ const twin = (said: string): Record<string, string> => ({
   "text/plain": said,
   "text/html": `<style>x</style><div class="mathjax_ignore tfnz-static-${KEY}" style="margin:0"><pre>${said}</pre></div>`,
 });
+/** That it asks before it saves: the kernel need not keep twins up to date. */
+const BEGINS = { v: VERSION, keep: [], number: 0 };
 const turn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve));
 
 /** A cell's outputs as JupyterLab's model has them. */
@@ -33,14 +35,14 @@ class Outputs {
 }
 
 /** A page of one notebook: a picture, a kernel that answers, and its save. */
-function page({ answers = true } = {}) {
+function page({ answers = true, collaborative = false } = {}) {
   const outputs = new Outputs([{ "text/plain": "", [VIEW]: { model_id: "m" } }, twin("old")]);
   const listeners: ((...given: any[]) => void)[] = [];
   const said: any[] = [];
   const slots: ((sender: unknown, state: string) => void)[] = [];
   const files: string[] = [];
   const context = {
-    model: { cells: [{}, { outputs }] },
+    model: { cells: [{}, { outputs }], collaborative },
     save: async () => {
       for (const slot of slots) slot(null, "started");
       files.push(JSON.stringify(outputs.list));
@@ -86,7 +88,7 @@ test("what is over is put in the view's place in a page that heard of no update"
   clock.tick(1000);
   assert.deepEqual(outputs.list, [{ "text/plain": "the end" }, { "text/plain": "", "text/html": "" }]);
   await context.save();
-  assert.deepEqual(said, [], "the kernel has told all there is");
+  assert.deepEqual(said, [BEGINS], "the kernel has told all there is");
 });
 
 test("a save at once after the end has it too", async () => {
@@ -106,7 +108,7 @@ test("a save has what a view shows, and asks nobody", async () => {
   const saved = { ...twin("seen just now\n"), "text/plain": "seen just now\n[sh in box · exit 0 · 8 B]" };
   assert.deepEqual(outputs.list[1], saved);
   assert.ok(VIEW in outputs.list[0]!);
-  assert.deepEqual(said, []);
+  assert.deepEqual(said, [BEGINS]);
 });
 
 test("the kernel is asked for what no view shows, and the save waits for it", async () => {
@@ -115,7 +117,7 @@ test("the kernel is asked for what no view shows, and the save waits for it", as
   keeper.seen(model, view("out of sight", false));
   const saved = context.save();
   await turn();
-  assert.deepEqual(said, [{ v: VERSION, keep: [KEY], number: 1 }]);
+  assert.deepEqual(said, [BEGINS, { v: VERSION, keep: [KEY], number: 1 }]);
   assert.deepEqual(files, []);
   model.still = { model: "m", twin: twin("from the kernel"), data: null };
   hear({ v: VERSION, kept: 1 });
@@ -146,5 +148,9 @@ test("two kernels of a notebook, one after the other, and one save", async () =>
   new Keeper(hub as never);
   await context.save();
   assert.equal(files.length, 1);
-  assert.equal(said.length, 1);
+  assert.deepEqual(said, [BEGINS, BEGINS, { v: VERSION, keep: [KEY], number: 1 }]);
+});
+
+test("a page whose file others write does not say that it asks", () => {
+  assert.deepEqual(page({ collaborative: true }).said, []);
 });

@@ -119,6 +119,8 @@ class Hub:
         self.heard = False
         #: Brings the stills of those keys up to date; for pages that are about to be saved.
         self.keep: Callable[[list[str]], Awaitable[None]] | None = None
+        #: Whether a page said that it asks for stills before it saves.
+        self.asked = False
         #: Comm messages sent.
         self.sent = 0
         self._outbox = Outbox()
@@ -180,10 +182,11 @@ class Hub:
             self.desk.received(head, payload)
 
     def _asked(self, content: dict[str, Any]) -> None:
-        """A page is about to be saved."""
+        """A page is about to be saved, or will ask before it is (for none, as it begins)."""
         keys, number = content["keep"], content.get("number")
         if not isinstance(number, int) or not isinstance(keys, list) or self.keep is None:
             return
+        self.asked = True
         task = asyncio.ensure_future(self.keep([key for key in keys if isinstance(key, str)]))
         self._keeping.add(task)
 
