@@ -72,8 +72,10 @@ class Agent:
             return
         self.server.router = self.router  # type: ignore[assignment]  # it is all it needs
         self.listens = True
-        # The engine answers within a second; nobody else may be waited for.
+        # The engine answers within a second; nobody else may be waited for, but a disk that failed
+        # for what became of spares.
         late = self.node.time() > began + SOON and not self.node.was_stalled
+        late = late and not self.scene.platter.failed
         if late and machine.troubled < began:
             told = {"message": f"it listened after {self.node.time() - began:.1f} s only"}
             self.scene.clock.complaints.append(("agent", told))

@@ -35,6 +35,7 @@ class Known:
         self._listeners: dict[tuple[str, str], list[Listener]] = {}
         #: What the snapshot that is coming, or an event since its begin, named.
         self._seen: set[tuple[str, str]] | None = None
+        self._hearing: list[dict[str, Info]] = []
 
     # -- who listens
 
@@ -57,9 +58,11 @@ class Known:
         """What is told of processes inside, the last of each by its id.
 
         For who asks for some: what was listed may be older than an event by the time it is looked
-        at, and then the event holds.
+        at, and then the event holds. Not one of an earlier connection: over this one it is asked
+        again.
         """
         heard: dict[str, Info] = {}
+        self._hearing.append(heard)
 
         def hear(info: Info | None) -> None:
             if info is not None:
@@ -69,6 +72,7 @@ class Known:
         try:
             yield heard
         finally:
+            self._hearing = [each for each in self._hearing if each is not heard]
             self.forget("process", "", hear)
 
     def _tell(self, name: str, ident: str, info: Info | None) -> None:
@@ -146,6 +150,8 @@ class Known:
     def begin(self) -> None:
         """A new connection: what its snapshot does not name is not there any more."""
         self._seen = set()
+        for heard in self._hearing:
+            heard.clear()
 
     def page(self, containers: Iterable[Info], processes: Iterable[Info], ended: Info) -> None:
         """One page of it."""

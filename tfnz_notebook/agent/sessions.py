@@ -434,9 +434,10 @@ class Sessions:
         An agent that does not know what it has would tell its kernels that all of it is gone. So it
         knows the containers from here on; each is met in a task of its own, and holds up nobody.
         """
-        await self.taken.read()
         found = await self.engine.find({LABEL_OWNER: self.owner})
         durable = self._earlier = dict(self._kept.read())
+        if any(labels.is_spare(each.labels) for each in found):
+            await self.taken.read()
         self.taken.keep({_ident(each) for each in found})
         left: list[Found] = []
         containers = []

@@ -35,6 +35,19 @@ async def test_an_end_right_behind_the_answer_holds() -> None:
     await link.close(0)
 
 
+async def test_an_answer_over_another_connection_is_newer_than_what_was_told_before() -> None:
+    link, peer = await linked()
+    asking = asyncio.create_task(link.process("p"))
+    await turns()
+    peer.changed(info())
+    peer.cut()
+    await turns(50)
+    (_, again) = peer.asked("process.info")
+    peer.answer(again, processes=[info(3)], all=True)  # it ended meanwhile, and nobody could tell
+    assert (await asking)["returncode"] == 3
+    await link.close(0)
+
+
 @pytest.mark.parametrize("late", [False, True])
 async def test_an_answer_to_who_was_cancelled_is_undone_once(late: bool) -> None:
     link, peer = await linked()

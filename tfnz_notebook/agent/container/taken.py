@@ -77,9 +77,10 @@ class Taken:
             self.tidy()
 
     def keep(self, idents: Collection[str]) -> None:
-        """Only these are there still."""
-        for ident in self._told.keys() - idents:
-            self.forget(ident)
+        """Only these are there still; the file may tell of others."""
+        self._told = {ident: told for ident, told in self._told.items() if ident in idents}
+        self._stale = True
+        self.tidy()
 
     def tidy(self) -> None:
         """Have the file say what is so, if the disk would not before; called now and then."""
