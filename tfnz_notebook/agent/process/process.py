@@ -41,6 +41,9 @@ END_SOON: Final = 0.02
 MAIN_QUOTA: Final = 256 << 20
 
 
+_OOM: Final = int(Flag.OOM)  # a Flag is costly to make
+
+
 class Kept(IntEnum):
     """What the index says of a process."""
 
@@ -367,7 +370,7 @@ class Process:
     @property
     def oom(self) -> bool:
         """It was killed because memory was short."""
-        return bool(self.flags & Flag.OOM.value)  # numbers: a Flag is costly to make
+        return bool(self.flags & _OOM)
 
     def lost(self, error: TfnzError) -> None:
         """The connection broke; the guest keeps what we did not acknowledge."""

@@ -52,6 +52,7 @@ class Records:
         self, folder: Path, world: World = REAL, keep: Retention = retention.USUAL
     ) -> None:
         self.folder = folder
+        self._ident = folder.name  # the container's, and its main process's
         self.world, self.disk = world, world.disk
         self.writes = Writes(folder, world.disk)
         self.processes = Roster(self._recall)
@@ -113,7 +114,7 @@ class Records:
         """
         self._due[process] = None
         loop = asyncio.get_running_loop()
-        if process.ident == self.folder.name:
+        if process.ident == self._ident:
             self._write_at(loop.call_soon(self.write))
         elif self._writing is None:
             self._write_at(loop.call_later(TOGETHER, self.write))
@@ -179,7 +180,7 @@ class Records:
         """Nothing of it changes any more: its line takes its place, and can be dropped one day."""
         line = self._open.get(process.ident)
         # The container looks at its main process after the end, too.
-        if line is not None and process.ident != self.folder.name:
+        if line is not None and process.ident != self._ident:
             del self._open[process.ident]
             self.processes.rest(process.ident, line)
             self._count(_seen(line), line)
@@ -220,7 +221,7 @@ class Records:
             await self._index.load(take, turn)
         except OSError as error:
             # What is not known may be in there: nothing is taken for killed, nothing is dropped.
-            logger.warning("container %s: its index cannot be read: %s", self.folder.name, error)
+            logger.warning("container %s: its index cannot be read: %s", self._ident, error)
             self._whole, over = False, False
         self._complete(unclear, over=over)
         self._since = now()
@@ -247,11 +248,11 @@ class Records:
         try:
             files = self._files()
         except OSError as error:
-            logger.warning("container %s: its folder cannot be read: %s", self.folder.name, error)
+            logger.warning("container %s: its folder cannot be read: %s", self._ident, error)
             files, trouble = {}, "the folder of its output could not be read"
         if over:
             for ident in dict.fromkeys(name.rpartition(".")[0] for name in files):
-                if ident not in self.processes and ident not in (*unclear, self.folder.name):
+                if ident not in self.processes and ident not in (*unclear, self._ident):
                     unclear[ident] = ended.killed(ident)
         for ident, told in unclear.items():
             before = self._recall(ended.line_of(told)).logs if "logs" in told else (None, None)
@@ -290,7 +291,7 @@ class Records:
 
     def _count(self, known: ended.Seen, line: bytes) -> None:
         """It is there, at rest. The main process is not counted, and never dropped."""
-        if known.ident != self.folder.name:
+        if known.ident != self._ident:
             (self._bare if b',"dropped":"' in line else self._kept).append(known.ident)
             self._bytes += known.kept
 
@@ -348,7 +349,7 @@ class Records:
         """All that the index has to say."""
         if self.processes.forgotten:
             yield b'{"forgotten":%d}' % self.processes.forgotten
-        for ident in (*self._bare, *self._kept, self.folder.name):
+        for ident in (*self._bare, *self._kept, self._ident):
             if (line := self.processes.line(ident)) is not None:
                 yield line
         yield from self._open.values()

@@ -108,7 +108,8 @@ class Writes:
 
     def over(self, process: str) -> None:
         """It has ended."""
-        self._awaited.pop((_digest(process), _CLOSED), None)
+        if self._awaited:
+            self._awaited.pop((_digest(process), _CLOSED), None)
 
     def adopt(self, process: str, received: int) -> bool:
         """A guest holds so much of a process's stdin; whether that was to end after its writes."""
