@@ -389,6 +389,18 @@ async def test_a_restarted_container_has_none_of_the_processes_it_had(tmp_path):
     assert [frame.integer(Tag.PID) for frame in setting.adopted] == [9]
 
 
+async def test_who_gives_up_as_it_was_started_undoes_it(tmp_path):
+    setting = Setting()
+    await setting.guest.connect()
+    lives(setting.script)
+    process = setting.process(tmp_path)
+    await process.spawn()  # its word came, and who waited for it was cancelled in the same turn
+    process.abandon()
+    await until(lambda: setting.script.of(Type.SIGNAL))
+    (kill,) = setting.script.of(Type.SIGNAL)
+    assert kill.values[1:] == (9, Target.TREE)
+
+
 async def test_a_spawn_that_met_a_restart_is_said_again(tmp_path):
     setting = Setting()
     await setting.guest.connect()

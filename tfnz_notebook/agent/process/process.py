@@ -223,6 +223,8 @@ class Process:
         self._abandoned = True
         if self._spawned is not None:
             self._spawned.cancel()
+        if self.pid:  # it was told of right before
+            self._kill()
         if self.channel and not self._forgotten:
             self._records.abandoned(self)
         else:
@@ -263,12 +265,15 @@ class Process:
             case _:
                 pass
 
+    def _kill(self) -> None:
+        if self.returncode is None:
+            self.guest.send(wire.fixed(Type.SIGNAL, self.channel, 0, signal.SIGKILL, Target.TREE))
+
     def _is_spawned(self, pid: int) -> None:
         self.pid = pid
         self.happens(Event.START)
         if self._abandoned:
-            kill = wire.fixed(Type.SIGNAL, self.channel, 0, signal.SIGKILL, Target.TREE)
-            self.guest.send(kill)
+            self._kill()
         self.started = self.started or self._wall()
         self._began = self._began or now()
         if self._spawned is not None and not self._spawned.done():
