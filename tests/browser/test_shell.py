@@ -92,7 +92,7 @@ def test_full_screen_programs(notebook: Open) -> None:
     terminal.enter("echo $((1+1))", "^2$")
 
 
-@pytest.mark.places(*TWO)
+@pytest.mark.places("notebook-new-direct", long=TWO)
 def test_its_keys_are_its_own_and_there_is_a_way_out(notebook: Open) -> None:
     # without the terminal's own flow control, Control-S is a key like others
     page = notebook(BOX, "%tf_shell box stty -ixon -icanon -echo; cat -v", "# the last cell")
@@ -117,7 +117,7 @@ def test_its_keys_are_its_own_and_there_is_a_way_out(notebook: Open) -> None:
     page.until(lambda: cells.count() == 4, 5, lambda: f"{cells.count()} cells, not 4")
 
 
-@pytest.mark.places("lab-new-comm", "notebook-old-direct", long=(*TWO, *ONE_WAY))
+@pytest.mark.places("notebook-old-direct", long=(*TWO, *ONE_WAY))
 def test_control_c_at_once_whatever_streams_and_whatever_the_kernel_does(notebook: Open) -> None:
     page = notebook(BOX, "%tf_shell box", BUSY, ASLEEP)
     page.run(0)
@@ -216,7 +216,7 @@ def test_light_and_dark(notebook: Open) -> None:
     page.picture("dark")
 
 
-@pytest.mark.places("lab-new-comm", "lab-old-comm")
+@pytest.mark.places("lab-old-comm", long=["lab-new-comm"])
 def test_after_a_restart_it_says_so_and_how_to_go_on(notebook: Open) -> None:
     page = notebook(BOX, "%tf_shell box")
     page.run(0)
