@@ -43,6 +43,7 @@ class Hearing:
         self.acked: dict[tuple[int, int], int] = {}
         self.forgotten: set[int] = set()
         self.freed: set[int] = set()
+        self.hears: Callable[[], None] = lambda: None
 
     def send(self, raw: bytes) -> None:
         for frame in decoded(raw):
@@ -50,6 +51,7 @@ class Hearing:
                 self.acked[frame.channel, frame.stream] = frame.values[0]
             elif frame.type is Type.FORGET:
                 self.forgotten.add(frame.channel)
+                self.hears()
 
     def free(self, number: int) -> None:
         self.freed.add(number)
@@ -218,6 +220,15 @@ def several() -> list[Life]:
     ]
 
 
+async def lived(lives: list[Life], held: Records, guest: Hearing, *, together: bool) -> None:
+    """All of them, one after the other or ``together``: then many ends are one write."""
+    if together:
+        await asyncio.gather(*(life.live(held, guest) for life in lives))
+        return
+    for life in lives:
+        await life.live(held, guest)
+
+
 def records(disk: MemoryDisk | None = None, keep: Retention | None = None) -> Records:
     world = World(disk=disk or MemoryDisk(), wall=lambda: 5.0)
     return Records(FOLDER, world, keep) if keep else Records(FOLDER, world)
@@ -269,7 +280,8 @@ def test_what_ended_is_a_line_and_says_all_that_it_said() -> None:
     simulated(run)
 
 
-def test_an_agent_may_die_between_any_two_writes() -> None:
+@pytest.mark.parametrize("together", [False, True])
+def test_an_agent_may_die_between_any_two_writes(together: bool) -> None:
     """What the guest was told to forget is known to the next one, and is what it was."""
 
     async def run() -> None:
@@ -281,9 +293,8 @@ def test_an_agent_may_die_between_any_two_writes() -> None:
 
         disk.changed = changed
         held, lives = records(disk), several()
-        for life in lives:
-            await life.live(held, guest)
-        assert len(seen) > 40
+        await lived(lives, held, guest, together=together)
+        assert len(seen) > (20 if together else 40)
         for files, acked, forgotten in seen:
             for over in (False, True):
                 later = await loaded(Faulty(files), over=over)
@@ -313,8 +324,14 @@ def check(
         assert len(said) >= acked.get((life.channel, number), 0), "nothing is lost"
 
 
-@pytest.mark.parametrize("how", ["full", "short", "full for a while"])
-def test_the_disk_may_be_full_at_any_write(how: str) -> None:
+@pytest.mark.parametrize(
+    ("how", "together"),
+    [
+        *(("full", False), ("short", False), ("full for a while", False)),
+        *(("short", True), ("full for a while", True)),
+    ],
+)
+def test_the_disk_may_be_full_at_any_write(how: str, together: bool) -> None:
     async def run() -> None:
         number = 0
         while True:
@@ -330,8 +347,7 @@ def test_the_disk_may_be_full_at_any_write(how: str) -> None:
 
             disk.wrong = wrong
             held = records(disk)
-            for life in lives:
-                await life.live(held, guest)
+            await lived(lives, held, guest, together=together)
             disk.wrong = lambda number: None
             for found in (held, await loaded(disk), await loaded(disk, over=True)):
                 assert {life.ident for life in lives} == set(found.processes)
@@ -340,7 +356,24 @@ def test_the_disk_may_be_full_at_any_write(how: str) -> None:
                     assert (everything(process), process.returncode) == (life.whole(), life.code)
             if disk.number < number:
                 break
-        assert number > 30
+        assert number > (20 if together else 30)
+
+    simulated(run)
+
+
+def test_ends_that_come_together_are_one_write_and_one_word_to_the_guest() -> None:
+    async def run() -> None:
+        disk, guest = Faulty(), Hearing()
+        held, lives = records(disk), [Life(number) for number in range(5)]
+        await lived([lives[0]], held, guest, together=False)  # the file is there
+        before, turns = disk.number, []
+        guest.hears = lambda: turns.append(asyncio.get_running_loop().time())
+        await lived(lives[1:], held, guest, together=True)
+        assert disk.number == before + 1
+        assert len(turns) == 4
+        assert len(set(turns)) == 1
+        lines = disk.files[FOLDER / "ended"].splitlines()
+        assert [json.loads(line)["process"] for line in lines] == [life.ident for life in lives]
 
     simulated(run)
 
