@@ -16,6 +16,8 @@ import { button, element, icon, set } from "./status.js";
 import { replaceTwin, themed, useStyle } from "./theme.js";
 
 const SHARE = 4;
+/** Lines that have not moved by a pixel are not drawn again, but for so long at most. */
+const STILL_MS = 250;
 /** How long the kernel sends without hearing of us (LOOK in widgets/plot.py), and how often it does. */
 const LOOK_S = 120;
 const LOOK_MS = 45_000;
@@ -460,14 +462,15 @@ class Plot implements Linked {
     this.#low = Math.max(0, this.#rows.at(from) - 1);
     const high = Math.min(this.#rows.length, this.#rows.at(to) + 1);
     const data = [this.#rows.slice(0, this.#low, high), ...this.#lines.map((line) => this.#rows.slice(line.column, this.#low, high))];
-    this.#chart.draw(data as never, this.#limits);
+    this.#chart.draw(data as never, this.#limits, this.#rows.first + this.#low);
     this.#shown();
     if (this.#pointed !== null) this.point(this.#pointed);
     if (began >= this.#toldAt + COUNT_MS) this.#tell();
     this.#numbers.update(began, this.#rows, this.#lines, this.#rows.at(from), high, this.#xName, (x) => this.#where(x));
     this.#legend.values(began, (line) => human(this.#rows.newest(this.#lines[line]?.column ?? -1), this.#lines[line]?.unit));
     const now = performance.now();
-    this.#notBefore = now + (now - began) * (SHARE - 1);
+    const still = this.#info.x === "time" ? Math.min(STILL_MS, 1000 * this.#chart.pixel) : 0;
+    this.#notBefore = Math.max(began + still, now + (now - began) * (SHARE - 1));
   }
 
   #limits: [number, number] | undefined;

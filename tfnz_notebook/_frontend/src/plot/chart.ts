@@ -1,5 +1,6 @@
 // uPlot on a stretch of rows: one scale for each unit, the first two with an axis; drag to zoom.
 import uPlot from "uplot";
+import { Lines } from "./lines.js";
 import { bounds, clock, labels, step, ticks, timeStep } from "./units.js";
 
 export interface Line {
@@ -24,7 +25,9 @@ const TICK_GAP = 90; // pixels between ticks of x
 
 export class Chart {
   readonly #plot: uPlot;
+  readonly #lines = new Lines();
   #limits: [number, number] = [0, 1];
+  #first = 0;
   #width = 0;
   /** The mouse is marking a stretch: the picture under it must stay. */
   marking = false;
@@ -88,12 +91,13 @@ export class Chart {
             label: line.name,
             scale: `y${line.unit}`,
             stroke: line.color,
-            width: 1.5,
+            paths: () => null, // see lines.ts
             show: line.visible,
             points: { show: (u, _series, first, last) => last - first < 1 && u.data[0].length < 3 },
           })),
         ],
         hooks: {
+          draw: [(u) => this.#lines.draw(u, this.#first)],
           setSelect: [(u) => this.#marked(u)],
           setCursor: [(u) => !this.#led && this.told.hover(u.cursor.idx ?? null)],
         },
@@ -156,9 +160,15 @@ export class Chart {
     this.told.zoom(marked);
   }
 
-  /** Draws the rows given, x first, between two x. */
-  draw(data: uPlot.AlignedData, limits: [number, number]): void {
-    this.#limits = limits[1] > limits[0] ? limits : [limits[0] - 1, limits[0]];
+  /** How much of x a pixel is. */
+  get pixel(): number {
+    return (this.#limits[1] - this.#limits[0]) / this.#plot.bbox.width;
+  }
+
+  /** Draws the rows given, x first, between two x; `first` is the number of the first of them. */
+  draw(data: uPlot.AlignedData, [low, high]: [number, number], first: number): void {
+    this.#limits = Lines.snapped(high > low ? [low, high] : [low - 1, low], this.#plot.bbox.width);
+    this.#first = first;
     this.#plot.setData(data);
   }
 

@@ -107,6 +107,7 @@ export function bounds(low: number, high: number, unit: string): [low: number, h
 export function clock(moment: number, distance: number): string {
   const at = new Date(moment * 1000);
   if (distance >= DAY) return at.toLocaleDateString(undefined, { day: "numeric", month: "short" });
-  const time = at.toTimeString().slice(0, distance >= 60 ? 5 : 8);
+  const parts = [at.getHours(), at.getMinutes(), at.getSeconds()].slice(0, distance >= 60 ? 2 : 3);
+  const time = parts.map((part) => String(part).padStart(2, "0")).join(":");
   return distance >= 1 ? time : time + number(((moment % 1) + 1) % 1, 3, 2).slice(1);
 }
