@@ -491,6 +491,11 @@ def test_dark_and_light_are_followed_live(page: Page) -> None:
     until(lambda: page.evaluate(ground) != light)
     page.evaluate("document.body.setAttribute('data-jp-theme-light', 'true')")
     until(lambda: page.evaluate(ground) == light)
+    write(page, "\x1b[2mdim \x1b[31mred\x1b[m")
+    words = page.locator(".xterm-dim")
+    until(lambda: words.count() == 2)
+    inks = words.evaluate_all("all => all.map(e => getComputedStyle(e).webkitTextFillColor)")
+    assert all(ink.endswith("/ 0.7)") for ink in inks), f"{inks}: as in outputs, and as it is saved"
 
 
 def test_hidden_for_a_moment_it_has_the_focus_again_and_takes_it_from_nobody(page: Page) -> None:

@@ -72,7 +72,8 @@ class Still(NamedTuple):
             found["image/png"] = base64.b64encode(self.png).decode()
         elif self.png is not None:  # beside an image a front-end would not show the HTML that hides
             picture = base64.b64encode(self.png).decode()
-            said += f'<img alt="" src="data:image/png;base64,{picture}" style="max-width:100%">'
+            size = f"width:{publish.PICTURE}px;max-width:100%"
+            said += f'<img alt="" src="data:image/png;base64,{picture}" style="{size}">'
         # MathJax takes what is between dollars for a formula; JupyterLab adds half a line beneath.
         marks = f"{frozen.NO_MATH} tfnz-static-{key}" if key else frozen.NO_MATH
         said = f'<div class="{marks}" style="margin:0">{said}</div>'
@@ -228,7 +229,9 @@ class Shown:
     def _tell(self, twin: dict[str, str], data: dict[str, str] | None = None) -> None:
         """Tell pages that were loaded since: they know no display's id."""
         if self.live is not None:
-            self.live.tell({"model": self.live.model_id, "twin": twin, "data": data})
+            about = publish.metadata(data or {})
+            still = {"model": self.live.model_id, "twin": twin, "data": data, "metadata": about}
+            self.live.tell(still)
 
     def _forget(self) -> None:
         _all.pop(self.key, None)

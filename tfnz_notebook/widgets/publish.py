@@ -13,9 +13,17 @@ import uuid
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 Data = Mapping[str, str]
+
+#: CSS pixels that a picture is wide where there is room: so it is as high as a live plot.
+PICTURE: Final = 806
+
+
+def metadata(data: Data) -> dict[str, Any]:
+    """What a front-end is told of an output besides: its picture has more pixels than it takes."""
+    return {"image/png": {"width": PICTURE}} if "image/png" in data else {}
 
 
 def shell() -> Any | None:
@@ -90,11 +98,15 @@ class Output:
             self._send = send
         # else %%capture holds it, and it stays as it is; or it is of another kernel than ipykernel,
         # whose publisher is for the main thread: repeat()
-        publisher.publish(dict(data), {}, transient={"display_id": self.id})
+        publisher.publish(dict(data), metadata(data), transient={"display_id": self.id})
 
     def update(self, data: Data) -> None:
         """Replace it. Nothing happens once the kernel is shutting down."""
-        self._late = {"data": dict(data), "metadata": {}, "transient": {"display_id": self.id}}
+        self._late = {
+            "data": dict(data),
+            "metadata": metadata(data),
+            "transient": {"display_id": self.id},
+        }
         self._try(self._late, self._parent)
 
     def repeat(self) -> None:
@@ -109,7 +121,9 @@ class Output:
         if self._send is not _nowhere:
             self._try(late, self._publisher.parent_header)
         elif (found := shell()) is not None and found.display_pub is self._publisher:
-            self._publisher.publish(late["data"], {}, transient=late["transient"], update=True)
+            self._publisher.publish(
+                late["data"], late["metadata"], transient=late["transient"], update=True
+            )
 
     def _try(self, content: dict[str, Any], parent: Mapping[str, Any]) -> None:
         try:

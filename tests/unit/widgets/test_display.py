@@ -226,8 +226,19 @@ def test_a_page_that_comes_later_knows_what_stays_of_it(kernel: Kernel) -> None:
         "model": shown.live.model_id,
         "twin": {"text/plain": "", "text/html": ""},
         "data": outputs(kernel)[0],
+        "metadata": {},
     }
     assert not hubs.hub().heard
+
+
+def test_a_picture_takes_its_plots_height() -> None:
+    """277 px: a legend of one line, the chart, the status line and the edges."""
+    from tfnz_notebook.plots.picture import HEIGHT, WIDTH
+
+    assert publish.metadata({"image/png": ""}) == {"image/png": {"width": publish.PICTURE}}
+    assert publish.metadata({"text/html": ""}) == {}
+    assert f"width:{publish.PICTURE}px" in display.Still("", png=b"").data("key")["text/html"]
+    assert round(publish.PICTURE * HEIGHT / WIDTH) == 277
 
 
 def test_a_page_that_is_saved_has_the_twins_of_that_moment(

@@ -24,8 +24,9 @@ interface Still {
   /** The widget's id, which its view's output has. */
   model: string;
   twin: Data;
-  /** Once nothing changes any more: what stands in the view's place. */
+  /** Once nothing changes any more: what stands in the view's place, and how large its picture is. */
   data?: Data;
+  metadata?: object;
 }
 
 interface Model {
@@ -164,7 +165,7 @@ export class Keeper {
     for (const { outputs, index, had } of all) {
       const html = joined(had["text/html"]);
       const view = (had[VIEW] as { model_id?: string } | undefined)?.model_id;
-      if (still.data && view === still.model) set(outputs, index, still.data);
+      if (still.data && view === still.model) set(outputs, index, still.data, still.metadata);
       else if (html.includes(mark) && html !== still.twin["text/html"]) set(outputs, index, still.twin);
     }
   }
@@ -207,8 +208,8 @@ function keepers(context: Context): Set<Keeper> {
 const keyOf = (model: Model): string => String((model.get("options") ?? {}).key ?? "");
 const markOf = (key: string): string => `tfnz-static-${key}"`;
 const joined = (html: unknown): string => [html ?? ""].flat().join("");
-const set = (outputs: Outputs, index: number, data: Data): void =>
-  outputs.set(index, { output_type: "display_data", metadata: {}, data });
+const set = (outputs: Outputs, index: number, data: Data, metadata: object = {}): void =>
+  outputs.set(index, { output_type: "display_data", metadata, data });
 
 const KEEPER = Symbol.for("tfnz.keeper");
 
