@@ -14,7 +14,7 @@ from tfnz_notebook._calls import arguments
 from tfnz_notebook._calls.faces import Closed, Owned, Twin, face
 from tfnz_notebook._calls.follow import callback
 from tfnz_notebook._container import frames
-from tfnz_notebook._container.conversation import Callbacks, Conversation, Told
+from tfnz_notebook._container.conversation import Callbacks, Conversation, Displayed, Told
 from tfnz_notebook._wire.cells import Table
 from tfnz_notebook.errors import CellFailed, Misuse
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tfnz_notebook.container import Container
     from tfnz_notebook.process import Process
 
-__all__ = ["Interpreter", "InterpreterAio", "Result"]
+__all__ = ["Displayed", "Interpreter", "InterpreterAio", "Result"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -38,7 +38,7 @@ class Result:
     value: dict[str, Any] | None = None
     """The last expression's value by MIME type, pictures in base64, or None."""
     displays: list[dict[str, Any]] = field(default_factory=list)
-    """What it showed on the way, figures included, likewise."""
+    """What it showed on the way, figures included, likewise; of what was shown again, the last."""
     error: CellFailed | None = None
     """What it raised."""
     left_out: list[str] = field(default_factory=list)
@@ -113,8 +113,9 @@ class Interpreter(Owned, metaclass=Closed):
         *,
         data_callback: Callable[[Process, bytes], object] | None = None,
         stderr_callback: Callable[[Process, bytes], object] | None = None,
-        display_callback: Callable[[Process, dict[str, Any]], object] | None = None,
+        display_callback: Callable[[Process, Displayed], object] | None = None,
         input_callback: Callable[[Process, str, bool], str] | None = None,
+        clear_callback: Callable[[Process, bool], object] | None = None,
         timeout: float | None = None,
         check: bool = False,
         inputs: dict[str, Any] | None = None,
@@ -127,9 +128,12 @@ class Interpreter(Owned, metaclass=Closed):
 
         :param data_callback: with (process, bytes) of what it writes.
         :param stderr_callback: likewise, of stderr.
-        :param display_callback: with (process, data by MIME type) of what it shows.
+        :param display_callback: with (process, data by MIME type) of what it shows. Where that
+            has a ``data.place``, another may come for it, with ``data.again``.
         :param input_callback: with (process, prompt, hidden) where it calls ``input()``; returns
             the line. Without one ``input()`` raises EOFError.
+        :param clear_callback: with (process, wait) where it calls IPython's ``clear_output()``;
+            ``wait``: only once there is something new.
         :param timeout: seconds after which it is interrupted, and if it does not heed that its
             interpreter ended: WaitTimeout.
         :param check: raise CellFailed for what it raises, or a shell's code that is not 0.
@@ -145,7 +149,9 @@ class Interpreter(Owned, metaclass=Closed):
         """
         doing = "run a cell"
         text = _code(doing, code)
-        given = Callbacks(data_callback, stderr_callback, display_callback, input_callback)
+        given = Callbacks(
+            data_callback, stderr_callback, display_callback, input_callback, clear_callback
+        )
         for kind, function in given._asdict().items():
             callback(doing, f"{kind}_callback", function)
         seconds = arguments.seconds(doing, "timeout", timeout)

@@ -46,6 +46,10 @@ _LAST: Final = 256 << 10
 #: Values that a cell shows, and their characters; more are left out.
 MOST_SHOWN: Final = 200
 MOST_DATA: Final = 32 << 20
+#: Seconds between what takes the place of what it has shown; what comes sooner waits, and may give
+#: way to what comes then. And characters of what such a place is called.
+PACE: Final = 0.1
+_NAME: Final = 100
 #: Seconds: for one that is found to say that it is one; for a mark whose answer has come; for the
 #: last words of one that has ended; from an interrupt for a cell to heed it, whose first traceback
 #: an IPython that has to be compiled takes some for.
@@ -134,13 +138,23 @@ def _shell() -> Program:
 _PROGRAMS: Final = {"python": _python, "bash": _shell}
 
 
+class Displayed(dict[str, Any]):
+    """A value by MIME type."""
+
+    place: str = ""
+    """The name of its place, where others may come for it; else empty."""
+    again: bool = False
+    """Whether it comes for one of this name."""
+
+
 class Callbacks(NamedTuple):
     """Who hears of a cell while it runs; each may be None."""
 
     data: Callable[[Any, bytes], object] | None = None
     stderr: Callable[[Any, bytes], object] | None = None
-    display: Callable[[Any, dict[str, Any]], object] | None = None
+    display: Callable[[Any, Displayed], object] | None = None
     input: Callable[[Any, str, bool], str] | None = None
+    clear: Callable[[Any, bool], object] | None = None
 
     def __bool__(self) -> bool:
         return any(each is not None for each in self)
@@ -152,7 +166,8 @@ class Told:
     def __init__(self) -> None:
         self.streams: dict[int, list[bytes]] = {1: [], 2: []}
         self.values: list[dict[str, Any]] = []
-        self.data = 0
+        #: Which of these has a place of its own, by its name.
+        self.places: dict[str, int] = {}
         #: Bytes of text, and values, that nobody was shown.
         self.unseen = 0
         self.unshown = 0
@@ -160,6 +175,17 @@ class Told:
 
     def stream(self, number: int) -> bytes:
         return b"".join(self.streams[number])
+
+    def take(self, value: dict[str, Any], place: str, *, again: bool) -> bool:
+        """One more, or another in the place of one, if that is not too much."""
+        at = self.places.get(place, len(self.values)) if again else len(self.values)
+        values = [*self.values[:at], value, *self.values[at + 1 :]]
+        if len(values) > MOST_SHOWN or sum(map(_characters, values)) > MOST_DATA:
+            return False
+        self.values = values
+        if place:
+            self.places[place] = at
+        return True
 
     def left_out(self) -> list[str]:
         """Of what it showed, what was not taken, or cut, in words."""
@@ -173,6 +199,10 @@ class Told:
         ]
         shown = [f"{plural(self.unshown, 'value')} that it showed"] if self.unshown else []
         return [*shown, *cut]
+
+
+def _characters(value: dict[str, Any]) -> int:
+    return sum(len(each) for each in value["data"].values() if isinstance(each, str))
 
 
 class _Turn:
@@ -189,6 +219,12 @@ class _Turn:
         self._begun_at = conversation.offset
         self._pushed = self._asked = self._long = False
         self._timer: asyncio.TimerHandle | None = None
+        #: What waits until something may take the place of what was shown: since all that goes,
+        #: if that waits; by place. And when it may.
+        self._held: list[Item] | None = None
+        self._again: dict[str, Item] = {}
+        self._pace: asyncio.TimerHandle | None = None
+        self._busy, self._due = False, 0.0
 
     def hand(self, events: list[Said | dict[str, Any]]) -> None:
         """What comes next of it."""
@@ -196,7 +232,9 @@ class _Turn:
             if isinstance(event, Said):
                 self.text(event.stream, event.data)
             elif event["is_"] == "show":
-                self._show(event["value"])
+                self._show(event["value"], (event["place"] or "")[:_NAME], bool(event["again"]))
+            elif event["is_"] == "clear":
+                self._clear(event["wait"])
             elif event["is_"] == "ask":
                 self._asks(event["prompt"], event["hidden"])
             else:
@@ -227,28 +265,69 @@ class _Turn:
         self.told.streams[stream].append(data)
         callback = self._callbacks.data if stream == 1 else self._callbacks.stderr
         if callback is not None:
-            self._pushed = True
-            self._lane.push(Item(callback, (self._conversation.process,), data))
+            self._push(Item(callback, (self._conversation.process,), data))
 
-    def _show(self, value: dict[str, Any]) -> None:
-        told = self.told
-        told.data += sum(len(each) for each in value["data"].values() if isinstance(each, str))
-        if len(told.values) >= MOST_SHOWN or told.data > MOST_DATA:
-            told.unshown += 1
+    def _show(self, value: dict[str, Any], place: str, again: bool) -> None:
+        if not self.told.take(value, place, again=again):
+            self.told.unshown += 1
             return
-        told.values.append(value)
-        if self._callbacks.display is not None:
-            self._push(self._callbacks.display, self._conversation.process, value["data"])
+        if self._callbacks.display is None:
+            return
+        shown, process = Displayed(value["data"]), self._conversation.process
+        if place and process is not None:  # a name that no other process can say
+            shown.place, shown.again = f"{process.id}-{place}", again
+        item = Item(self._callbacks.display, (process, shown))
+        if again:
+            self._again[place] = item
+            self._soon()
+        else:
+            self._again.pop(place, None)
+            self._push(item)
 
-    def _push(self, function: Callable[..., object], *args: Any) -> None:
-        self._pushed = True
-        self._lane.push(Item(function, args))
+    def _clear(self, wait: bool) -> None:
+        self.told.values, self.told.places = [], {}
+        if self._callbacks.clear is not None:
+            clear = Item(self._callbacks.clear, (self._conversation.process, wait))
+            self._held, self._again = [clear], {}
+            self._soon()
+
+    def _soon(self) -> None:
+        """What waits is shown as soon as it may be."""
+        if self._pace is None and not self._busy:
+            loop = asyncio.get_running_loop()
+            self._pace = loop.call_later(max(0, self._due - loop.time()), self._release)
+
+    def _release(self) -> None:
+        """Show what waits."""
+        if self._pace is not None:
+            self._pace.cancel()
+            self._pace = None
+        waiting = [*(self._held or ()), *self._again.values()]
+        self._held, self._again = None, {}
+        if waiting:
+            self._busy = True
+            for item in (*waiting, Item(None, (), None, lambda _: io().soon(self._rested))):
+                self._push(item)
+
+    def _rested(self) -> None:
+        """What waited is shown: who is slow is told less often."""
+        self._busy, self._due = False, asyncio.get_running_loop().time() + PACE
+        if (self._held or self._again) and not self.over.done():
+            self._soon()
+
+    def _push(self, item: Item) -> None:
+        if self._held is not None:
+            self._held.append(item)
+        else:
+            self._pushed = True
+            self._lane.push(item)
 
     def _asks(self, prompt: str, hidden: bool) -> None:
         if self._asked:
             raise ProtocolError("It asks for input before it has had what it asked for.")
         self._asked = True
-        self._push(self._ask, prompt, hidden)
+        self._release()
+        self._push(Item(self._ask, (prompt, hidden)))
 
     def _ask(self, prompt: str, hidden: bool) -> None:
         """On the caller's thread: have the question answered."""
@@ -291,8 +370,9 @@ class _Turn:
 
     def close(self) -> None:
         """Nobody waits for it any more."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for each in (self._timer, self._pace):
+            if each is not None:
+                each.cancel()
         if self.over.done():
             self.over.exception()  # else it would be reported as never seen
         else:
@@ -300,6 +380,7 @@ class _Turn:
 
     def end(self) -> None:
         """All is said. It is over when all callbacks have run."""
+        self._release()
         if self._pushed:
             self._lane.push(Item(None, (), None, lambda _: io().soon(self._settle)))
         else:
@@ -311,6 +392,7 @@ class _Turn:
 
     def fail(self, error: TfnzError) -> None:
         """Nothing will follow; what came before is heard first."""
+        self._release()
 
         def settle() -> None:
             if not self.over.done():

@@ -111,7 +111,12 @@ class Jupyter(Interpreter):
             self.value = bounded(content["data"])
         elif kind in ("display_data", "update_display_data"):
             self.passed()
-            self.say("show", value=bounded(content["data"]))
+            place = str((content.get("transient") or {}).get("display_id") or "")
+            again = kind == "update_display_data"
+            self.say("show", value=bounded(content["data"]), place=place, again=again)
+        elif kind == "clear_output":
+            self.passed()
+            self.say("clear", wait=bool(content["wait"]))
         elif kind == "error":
             self.passed()
             self.trace = content["traceback"]

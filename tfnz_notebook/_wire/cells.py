@@ -50,7 +50,14 @@ _OPTIONAL: Final = (type(None),)
 ANSWERS: Final[dict[str, dict[str, tuple[type, ...]]]] = {
     "ready": {"nonce": (str,), "version": (str,)},
     "found": {"nonce": (str,), "typed": (str,), "offers": (list,), "text": (str,)},
-    "show": {"cell": (str,), "number": (int,), "value": (dict,)},
+    "show": {
+        "cell": (str,),
+        "number": (int,),
+        "value": (dict,),
+        "place": (str, *_OPTIONAL),
+        "again": (bool, *_OPTIONAL),
+    },
+    "clear": {"cell": (str,), "number": (int,), "wait": (bool,)},
     "ask": {"cell": (str,), "number": (int,), "prompt": (str,), "hidden": (bool,)},
     "done": {
         "cell": (str,),

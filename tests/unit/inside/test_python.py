@@ -460,6 +460,19 @@ def test_cells_are_as_ipython_has_them(python: Driven) -> None:
 
 
 @with_ipykernel
+def test_what_is_shown_again_and_cleared(python: Driven) -> None:
+    code = (
+        "from IPython.display import clear_output\nhandle = display(1, display_id='it')\n"
+        "handle.update(2)\nclear_output(wait=True)\ndisplay(3)"
+    )
+    first, second, cleared, third, _ = python.finish(python.start(code))
+    assert isinstance(first, dict) and isinstance(second, dict) and isinstance(third, dict)
+    assert isinstance(cleared, dict) and (cleared["is_"], cleared["wait"]) == ("clear", True)
+    places = [(each["place"], each["again"]) for each in (first, second, third)]
+    assert places == [("it", False), ("it", True), ("", False)]
+
+
+@with_ipykernel
 def test_its_cells_are_called_as_the_notebooks(python: Driven) -> None:
     for name, called in (("In [77]", "Cell In[77], line 1"), ("step one", "File <step one>:1")):
         done = python.finish(python.start("1 / 0", name))[-1]

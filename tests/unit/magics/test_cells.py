@@ -11,9 +11,10 @@ from unit.link.scripted_agent import ScriptedAgent
 from unit.magics.conftest import Shell
 
 from tfnz_notebook.errors import CellFailed, Misuse
-from tfnz_notebook.interpreter import Result
+from tfnz_notebook.interpreter import Displayed, Result
 from tfnz_notebook.magics.commands.why import rendered
 from tfnz_notebook.magics.shown import values
+from tfnz_notebook.magics.shown.pictures import Pictures
 
 
 def test_the_value_is_the_cells(
@@ -107,6 +108,23 @@ def test_lines_that_are_none(shell: Shell, agent: ScriptedAgent, web: str) -> No
 
 
 # --- what a page is given
+
+
+def test_what_is_shown_again_takes_its_place_in_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(
+        "IPython.display.publish_display_data", lambda data, **where: told.append((data, where))
+    )
+    for place, again in (("", False), ("here", False), ("here", True)):
+        value = Displayed({"text/plain": "x\x1b[2J"})
+        value.place, value.again = place, again
+        Pictures().value(value, trusted=False)
+    text, named = {"text/plain": "x"}, {"display_id": "here"}
+    assert told == [
+        (text, {"transient": None, "update": False}),
+        (text, {"transient": named, "update": False}),
+        (text, {"transient": named, "update": True}),
+    ]
 
 
 def png(wide: int, high: int) -> str:

@@ -321,11 +321,18 @@ def test_more_than_is_taken_is_said_and_its_end_is_there(
 
 
 def test_a_timeout_interrupts(agent: ScriptedAgent, python: Interpreter) -> None:
-    puppet = Puppet(agent, lambda *_: None)
+    heard = []
+
+    def ends(puppet: Puppet, *_asked: object) -> None:
+        heard.append(1)
+        if len(heard) == 2:  # the question and the interrupt: on a busy machine either is first
+            puppet.done(error={"name": "KeyboardInterrupt", "text": "", "trace": ""})
+
+    puppet = Puppet(agent, ends)
 
     def heeds(_: ScriptedAgent, message: Any) -> Any:
         assert message.body["signal"] == signal.SIGINT
-        puppet.done(error={"name": "KeyboardInterrupt", "text": "", "trace": ""})
+        ends(puppet)
         return {"count": 1}, None
 
     agent.answers["process.signal"] = heeds
@@ -436,6 +443,83 @@ def test_what_it_shows_is_bounded(agent: ScriptedAgent, python: Interpreter) -> 
     result = python.run("x")
     assert len(result.displays) == conversation.MOST_SHOWN
     assert result.left_out == ["5 values that it showed"]
+
+
+def shows(puppet: Puppet, text: str, **where: Any) -> None:
+    puppet.told("show", value={"data": {"text/plain": text}, "left": []}, **where)
+
+
+def test_what_is_shown_again_takes_its_place_and_waits_for_who_is_slow(
+    agent: ScriptedAgent, python: Interpreter
+) -> None:
+    """A thousand times: who hears of it hears of the first, the last, and few between."""
+
+    def plays(puppet: Puppet, asked: dict[str, Any]) -> None:
+        shows(puppet, "0", place="a")
+        shows(puppet, "other")
+        for number in range(1, 1001):
+            shows(puppet, str(number), place="a", again=True)
+        puppet.done()
+
+    Puppet(agent, plays)
+    heard: list[tuple[str, str, bool]] = []
+    result = python.run(
+        "x",
+        display_callback=lambda p, data: heard.append((data["text/plain"], data.place, data.again)),
+    )
+    assert python.process is not None
+    place = f"{python.process.id}-a"  # which no other container can say
+    assert heard[:2] == [("0", place, False), ("other", "", False)]
+    assert heard[-1] == ("1000", place, True)
+    assert len(heard) < 100
+    assert [each["text/plain"] for each in result.displays] == ["1000", "other"]
+    assert result.left_out == []
+
+
+def test_what_is_cleared_goes_and_what_follows_stays_behind_it(
+    agent: ScriptedAgent, python: Interpreter
+) -> None:
+    def plays(puppet: Puppet, asked: dict[str, Any]) -> None:
+        for number in range(1000):
+            puppet.told("clear", wait=True)
+            puppet.write(b"step %d\n" % number)
+            shows(puppet, str(number))
+        puppet.done()
+
+    Puppet(agent, plays)
+    page = [list[Any]()]
+    result = python.run(
+        "x",
+        data_callback=lambda p, data: page[-1].append(data),
+        display_callback=lambda p, data: page[-1].append(data["text/plain"]),
+        clear_callback=lambda p, wait: page.append([wait]),
+    )
+    wait, *text, shown = page[-1]
+    assert (wait, b"".join(text), shown) == (True, b"step 999\n", "999")
+    assert len(page) < 100
+    assert result.displays == [{"text/plain": "999"}] and result.left_out == []
+    assert result.stdout.startswith(b"step 0\n")
+
+
+def test_a_question_comes_after_what_it_is_about(agent: ScriptedAgent, python: Interpreter) -> None:
+    def plays(puppet: Puppet, asked: dict[str, Any]) -> None:
+        if asked["do"] == "run":
+            for number in range(3):
+                puppet.told("clear", wait=False)
+                shows(puppet, str(number))
+            puppet.told("ask", prompt="?", hidden=False)
+        else:
+            puppet.done()
+
+    Puppet(agent, plays)
+    heard: list[str] = []
+    python.run(
+        "x",
+        display_callback=lambda p, data: heard.append(data["text/plain"]),
+        clear_callback=lambda p, wait: heard.append("clear"),
+        input_callback=lambda p, prompt, hidden: heard.append(prompt) or "",
+    )
+    assert heard[-3:] == ["clear", "2", "?"]
 
 
 async def test_answers_may_be_far_ahead_of_their_marks(

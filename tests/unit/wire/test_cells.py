@@ -16,6 +16,7 @@ OTHER = "f" * 32
 DONE = {"is_": "done", "cell": CELL, "number": 2, "value": None, "error": None, "code": None}
 DONE["taken"] = None
 SHOW = {"is_": "show", "cell": CELL, "number": 1, "value": {"data": {"a": "b"}, "left": []}}
+SHOW |= {"place": None, "again": None}
 #: Text, marks, what is nearly one, and what terminals obey.
 PIECES = st.lists(
     st.sampled_from(

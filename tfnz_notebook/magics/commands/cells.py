@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any, Final
 
 from tfnz_notebook.errors import Misuse
-from tfnz_notebook.interpreter import Interpreter, Result
+from tfnz_notebook.interpreter import Displayed, Interpreter, Result
 from tfnz_notebook.magics.commands import waiting
 from tfnz_notebook.magics.here import Here
 from tfnz_notebook.magics.parse import Parser
@@ -36,7 +36,7 @@ def _python() -> Parser:
         "Run the cell in a container, by its own python3 (3.8 or newer), which is kept between\n"
         "cells with all they have defined. Nothing is installed there. Where it has ipykernel,\n"
         "magics, !commands and questions with ? are run there, too.",
-        "Shown as any cell: output, the last value, figures, tracebacks; input() asks here.\n"
+        "Displayed as any cell: output, the last value, figures, tracebacks; input() asks here.\n"
         "Interrupt it once to interrupt the cell, twice to end its interpreter: the next cell\n"
         "begins anew. HTML is shown in a frame that can do nothing.",
     )
@@ -135,10 +135,14 @@ def _run(
     printer = Printer()
     end_line = printer.finish if not here.notebook else lambda: None
 
-    def show(process: Process, value: dict[str, Any]) -> None:
+    def show(process: Process, value: Displayed) -> None:
         del process
         end_line()
         here.screen.value(value, trusted=interpreter.trusted)
+
+    def clear(process: Process, wait: bool) -> None:
+        del process
+        here.screen.clear(wait=wait)
 
     with Interrupts(interpreter) as interrupts:
         try:
@@ -148,6 +152,7 @@ def _run(
                 stderr_callback=printer.err,
                 display_callback=show,
                 input_callback=interrupts.ask,
+                clear_callback=clear,
                 timeout=asked.timeout,
                 **more,
             )

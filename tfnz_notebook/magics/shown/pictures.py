@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tfnz_notebook._link.thread import wait
 from tfnz_notebook.container import Container
+from tfnz_notebook.interpreter import Displayed
 from tfnz_notebook.location import Location
 from tfnz_notebook.magics.commands.waiting import background, removed_after
 from tfnz_notebook.magics.shown.values import shown
@@ -101,11 +102,21 @@ class Pictures:
         """Destroy it once the process has ended, and what it said is part of the notebook."""
         background(removed_after(process, container, self._kept))
 
-    def value(self, data: dict[str, Any], *, trusted: bool) -> None:
+    def value(self, data: Displayed, *, trusted: bool) -> None:
         """As any cell's."""
         from IPython.display import publish_display_data
 
-        publish_display_data(shown(data, trusted=trusted))  # type: ignore[no-untyped-call]
+        publish_display_data(  # type: ignore[no-untyped-call]
+            shown(data, trusted=trusted),
+            transient={"display_id": data.place} if data.place else None,
+            update=data.again,
+        )
+
+    def clear(self, *, wait: bool) -> None:
+        """As any cell's."""
+        from IPython.display import clear_output
+
+        clear_output(wait)  # type: ignore[no-untyped-call]
 
     def plot(self, plot: Plot) -> None:
         """Drawn live."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tfnz_notebook.container import Container
+from tfnz_notebook.interpreter import Displayed
 from tfnz_notebook.location import Location
 from tfnz_notebook.process import Process
 from tfnz_notebook.tunnel import Tunnel
@@ -44,8 +45,11 @@ class Screen(Protocol):
     def remove_after(self, process: Process, container: Container) -> None:
         """Destroy a container once a process in it has ended, and all that said is shown."""
 
-    def value(self, data: dict[str, Any], *, trusted: bool) -> None:
+    def value(self, data: Displayed, *, trusted: bool) -> None:
         """What a cell in a container shows, by MIME type."""
+
+    def clear(self, *, wait: bool) -> None:
+        """What the cell has shown so far goes; ``wait``: once there is something new."""
 
     def plot(self, plot: Plot) -> None:
         """A plot that has begun."""

@@ -12,6 +12,7 @@ from tfnz_notebook._base.numbers import progress
 from tfnz_notebook._base.text import clip, one_line, width
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import Misuse
+from tfnz_notebook.interpreter import Displayed
 from tfnz_notebook.location import Location
 from tfnz_notebook.magics import again
 from tfnz_notebook.magics.commands.waiting import background, removed_after
@@ -105,10 +106,13 @@ class Terminal:
         """Destroy the container once the process has ended and is printed."""
         background(removed_after(process, container))
 
-    def value(self, data: dict[str, Any], *, trusted: bool) -> None:
+    def value(self, data: Displayed, *, trusted: bool) -> None:
         """Its text."""
         say(str(shown(data, trusted=False)["text/plain"]))
         del trusted  # there is nothing here that runs what it says
+
+    def clear(self, *, wait: bool) -> None:
+        """Nothing goes: it is in the terminal's own lines."""
 
     def plot(self, plot: Plot) -> None:
         """It is drawn in notebooks."""
