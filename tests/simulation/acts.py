@@ -114,7 +114,13 @@ class Proc:
 
 
 def written(proc: Proc, stream: int, offset: int, data: bytes) -> None:
-    """Raise Broken if that is not what it wrote there."""
+    """Raise Broken if that is not what it wrote there.
+
+    Of a main process that was too quick to be met, as another life's may be, it is its engine's
+    log, with both streams in one.
+    """
+    if proc is proc.box.main and proc.box.disturbed:
+        return
     if data != pattern(proc.number, stream, offset, len(data)):
         told = f"{len(data)} bytes at {offset} are not what was written"
         raise Broken(f"{proc.key}, stream {stream}: {told}")

@@ -17,6 +17,9 @@ KNOWN: Final[dict[str, str]] = {
     "what was being made when an agent died may be left at the engine, and known to nobody": (
         r"containers that never ran are left|knows too .*, (which never ran|and there were several)"
     ),
+    "a container made of a spare that others restart while it is told what for may fail": (
+        r"is failed, after a reboot that failed: Cannot start a container of .* before it was ready"
+    ),
     "a write that could not be noted, on a full disk, is written again by the next agent": (
         r"^guest: stdin of \d+ is wrong.*, and the disk had failed"
     ),

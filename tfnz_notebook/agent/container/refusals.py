@@ -125,9 +125,10 @@ def exited_early(spec: ContainerSpec, state: State, tail: bytes) -> ContainerFai
         )
     said = last_words(tail)
     words = f" Its last words:\n{said}" if said else " It said nothing."
+    code = "" if state.exit_code is None else f" with code {state.exit_code}"
     return ContainerFailed(
-        f"Cannot start a container of {spec.image!r}: it exited with code {state.exit_code} before "
-        f"it was ready.{words}\nCorrect its command, or spawn it with sleep=True and look inside.",
+        f"Cannot start a container of {spec.image!r}: it exited{code} before it was ready."
+        f"{words}\nCorrect its command, or spawn it with sleep=True and look inside.",
         log=tail,
         returncode=state.exit_code,
     )
