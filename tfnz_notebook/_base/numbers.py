@@ -4,8 +4,8 @@ One convention, everywhere: three digits that count and no more zeros than they 
 the unit, bytes in powers of 1024: ``15.8 MiB``, ``1 MiB``, ``0.977 MiB``; below 1 KiB they are
 counted, ``1023 B``. What is not known (None, NaN, infinity) is the empty text.
 
-Pages say the same through ``_frontend/src/numbers.ts``; ``tests/vectors/text.json`` holds both to
-it. A half goes away from zero, by the same arithmetic in both languages: their own formatting
+Pages say the same through ``_frontend/src/text/numbers.ts``; ``tests/vectors/text.json`` holds both
+to it. A half goes away from zero, by the same arithmetic in both languages: their own formatting
 differs (115,200 bytes are 112.5 KiB, which Python would round down and JavaScript up).
 """
 

@@ -1,7 +1,8 @@
 """How many columns a character takes in a terminal, by Unicode 11, as in pages.
 
-``_frontend/src/widths.ts`` has the same table: xterm.js's addon for Unicode 11. A newer one, as
-Python's own, would put what follows a new emoji elsewhere in a saved terminal than on the screen.
+``_frontend/src/text/widths.ts`` has the same table: xterm.js's addon for Unicode 11. A newer one,
+as Python's own, would put what follows a new emoji elsewhere in a saved terminal than on the
+screen.
 """
 
 from __future__ import annotations

@@ -1,17 +1,17 @@
-// Runs test/*.test.ts (all, or those named) under node:test, bundled as the views are.
+// Runs test/**/*.test.ts (all, or those named) under node:test, bundled as the views are.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { esbuild, options } from "./esbuild.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const asked = process.argv.slice(2);
-const names = readdirSync(join(here, "test"))
+const names = readdirSync(join(here, "test"), { recursive: true })
   .filter((file) => file.endsWith(".test.ts"))
-  .filter((file) => asked.length === 0 || asked.some((name) => file.startsWith(name)));
+  .filter((file) => asked.length === 0 || asked.some((name) => basename(file).startsWith(name) || dirname(file) === name));
 if (names.length === 0) {
-  console.error(`Cannot run tests: none is named ${asked.join(" ")}. See test/*.test.ts.`);
+  console.error(`Cannot run tests: none is named ${asked.join(" ")}. See test/.`);
   process.exit(2);
 }
 
@@ -22,6 +22,7 @@ try {
     ...options,
     absWorkingDir: here,
     entryPoints: names.map((file) => `test/${file}`),
+    outbase: "test",
     outdir,
     outExtension: { ".js": ".mjs" },
     platform: "node",

@@ -1,4 +1,4 @@
-"""How a process is, in the words that every view uses (``_frontend/src/words.ts`` is the other)."""
+"""How a process is, in the words of every view; ``_frontend/src/text/words.ts`` is the twin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Units and ticks; ``_frontend/test/plot.test.ts`` holds the pages to the same examples."""
+"""Units and ticks; ``_frontend/test/plot/plot.test.ts`` holds the pages to the same examples."""
 
 import math
 from typing import Any

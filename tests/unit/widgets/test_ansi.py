@@ -1,6 +1,6 @@
 """Output with control sequences: what shows, in which style, and what never does.
 
-``_frontend/test/ansi.test.ts`` holds the pages to the same examples.
+``_frontend/test/output/ansi.test.ts`` holds the pages to the same examples.
 """
 
 from typing import Any

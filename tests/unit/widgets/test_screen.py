@@ -2,8 +2,8 @@
 
 ``tests/vectors/screens.json`` has what real programs wrote into a terminal (vim, htop, less, top,
 a progress bar, ls, CJK and emoji, 200 columns, narrow ones), and what xterm.js shows of it, which
-``_frontend/test/screens.test.ts`` holds the pages to, and records with ``RECORD=1 node test.mjs
-screens`` in ``_frontend``.
+``_frontend/test/shell/screens.test.ts`` holds the pages to, and records with ``RECORD=1 node
+test.mjs screens`` in ``_frontend``.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def test_every_cell_of_every_program(subtests: Any) -> None:
 
 
 def test_characters_are_as_wide_as_in_pages() -> None:
-    source = (ROOT / "tfnz_notebook/_frontend/src/widths.ts").read_text()
+    source = (ROOT / "tfnz_notebook/_frontend/src/text/widths.ts").read_text()
     for name in ("ZERO", "WIDE"):
         found = re.search(rf"const {name} = `(.*?)`", source, re.DOTALL)
         assert found and found[1].split() == getattr(widths, name).split()

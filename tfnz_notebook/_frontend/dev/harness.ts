@@ -1,6 +1,6 @@
 // A page to look at views in without a kernel: `node dev/build.mjs`, then open dev/harness.html. Scenes by ?scene=a,b.
 import { render } from "../src/output.js";
-import { FakeHub, FakeProcess, Log } from "../test/desk.js";
+import { FakeHub, FakeProcess, Log } from "../test/channel/desk.js";
 
 const processes = new Map<string, FakeProcess>();
 const hub = new FakeHub(processes);

@@ -2,7 +2,7 @@
 //
 // All of them are told one `info` and drawn anew from it where it differs. The kernel works for a view only while that is
 // open, so it is open only while somebody can see it.
-import { tick } from "./clock.js";
+import { tick } from "./look/clock.js";
 import { Card } from "./explorer/cards/card.js";
 import type { Desk, Drawing } from "./explorer/desk.js";
 import css from "./explorer/explorer.css";
@@ -13,8 +13,8 @@ import { Top } from "./explorer/tables/top.js";
 import { TunnelCard } from "./explorer/cards/tunnel.js";
 import type { HubModel } from "./channel/carriers.js";
 import { Talk } from "./explorer/talk.js";
-import { button, element, set } from "./status.js";
-import { replaceTwin, themed, useStyle } from "./theme.js";
+import { button, element, set } from "./look/status.js";
+import { replaceTwin, themed, useStyle } from "./look/theme.js";
 
 /** Milliseconds out of sight after which a view closes. */
 const UNSEEN = 3_000;

@@ -4,18 +4,18 @@
 // gives credit for more. A view whose reader has scrolled up and filled the scrollback gives none: then the desk skips
 // ahead (mode `tail`) and nobody is held back. A view that is out of sight rests, and costs nobody anything.
 import { type Channel, type HubModel, type Ticket, connect } from "./hub.js";
-import sheet from "./output.css";
-import palette from "./palette.css";
+import sheet from "./output/output.css";
+import palette from "./look/palette.css";
 import { type Painter, ask, forget } from "./output/paint.js";
 import { LINES, type Seen, type Still, told } from "./still.js";
 import { Follow } from "./output/scroll.js";
 import { StdinLine } from "./output/stdin.js";
 import { Transcript } from "./output/transcript.js";
 import { Weave } from "./output/weave.js";
-import { Status, button, element } from "./status.js";
-import { replaceTwin, themed, useStyle } from "./theme.js";
-import { size } from "./numbers.js";
-import type { ProcessInfo } from "./words.js";
+import { Status, button, element } from "./look/status.js";
+import { replaceTwin, themed, useStyle } from "./look/theme.js";
+import { size } from "./text/numbers.js";
+import type { ProcessInfo } from "./text/words.js";
 
 const WINDOW = 128 * 1024;
 const KEEP = 256 * 1024;

@@ -12,10 +12,10 @@
 // JupyterLab and Notebook 7 let us do that; elsewhere there is no context, and nothing of this happens.
 import { type HubModel, transmit } from "./channel/carriers.js";
 import sheet from "./page.css";
-import palette from "./palette.css";
+import palette from "./look/palette.css";
 import { VERSION } from "./protocol.js";
 import { type Seen, type Templates, markup, plain } from "./still.js";
-import { useStyle } from "./theme.js";
+import { useStyle } from "./look/theme.js";
 
 /** An output's data, by MIME type. */
 type Data = Record<string, string>;

@@ -3,8 +3,8 @@
 // Rows go into a bounded store; one animation frame draws what is there, and takes at most a quarter of the page's time.
 // A view that nobody can see (a hidden tab, scrolled away, paused) says so: it is sent nothing, and draws nothing.
 import { type CarrierKind, type Channel, type HubModel, connect } from "./hub.js";
-import { plural } from "./numbers.js";
-import sheet from "./plot.css";
+import { plural } from "./text/numbers.js";
+import sheet from "./plot/plot.css";
 import { Axis, type Linked } from "./plot/axis.js";
 import { Chart } from "./plot/chart.js";
 import { Choosers } from "./plot/choosers.js";
@@ -12,8 +12,8 @@ import { Legend } from "./plot/legend.js";
 import { type Column, Numbers, extremes } from "./plot/numbers.js";
 import { Rows } from "./plot/rows.js";
 import { clock, human } from "./plot/units.js";
-import { button, element, icon, set } from "./status.js";
-import { replaceTwin, themed, useStyle } from "./theme.js";
+import { button, element, icon, set } from "./look/status.js";
+import { replaceTwin, themed, useStyle } from "./look/theme.js";
 
 const SHARE = 4;
 /** Lines that have not moved by a pixel are not drawn again, but for so long at most. */

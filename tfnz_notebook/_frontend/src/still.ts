@@ -4,9 +4,9 @@
 // All of it is escaped but the templates, and numbers.
 import { type Colour, type Style, visible } from "./output/ansi.js";
 import type { Run } from "./output/pen.js";
-import { duration, size } from "./numbers.js";
-import { columns } from "./widths.js";
-import { type ProcessInfo, ending } from "./words.js";
+import { duration, size } from "./text/numbers.js";
+import { columns } from "./text/widths.js";
+import { type ProcessInfo, ending } from "./text/words.js";
 
 export interface Row {
   spans: readonly Run[];

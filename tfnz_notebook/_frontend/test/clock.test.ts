@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import { Window } from "happy-dom";
-import { Clock } from "./clock.js";
+import { Clock } from "./time.js";
 
 const window = new Window();
 const sights = new Map<unknown, (seen: boolean) => void>();
@@ -17,8 +17,8 @@ Object.assign(globalThis, {
   },
 });
 
-const { tick } = await import("../src/clock.js");
-const { Status } = await import("../src/status.js");
+const { tick } = await import("../src/look/clock.js");
+const { Status } = await import("../src/look/status.js");
 
 let clock: Clock;
 let now = 0; // ms since the page began

@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import text from "../../../tests/vectors/text.json";
-import { count, duration, elapsed, number, percent, plural, progress, rate, share, size } from "../src/numbers.js";
-import { columns } from "../src/widths.js";
-import { type ProcessInfo, ending, short } from "../src/words.js";
+import { count, duration, elapsed, number, percent, plural, progress, rate, share, size } from "../src/text/numbers.js";
+import { columns } from "../src/text/widths.js";
+import { type ProcessInfo, ending, short } from "../src/text/words.js";
 
 /** Each example is what a function is given, and last what it says. */
 function same(examples: unknown[][], said: (...given: any[]) => unknown): void {

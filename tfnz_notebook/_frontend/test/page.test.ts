@@ -4,7 +4,7 @@ import { Window } from "happy-dom";
 import { Keeper } from "../src/page.js";
 import { VERSION } from "../src/protocol.js";
 import type { Seen } from "../src/still.js";
-import { Clock } from "./clock.js";
+import { Clock } from "./time.js";
 
 type Data = Record<string, unknown>;
 

@@ -1,7 +1,7 @@
 """A terminal's last screen, and some of what scrolled off it, as styled lines.
 
 A megabyte takes about a second, so the last of the output is drawn, in a worker thread, never on
-the I/O loop. Pages have the same in ``_frontend/src/shell/still.ts``.
+the I/O loop. Pages have the same in ``_frontend/src/shell/screen/still.ts``.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
 // and the one before is closed. Stdin has names, so that the agent writes it once however often it comes: what a lane has
 // not acknowledged is said again, in order, on the next. Only when no carrier is left is input given up, and that is told.
 import type { CarrierKind, Channel, ConnectOptions, Said } from "../hub.js";
-import { size } from "../numbers.js";
+import { size } from "../text/numbers.js";
 import type { FromView } from "../protocol.js";
 import { type Ends, type Line, type Ticket, onWake, openComm, openDirect, viewsUrl } from "./carriers.js";
 import { type Head, newId } from "./frames.js";

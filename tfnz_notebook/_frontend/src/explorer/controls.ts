@@ -1,6 +1,6 @@
 // What can be done to containers: stop, pause, and destroy after a second click. One container's, or those that are chosen.
 // All of it is always in its place: what cannot be done now is dim.
-import { button, element, set } from "../status.js";
+import { button, element, set } from "../look/status.js";
 import type { Desk } from "./desk.js";
 import type { Container } from "./info.js";
 import { label, word } from "./parts.js";

@@ -1,5 +1,5 @@
 // A link to a tunnel, safe to click on.
-import { element, set } from "../status.js";
+import { element, set } from "../look/status.js";
 import type { Through } from "../through.js";
 import { address } from "./desk.js";
 

@@ -1,5 +1,5 @@
 // Small things that cards and tables are made of. The page is touched only where something is new.
-import { type Icon, element, icon, set } from "../status.js";
+import { type Icon, element, icon, set } from "../look/status.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 

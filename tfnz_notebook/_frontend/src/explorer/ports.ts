@@ -1,5 +1,5 @@
 // A container's ports as links: through a tunnel that is there, or one that a click opens.
-import { element, set } from "../status.js";
+import { element, set } from "../look/status.js";
 import { over } from "./controls.js";
 import { type Desk, address } from "./desk.js";
 import type { Container, Tunnel } from "./info.js";

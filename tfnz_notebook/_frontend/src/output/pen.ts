@@ -1,6 +1,6 @@
 // The line that a stream is writing: runs of text that look alike, and where the next character goes, in the columns of
 // a terminal. The rules are in widgets/saved/ansi.py.
-import { columns } from "../widths.js";
+import { columns } from "../text/widths.js";
 import { PLAIN, type Style } from "./ansi.js";
 
 export interface Run {

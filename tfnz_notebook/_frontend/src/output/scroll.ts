@@ -1,5 +1,5 @@
 // Following the end of what grows: until the reader scrolls up, and again when asked to or back at the end.
-import { element, icon } from "../status.js";
+import { element, icon } from "../look/status.js";
 
 const NEAR = 4; // px that still count as the end
 

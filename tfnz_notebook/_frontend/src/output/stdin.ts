@@ -1,5 +1,5 @@
 // The line under the output that goes to the process's stdin.
-import { element } from "../status.js";
+import { element } from "../look/status.js";
 
 const HISTORY = 100;
 

@@ -7,7 +7,7 @@ import { Ansi, type Style, PLAIN } from "./ansi.js";
 import { draw, drawn } from "./draw.js";
 import type { Row } from "../still.js";
 import { Pen, type Run } from "./pen.js";
-import { size } from "../numbers.js";
+import { size } from "../text/numbers.js";
 
 const BLOCK_LINES = 100;
 const BLOCK_SIZE = 16 * 1024;

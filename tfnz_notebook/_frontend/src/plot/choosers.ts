@@ -1,6 +1,6 @@
 // What may be chosen: how far back is shown, and which columns are. Native controls: they work by keyboard everywhere.
-import { count, duration } from "../numbers.js";
-import { element } from "../status.js";
+import { count, duration } from "../text/numbers.js";
+import { element } from "../look/status.js";
 import type { Info } from "../plot.js";
 
 const WINDOWS = [30, 60, 300];

@@ -1,5 +1,5 @@
 // The legend: each line's colour, name and number; a click hides the line. Under the mouse, the numbers of that row.
-import { element } from "../status.js";
+import { element } from "../look/status.js";
 import type { Line } from "./chart.js";
 
 /** Between updates of the newest numbers: nobody reads faster, and each one is a layout. */

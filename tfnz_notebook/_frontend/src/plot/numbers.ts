@@ -1,7 +1,7 @@
 // A plot as a table, for who cannot see the chart or wants the numbers: of each line what it is, was and is on average,
 // and the rows themselves, the newest first.
-import { plural } from "../numbers.js";
-import { element } from "../status.js";
+import { plural } from "../text/numbers.js";
+import { element } from "../look/status.js";
 import type { Line } from "./chart.js";
 import type { Rows } from "./rows.js";
 import { human } from "./units.js";

@@ -1,5 +1,5 @@
 // Numbers with the units of a plot's columns, and where an axis has its ticks. The twin of plots/units.py.
-import { BYTES, SECONDS, byteUnit, duration, known, number, percent } from "../numbers.js";
+import { BYTES, SECONDS, byteUnit, duration, known, number, percent } from "../text/numbers.js";
 
 const PLAIN = ["", "k", "M", "G", "T", "P", "E"];
 /** Round distances of bytes: of a unit, or parts of it. */

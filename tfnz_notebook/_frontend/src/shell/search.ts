@@ -1,6 +1,6 @@
 // Search in what a terminal shows and what scrolled off it.
 import type { Terminal } from "@xterm/xterm";
-import { element } from "../status.js";
+import { element } from "../look/status.js";
 
 export interface Hit {
   x: number;

@@ -1,7 +1,7 @@
 // A container's card.
-import { elapsed, percent, plural, progress, rate, size } from "../../numbers.js";
-import { element, set } from "../../status.js";
-import { short } from "../../words.js";
+import { elapsed, percent, plural, progress, rate, size } from "../../text/numbers.js";
+import { element, set } from "../../look/status.js";
+import { short } from "../../text/words.js";
 import { Controls } from "../controls.js";
 import type { Desk, Drawing } from "../desk.js";
 import type { Container, ContainerInfo, Process } from "../info.js";

@@ -1,6 +1,6 @@
 // Cards of a location and of a node.
-import { number, plural, share, size } from "../../numbers.js";
-import { element, set } from "../../status.js";
+import { number, plural, share, size } from "../../text/numbers.js";
+import { element, set } from "../../look/status.js";
 import { doing, tone } from "./card.js";
 import type { Desk, Drawing } from "../desk.js";
 import type { LocationInfo, Node, NodeInfo, Summary } from "../info.js";

@@ -1,6 +1,6 @@
 // A tunnel's card, and with `preview` a frame that shows what answers there.
-import { plural } from "../../numbers.js";
-import { element, set } from "../../status.js";
+import { plural } from "../../text/numbers.js";
+import { element, set } from "../../look/status.js";
 import { type Desk, type Drawing, address, near } from "../desk.js";
 import type { TunnelInfo } from "../info.js";
 import { Link } from "../link.js";

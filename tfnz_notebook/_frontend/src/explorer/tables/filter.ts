@@ -1,5 +1,5 @@
 // Where one types what a table's rows are to hold.
-import { element } from "../../status.js";
+import { element } from "../../look/status.js";
 import { label } from "../parts.js";
 
 export class Filter {

@@ -1,6 +1,6 @@
 // Rows for a process: what it is, how it does, what can be done to it; and beneath it what it wrote.
-import { button, element, set } from "../../status.js";
-import { short } from "../../words.js";
+import { button, element, set } from "../../look/status.js";
+import { short } from "../../text/words.js";
 import type { Desk } from "../desk.js";
 import type { Process, Said } from "../info.js";
 import { type Row, label, mark } from "../parts.js";

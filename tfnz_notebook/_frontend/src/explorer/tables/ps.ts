@@ -1,6 +1,6 @@
 // %tf_ps: the containers of a session, and beneath each its processes. Some can be chosen, to be stopped or destroyed at once.
-import { elapsed, plural, share } from "../../numbers.js";
-import { element, set } from "../../status.js";
+import { elapsed, plural, share } from "../../text/numbers.js";
+import { element, set } from "../../look/status.js";
 import { doing, tone } from "../cards/card.js";
 import { Controls } from "../controls.js";
 import type { Desk, Drawing } from "../desk.js";

@@ -1,5 +1,5 @@
 // A table of any length: only the rows that can be seen are in the page.
-import { element } from "../../status.js";
+import { element } from "../../look/status.js";
 import type { Desk } from "../desk.js";
 import { type Row, Rows, label } from "../parts.js";
 

@@ -1,6 +1,6 @@
 // %tf_top: what containers use, one line each, sorted by whatever column is clicked.
-import { percent, plural, rate, size } from "../../numbers.js";
-import { element, set } from "../../status.js";
+import { percent, plural, rate, size } from "../../text/numbers.js";
+import { element, set } from "../../look/status.js";
 import { doing, tone } from "../cards/card.js";
 import type { Desk, Drawing } from "../desk.js";
 import { Filter } from "./filter.js";

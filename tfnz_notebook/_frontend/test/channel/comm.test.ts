@@ -1,8 +1,8 @@
 // The comm of the hub model, over the shell channel or the control channel.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { connect } from "../src/hub.js";
-import { VERSION } from "../src/protocol.js";
+import { connect } from "../../src/hub.js";
+import { VERSION } from "../../src/protocol.js";
 import { ERR, FakeSocket, OUT, Seen, anew, complete, hub, pass, process, pump, server, until } from "./stage.js";
 
 test("a comm that throws is dead", async () => {

@@ -1,8 +1,8 @@
 // Credit: the conversations that Python and the guest have, too.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import conversations from "../../../tests/unit/wire/window.json";
-import { Fault, Receiver, Sender } from "../src/channel/window.js";
+import conversations from "../../../../tests/unit/wire/window.json";
+import { Fault, Receiver, Sender } from "../../src/channel/window.js";
 
 interface Step {
   do: any[];

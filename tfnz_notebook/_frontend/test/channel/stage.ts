@@ -2,9 +2,9 @@
 // imports this has them anew for each test.
 import assert from "node:assert/strict";
 import { afterEach, beforeEach } from "node:test";
-import { type Head, pack, unpack } from "../src/channel/frames.js";
-import { type Channel, type ConnectOptions, connect } from "../src/hub.js";
-import { Clock } from "./clock.js";
+import { type Head, pack, unpack } from "../../src/channel/frames.js";
+import { type Channel, type ConnectOptions, connect } from "../../src/hub.js";
+import { Clock } from "../time.js";
 import { FakeDesk, FakeHub, FakeProcess } from "./desk.js";
 
 export const memory = (globalThis as any)[Symbol.for("tfnz.direct")] as { failed: number };

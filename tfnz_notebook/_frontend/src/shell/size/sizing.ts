@@ -1,5 +1,5 @@
 // Who says how large the terminal is: this view, or another one.
-import type { Size } from "./screen.js";
+import type { Size } from "../screen/screen.js";
 
 /** The process's own word on its size lags behind ours by so many milliseconds at most. */
 const LAG = 1000;

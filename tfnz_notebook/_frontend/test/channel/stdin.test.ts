@@ -1,9 +1,9 @@
 // Stdin over carriers that come and go: each byte once, in order, or the user is told.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { size } from "../src/numbers.js";
-import type { Head } from "../src/channel/frames.js";
-import { INPUT, VERSION } from "../src/protocol.js";
+import { size } from "../../src/text/numbers.js";
+import type { Head } from "../../src/channel/frames.js";
+import { INPUT, VERSION } from "../../src/protocol.js";
 import { FakeSocket, Seen, anew, clock, hub, pass, process, server, turns, until } from "./stage.js";
 
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text);

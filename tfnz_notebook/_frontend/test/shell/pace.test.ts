@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Pace } from "../src/shell/pace.js";
+import { Pace } from "../../src/shell/pace.js";
 
 /** A flood that the terminal takes at so many bytes a second, for so many seconds. */
 function flood(pace: Pace, rate: number, seconds: number, from = 0): number {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type Changes, Weave } from "../src/output/weave.js";
+import { type Changes, Weave } from "../../src/output/weave.js";
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const start = (from: number[], head: number[]) => head.map((end, n) => ({ stream: n + 1, from: from[n]!, head: end }));

@@ -1,8 +1,8 @@
 // The status line of a process's view, and the buttons in it. Output views and shells look alike through this.
 import { tick } from "./clock.js";
-import type { CarrierKind } from "./hub.js";
-import { duration, elapsed, size } from "./numbers.js";
-import { type ProcessInfo, ending } from "./words.js";
+import type { CarrierKind } from "../hub.js";
+import { duration, elapsed, size } from "../text/numbers.js";
+import { type ProcessInfo, ending } from "../text/words.js";
 
 /** Shapes on a 16 by 16 grid. */
 const ICONS = {

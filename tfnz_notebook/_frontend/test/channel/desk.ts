@@ -1,9 +1,9 @@
 // A desk in the page, for tests and for the harness: a hub model with nothing behind it but logs in memory. It keeps to
 // VIEWS.md (credit, tail, gaps) and can lose, hold back and die.
-import type { HubModel } from "../src/channel/carriers.js";
-import type { Head } from "../src/channel/frames.js";
-import { Sender } from "../src/channel/window.js";
-import { VERSION } from "../src/protocol.js";
+import type { HubModel } from "../../src/channel/carriers.js";
+import type { Head } from "../../src/channel/frames.js";
+import { Sender } from "../../src/channel/window.js";
+import { VERSION } from "../../src/protocol.js";
 
 const PIECE = 64 * 1024;
 

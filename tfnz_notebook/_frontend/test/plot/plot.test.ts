@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import text from "../../../tests/vectors/text.json";
-import { Axis, type Linked } from "../src/plot/axis.js";
-import { extremes } from "../src/plot/numbers.js";
-import { Rows } from "../src/plot/rows.js";
-import { bounds, clock, human, labels, step, ticks, timeStep } from "../src/plot/units.js";
+import text from "../../../../tests/vectors/text.json";
+import { Axis, type Linked } from "../../src/plot/axis.js";
+import { extremes } from "../../src/plot/numbers.js";
+import { Rows } from "../../src/plot/rows.js";
+import { bounds, clock, human, labels, step, ticks, timeStep } from "../../src/plot/units.js";
 
 const examples = text.plot;
 

@@ -1,8 +1,8 @@
 // Two carriers, and the change between them: each byte is seen once, in order.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Head } from "../src/channel/frames.js";
-import { VERSION } from "../src/protocol.js";
+import type { Head } from "../../src/channel/frames.js";
+import { VERSION } from "../../src/protocol.js";
 import { ERR, FakeSocket, OUT, Seen, TICKET, anew, clock, complete, hub, memory, pass, process, pump, server, until, writeAll } from "./stage.js";
 
 test("the direct path is taken first, with the page's base URL, token and ticket", async () => {

@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Window } from "happy-dom";
-import text from "../../../tests/vectors/text.json";
-import { Ansi, type Sink, type Style, sgr, visible } from "../src/output/ansi.js";
-import { Pen } from "../src/output/pen.js";
-import { MOST_LINES, MOST_SIZE, Transcript } from "../src/output/transcript.js";
+import text from "../../../../tests/vectors/text.json";
+import { Ansi, type Sink, type Style, sgr, visible } from "../../src/output/ansi.js";
+import { Pen } from "../../src/output/pen.js";
+import { MOST_LINES, MOST_SIZE, Transcript } from "../../src/output/transcript.js";
 
 const window = new Window();
 Object.assign(globalThis, { document: window.document, Node: window.Node });

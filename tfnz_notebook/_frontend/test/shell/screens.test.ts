@@ -5,10 +5,10 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { Terminal } from "@xterm/xterm";
-import examples from "../../../tests/vectors/screens.json";
-import { guard } from "../src/shell/guard.js";
-import { shown } from "../src/shell/still.js";
-import { Unicode11 } from "../src/shell/unicode.js";
+import examples from "../../../../tests/vectors/screens.json";
+import { guard } from "../../src/shell/screen/guard.js";
+import { shown } from "../../src/shell/screen/still.js";
+import { Unicode11 } from "../../src/shell/screen/unicode.js";
 
 async function screen(rows: number, cols: number, output: string): Promise<unknown[]> {
   const terminal = new Terminal({ cols, rows, allowProposedApi: true, scrollback: 10_000 });

@@ -1,7 +1,7 @@
 // However a chart's lines came to where they are, row by row or all at once, they look the same.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Lines } from "../src/plot/lines.js";
+import { Lines } from "../../src/plot/lines.js";
 
 /** A canvas as columns of pixels: which line is at which heights. Joins and blending are the browser's. */
 class Canvas {

@@ -1,6 +1,6 @@
 // The widths of characters for xterm.js, whose default is Unicode 6, in which emoji are narrow.
 import type { IUnicodeVersionProvider } from "@xterm/xterm";
-import { columns } from "../widths.js";
+import { columns } from "../../text/widths.js";
 
 /** For `terminal.unicode.register`. */
 export class Unicode11 implements IUnicodeVersionProvider {

@@ -1,8 +1,8 @@
 // What a terminal shows, as runs of styled text: widgets/saved/screen.py has the same of a terminal without a page, and
 // tests/vectors/screens.json holds both to the same rows.
 import type { IBufferCell, Terminal } from "@xterm/xterm";
-import { PLAIN, type Style, visible } from "../output/ansi.js";
-import { type Run, alike } from "../output/pen.js";
+import { PLAIN, type Style, visible } from "../../output/ansi.js";
+import { type Run, alike } from "../../output/pen.js";
 
 /** Rows, from some of what scrolled off to the last that has anything in it. */
 export function shown(terminal: Terminal, history = Infinity): Run[][] {
