@@ -1,6 +1,7 @@
 """The shell that goes into containers: those of this machine, in no container."""
 
 import shutil
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -18,6 +19,11 @@ def shell(request: pytest.FixtureRequest) -> Iterator[Driven]:
         program = code.program.argv[-1]
     with Driven("bash", [*argv, "-c", program]) as made:
         yield made
+
+
+def busybox() -> tuple[int, ...]:
+    said = subprocess.run(["busybox"], capture_output=True, text=True, check=False).stdout
+    return tuple(map(int, said.split()[1].removeprefix("v").split(".")))
 
 
 def test_directory_and_variables_stay(shell: Driven) -> None:
@@ -44,6 +50,8 @@ def test_cells_are_taken_as_they_are(shell: Driven) -> None:
 
 
 def test_an_interrupt_ends_the_cell(shell: Driven) -> None:
+    if shell.process.args[0] == "busybox" and busybox() >= (1, 38):
+        pytest.xfail("a trap that returns, within a loop, has this sh turn for ever")
     for code in (
         *["y=kept; echo now; while :; do :; done; echo never"] * 8,  # one time in ten dash forgot
         "sh -c 'echo now; exec sleep 60'; echo never",

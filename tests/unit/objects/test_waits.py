@@ -24,7 +24,7 @@ def dials(agent: ScriptedAgent, answers: dict[int, list[bytes | None]]) -> None:
         if answer is None:
             raise PortClosed("Cannot connect: refused. Start it.", errno=111)
         number = message.body["reader"]
-        scripted._tell("dial.credit", {"reader": number, "upto": 1000})
+        scripted._tell("dial.credit", {"reader": number, "upto": 1 << 16})
         scripted._tell("data", {"reader": number, "offset": 0}, answer)
         return {}, None
 

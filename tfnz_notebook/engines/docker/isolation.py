@@ -147,8 +147,8 @@ class Trial:
             log.info("whether containers are kept apart is not known yet: %s", error)
 
     async def close(self) -> None:
-        """Try no more."""
-        self._left = 0
+        """Try no more, with those that are there."""
+        self._last = ""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])

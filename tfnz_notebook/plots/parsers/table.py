@@ -99,8 +99,8 @@ class Table(Parser):
         self._next: list[_Head] = []  # readings of a line that may be the heading of those to come
         self._heads = 0
         self._units: dict[str, str] = {}
-        #: Most cells must be numbers: nobody said that it is a table.
         self.strict = False
+        """Most cells must be numbers: nobody said that it is a table."""
 
     def feed(self, line: str) -> Sequence[Row]:
         """A row for each line below a heading."""
