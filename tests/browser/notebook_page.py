@@ -296,7 +296,7 @@ class NotebookPage:
             self.close()
             return None
         for script in self._undo:
-            self.page.evaluate(script)
+            self.page.evaluate(f"void ({script})")  # not the function that it may be
         if self._dark:
             self.dark(on=False)
         self.page.set_viewport_size(SIZE)
