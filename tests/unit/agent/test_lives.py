@@ -84,6 +84,33 @@ def test_a_spawn_that_fails_takes_nothing_from_who_has_its_id_by_then(
     simulated(twice)
 
 
+def test_a_start_is_answered_whatever_its_container_s_end_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def ends() -> None:
+        world = await World().open()
+        box = await world.spawn()
+        found = world.agent.sessions.container(world.session, box)
+
+        async def forever(*unused: object) -> None:
+            await asyncio.Event().wait()
+
+        async def slowly(*unused: object) -> None:
+            await asyncio.sleep(1)
+
+        monkeypatch.setattr(found, "_say_start", forever)
+        monkeypatch.setattr(found._neighbours, "gone", slowly)
+        starting = asyncio.create_task(world.link.request("container.start", {"container": box}))
+        await asyncio.sleep(1)
+        await world.link.request("container.destroy", {"container": box})
+        with pytest.raises(ContainerGone, match="it was destroyed"):
+            async with asyncio.timeout(5):
+                await starting
+        await world.link.close()
+
+    simulated(ends)
+
+
 def test_a_reboot_that_only_seems_to_fail_is_seen_once_the_engine_says(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -882,6 +882,7 @@ class Container:
     async def _is_gone(self) -> None:
         """The engine has it no more, by us or by others: neither has anybody else."""
         gone = _destroyed()
+        self.scope.interrupt(gone)  # before what they wait for is ended, which says no reason
         self.close()
         await self._neighbours.gone(self)
         self._end_processes()
