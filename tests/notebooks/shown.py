@@ -15,7 +15,7 @@ IMAGES = {"09-three-pythons": ("python:3.9-slim", "python:3.11-slim", "python:3.
 
 SHOWN: dict[str, dict[str, tuple[str, ...]]] = {
     "01-first-container": {
-        "location": ("node ",),
+        "location": ("Node",),
         "nginx": ("web", "nginx"),
         "fetch": ("200 nginx", "'Welcome to nginx!'"),
         "change": ("200 nginx", "'My page'"),
