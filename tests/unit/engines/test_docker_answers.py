@@ -7,7 +7,8 @@ import struct
 import pytest
 
 from tfnz_notebook.engines.base import State
-from tfnz_notebook.engines.docker import answers
+from tfnz_notebook.engines.docker import answers, calls
+from tfnz_notebook.engines.http.response import Response
 from tfnz_notebook.errors import EngineGone
 
 
@@ -100,3 +101,17 @@ def test_versions() -> None:
     assert answers.version(None) == (0, 0)
     with pytest.raises(EngineGone, match="object was due"):
         answers.mapping([1])
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "gone"),
+    [
+        (404, "whatever", True),
+        (500, "container 9e8e does not exist in database: no such container", True),
+        (500, "no space left on device", False),
+        (200, "no such container", False),
+    ],
+)
+def test_who_is_not_there(status: int, said: str, gone: bool) -> None:
+    answer = Response(status, body=b'{"message": "%s"}' % said.encode())
+    assert calls.is_gone(answer) is gone

@@ -25,6 +25,12 @@ def name_of(spec: ContainerSpec) -> str:
     return spec.name or f"tfnz-{spec.id}"
 
 
+def is_gone(answer: Response) -> bool:
+    """Whether that container is not there. Of one that goes as it looks, Podman says 500."""
+    gone = answer.status >= 400 and "no such container" in answer.message.lower()
+    return gone or answer.status == 404
+
+
 async def create(client: Client, spec: ContainerSpec, made: dict[str, Any]) -> str:
     """Create a container; its id. ImageMissing, Misuse (the name is taken), EngineError."""
     name = name_of(spec)

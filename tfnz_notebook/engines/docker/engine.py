@@ -375,7 +375,7 @@ class DockerEngine(Engine):
 
     async def _turn(self, ref: str, word: str, wanted: str) -> None:
         answer = await self.client.request("POST", f"/containers/{self._ref(ref)}/{word}")
-        if answer.status == 404:
+        if calls.is_gone(answer):
             raise bridge.gone(ref)
         if answer.status >= 400 and (await self.inspect(ref)).status != wanted:
             calls.check(answer, f"{word} the container")
@@ -430,7 +430,7 @@ class DockerEngine(Engine):
 
     async def _inspect(self, ref: str) -> dict[str, Any] | None:
         answer = await self.client.request("GET", f"/containers/{self._ref(ref)}/json")
-        if answer.status == 404:
+        if calls.is_gone(answer):
             return None
         calls.check(answer, "look at the container")
         return answers.mapping(answer.json())
@@ -469,7 +469,7 @@ class DockerEngine(Engine):
             f"/containers/{self._ref(ref)}/logs",
             query={"stdout": "1", "stderr": "1", "tail": str(tail)},
         )
-        if answer.status == 404:
+        if calls.is_gone(answer):
             raise bridge.gone(ref)
         calls.check(answer, "read the container's log")
         return answers.unframed(answer.body)
