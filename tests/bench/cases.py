@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from bench import peers
-from bench.measure import Bar, Case, Series, at_least, at_most, in_turns
+from bench.measure import MIB, Bar, Case, Series, at_least, at_most, in_turns
 from bench.ours import Ours, Terminal, at_once
 from bench.peers import DockerPy
 from integration.world import World
@@ -109,7 +109,7 @@ def stream(stage: Stage) -> Case:
         digest.update(number.to_bytes(8, "big") + block[8:])
     expected = digest.hexdigest()
     command = ["python3", "-c", SOURCE, str(blocks)]
-    size = blocks * 1.048576  # MB
+    size = blocks * MIB
 
     def theirs(peer: DockerPy) -> float:
         answer = peer.ask("stream", command=command)

@@ -11,12 +11,11 @@ from pathlib import Path
 
 from bench import peers
 from bench.cases import Stage
-from bench.measure import Case, at_least, in_turns
+from bench.measure import MIB, Case, at_least, in_turns
 from integration.polling import until
 
 from tfnz_notebook.container import Container
 
-MIB = 1.048576  # MB
 #: MiB of a file.
 SIZE = 100
 PORT = 9000

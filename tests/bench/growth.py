@@ -6,6 +6,7 @@ nothing else costs; each point in its own turn. ``--draw`` makes pictures/growth
 """
 
 import argparse
+import math
 import statistics
 import sys
 import time
@@ -99,7 +100,7 @@ def drawn(title: str, points: list[tuple[int, float]]) -> str:
     """As a picture: the count by its power of ten, milliseconds from 0."""
     wide, high, left, foot = 480, 220, 52, 36
     top = 1.25 * max(value for _, value in points)
-    powers = [len(str(count)) - 1 + count / 10 ** len(str(count)) for count, _ in points]
+    powers = [math.log10(count) for count, _ in points]
     span = powers[-1] - powers[0] or 1
 
     def at(power: float, value: float) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 
 #: Factor and decimals with which a number of each unit is shown; seconds are kept as such.
 UNITS = {"ms": (1000.0, 2), "s": (1.0, 3), "MB/s": (1.0, 1), "MiB": (1.0, 1), "%": (1.0, 2)}
+#: In MB.
+MIB = 1.048576
 #: Of these more is better.
 MORE = ("MB/s",)
 #: Of these a ratio to the first series is what may be compared with another day's; of the others

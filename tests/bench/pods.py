@@ -19,8 +19,8 @@ sys.path.insert(0, str(ROOT))
 
 import pytest  # noqa: E402 - found on the path above, as are the next ones
 from bench.cases import SOURCE  # noqa: E402
-from bench.files import MIB, there_and_back  # noqa: E402
-from bench.measure import Bar, Case, at_least, in_turns  # noqa: E402
+from bench.files import there_and_back  # noqa: E402
+from bench.measure import MIB, Bar, Case, at_least, in_turns  # noqa: E402
 from bench.ours import Ours  # noqa: E402
 from bench.peers import environment, timed  # noqa: E402
 from cluster.kubectl import Kubectl  # noqa: E402

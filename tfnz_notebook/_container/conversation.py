@@ -10,13 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import uuid
 from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from tfnz_notebook._base.names import signal_name
+from tfnz_notebook._base.names import fresh, signal_name
 from tfnz_notebook._base.numbers import plural, size
 from tfnz_notebook._base.text import last_words, one_line
 from tfnz_notebook._calls.changes import Changes
@@ -537,7 +536,7 @@ class Conversation:
         process, ask = self.process, self._program.look
         if process is None or process._ended or ask is None or self._cells.locked():
             return None
-        nonce = uuid.uuid4().hex
+        nonce = fresh()
         future = self._sought[nonce] = asyncio.get_running_loop().create_future()
         try:
             await self._send(process, ask(do, nonce, text))
@@ -577,7 +576,7 @@ class Conversation:
 
     async def _greets(self, process: Process) -> bool:
         """Whether a process that calls itself one of ours answers as one, or may yet."""
-        self.process, self._nonce = process, uuid.uuid4().hex
+        self.process, self._nonce = process, fresh()
         self._greeted.clear()
         try:
             for stream in (1, 2):
@@ -710,8 +709,8 @@ class Conversation:
 
     def next_cell(self) -> tuple[str, bool]:
         """Its name, and whether its text has begun: where the cell before ended, if it is ours."""
-        cell, begun = (self._after, True) if self._ahead else (uuid.uuid4().hex, False)
-        self._after, self._ahead = uuid.uuid4().hex, False
+        cell, begun = (self._after, True) if self._ahead else (fresh(), False)
+        self._after, self._ahead = fresh(), False
         return cell, begun
 
     def _hear_text(self, data: bytes) -> None:

@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from tfnz_notebook._base import proc
+from tfnz_notebook._base.names import fresh
 from tfnz_notebook.agent import disk
 from tfnz_notebook.agent.disk import Disk
-
-
-def _ident() -> str:
-    return uuid.uuid4().hex
 
 
 def now() -> float:
@@ -37,7 +33,7 @@ class World:
     disk: Disk = disk.REAL
     wall: Callable[[], float] = time.time
     alive: Callable[[int, int], bool] = proc.alive
-    ident: Callable[[], str] = _ident
+    ident: Callable[[], str] = fresh
 
 
 REAL: Final = World()

@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 import sys
 import time
-import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import get_ident
 from typing import Any, Final
 
+from tfnz_notebook._base.names import fresh
 from tfnz_notebook._base.numbers import plural
 from tfnz_notebook._base.text import clip, last_words, one_line
 from tfnz_notebook._calls import arguments
@@ -55,7 +55,7 @@ class Plot(Owned, metaclass=Closed):
         window: float | str | None = None,
         x: str = "time",
     ) -> None:
-        self.id = uuid.uuid4().hex
+        self.id = fresh()
         """Names it for views."""
         self.title = title
         """What stands above it."""

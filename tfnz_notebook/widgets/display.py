@@ -19,11 +19,11 @@ import atexit
 import base64
 import html
 import os
-import uuid
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
+from tfnz_notebook._base.names import fresh
 from tfnz_notebook._link import thread
 from tfnz_notebook._link.views.desk import Source
 from tfnz_notebook.errors import TfnzError
@@ -121,7 +121,7 @@ class Shown:
     def __init__(self, picture: Picture) -> None:
         self.picture = picture
         #: Names the static twin; the view finds it in its options.
-        self.key = uuid.uuid4().hex
+        self.key = fresh()
         self.cell, self.place = publish.cell(), publish.place()
         self.frozen = False
         self.live: Live | None = None

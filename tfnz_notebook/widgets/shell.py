@@ -8,10 +8,10 @@ for the size once, at its beginning, has the right one.
 from __future__ import annotations
 
 import asyncio
-import uuid
 from concurrent.futures import Future
 from typing import Any, Final
 
+from tfnz_notebook._base.names import fresh
 from tfnz_notebook._calls import arguments
 from tfnz_notebook._calls.arguments import Command, Environment
 from tfnz_notebook._container.process import HOME_SHELL, SHELL
@@ -185,7 +185,7 @@ def open_shell(
     As :meth:`Container.spawn_shell`, which it returns the process of and raises the errors of;
     ``options`` are those of :func:`shell_picture`.
     """
-    ident = uuid.uuid4().hex
+    ident = fresh()
     environment = COLOURS | arguments.environment(DOING, env)
     if command is None:
         begun: Command = LOCALE + (SHELL if cwd is not None else HOME_SHELL)

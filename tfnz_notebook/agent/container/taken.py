@@ -90,6 +90,5 @@ class Taken:
             if self._told:
                 self._disk.replace(self._path, json.dumps(self._told).encode())
             else:
-                with contextlib.suppress(FileNotFoundError):
-                    self._disk.remove(self._path)
+                self._disk.remove(self._path)
             self._stale = False
