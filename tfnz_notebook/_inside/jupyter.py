@@ -58,8 +58,7 @@ class Jupyter(Interpreter):
 
     def begin(self) -> None:
         """Start an application of ipykernel's, for its kernel."""
-        self.loop = asyncio.new_event_loop()
-        asyncio.set_event_loop(self.loop)
+        self.begin_loop()
         sys.modules["debugpy"] = None  # type: ignore[assignment]  # of no use without sockets
         try:
             self.kernel = started(self)

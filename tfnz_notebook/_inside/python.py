@@ -182,6 +182,10 @@ class Interpreter:
         self.loop: Any = None
         self.task: Any = None
         self.cancelled = False
+        #: What a signal writes to, and a loop that waits is woken by.
+        self.woken, self.wake = os.pipe()
+        os.set_blocking(self.woken, False)
+        os.set_blocking(self.wake, False)
         self.shown: set[int] = set()
         #: What is to be said of how it began; whether it was interrupted by then; whether it ends.
         self.note = ""
@@ -354,13 +358,24 @@ class Interpreter:
         value = eval(code, self.space)
         return self.awaited(value) if code.co_flags & 0x80 else value  # a coroutine's
 
+    def begin_loop(self) -> None:
+        """One to await in."""
+        import asyncio
+
+        self.loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(self.loop)
+        self.loop.add_reader(self.woken, os.read, self.woken, 1 << 12)
+
     def awaited(self, value: Any) -> Any:
         """What a coroutine returns; an interrupt cancels it."""
         import asyncio
 
         if self.loop is None or self.loop.is_closed():
-            self.loop = asyncio.new_event_loop()
-            asyncio.set_event_loop(self.loop)
+            self.begin_loop()
+        # or one that comes after Python has looked, and before it waits, is heard when that ends
+        before = signal.set_wakeup_fd(self.wake, warn_on_full_buffer=False)
+        if before not in (-1, self.wake):  # a cell's handlers have one
+            signal.set_wakeup_fd(before)
         task, self.cancelled = self.loop.create_task(value), False
         self.task = task
         try:

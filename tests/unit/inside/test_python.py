@@ -351,22 +351,37 @@ def test_cells_may_await(python: Driven) -> None:
         pass
 
 
+#: Says so by when the cell waits.
+LATER = "import threading\nthreading.Timer(0.1, print, ['now']).start()\n"
+
+
 def test_an_interrupt_of_what_is_awaited_is_the_cells(python: Driven) -> None:
     """Wherever it comes: in the loop, in what runs there, or in another task."""
     waits = "import asyncio\nprint('now')\nawait asyncio.sleep(60)"
     turns = "async def turns():\n    print('now')\n    while True: pass\n"
     beside = "asyncio.get_running_loop().create_task(turns())\nawait asyncio.sleep(60)\n1"
+    later = f"import asyncio\n{LATER}await asyncio.sleep(60)"
     traces = []
-    for code in (*[waits] * 10, f"{turns}await turns()", turns + beside):
+    for code in (*[waits] * 10, later, f"{turns}await turns()", turns + beside):
         _, done = python.run(code, when=stopped(python, b"now"))
         assert done["error"]["name"] == "KeyboardInterrupt"
         traces.append(unstyled(done["error"]["trace"]))
         assert "tfnz" not in traces[-1]
-    assert any("await asyncio.sleep(60)" in each for each in traces)
+    assert "await asyncio.sleep(60)" in traces[-3]
     assert "in turns" in traces[-1] and "in turns" in traces[-2]
     # The one that it raised itself, and of no interrupt.
     code = "async def ends():\n    asyncio.current_task().cancel()\n    await asyncio.sleep(0)\n"
     assert python.run(f"{code}await ends()")[1]["error"]["name"] == "CancelledError"
+
+
+def test_an_interrupt_that_does_not_end_the_wait_for_it_is_heard(python: Driven) -> None:
+    """As where it comes after Python has looked for one, and before it waits."""
+    mask = "import signal\nsignal.pthread_sigmask(signal.SIG_{}, [signal.SIGINT])\n"
+    other = "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
+    code = f"import asyncio, time\n{LATER}{other}{mask.format('BLOCK')}await asyncio.sleep(60)"
+    _, done = python.run(code, when=stopped(python, b"now"))
+    assert done["error"]["name"] == "KeyboardInterrupt"
+    python.run(mask.format("UNBLOCK"))
 
 
 def test_what_may_be_typed(python: Driven) -> None:
