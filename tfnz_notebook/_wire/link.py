@@ -13,6 +13,7 @@ fails and nothing else does.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Final
@@ -26,6 +27,7 @@ from tfnz_notebook._wire.operations import (
     MAX_PAYLOAD,
     NOTES,
     OPERATIONS,
+    Shape,
     checked,
 )
 from tfnz_notebook.errors import ProtocolError, TooLarge
@@ -54,6 +56,12 @@ class Kind(IntEnum):
 
 
 _kinds: Final = {int(kind): kind for kind in Kind}
+_shapes: Final[dict[Kind, Mapping[str, Shape]]] = {
+    Kind.REQUEST: {name: row.fields for name, row in OPERATIONS.items()},
+    Kind.NOTE: NOTES,
+    Kind.EVENT: EVENTS,
+}
+_HEADER: Final = (int, int, str, dict)
 
 
 @dataclass(slots=True)
@@ -115,14 +123,12 @@ def decode(parts: list[bytes]) -> Message:
         whole = msgpack.unpackb(parts[0], unicode_errors="surrogateescape")
     except Exception as error:  # noqa: BLE001 - msgpack raises ValueError, its own classes, RecursionError
         raise ProtocolError(f"A header that is not msgpack: {type(error).__name__}.") from None
-    match whole:
-        case [int(number), int(ident), str(name), dict(body)] if number in _kinds:
-            kind = _kinds[number]
-        case _:
-            raise ProtocolError("A header that is not [kind, ident, name, body].")
+    if type(whole) is not list or tuple(map(type, whole)) != _HEADER or whole[0] not in _kinds:
+        raise ProtocolError("A header that is not [kind, ident, name, body].")
+    number, ident, name, body = whole
     if not 0 <= ident < 1 << 62:
         raise ProtocolError(f"Ident {ident} is out of range.")
-    message = Message(kind, ident, name, body, parts[1] if len(parts) == 2 else None)
+    message = Message(_kinds[number], ident, name, body, parts[1] if len(parts) == 2 else None)
     if message.payload is not None and len(message.payload) > _most(message):
         raise _refused(ident, f"{name[:64]}: a payload of {len(message.payload)} bytes.")
     try:
@@ -133,16 +139,12 @@ def decode(parts: list[bytes]) -> Message:
 
 
 def _known(message: Message) -> dict[str, Any]:
-    name, body = message.name, message.body
-    match message.kind:
-        case Kind.REQUEST:
-            row = OPERATIONS.get(name)
-            return checked(name, row.fields if row else None, body)
-        case Kind.NOTE:
-            return checked(name, NOTES.get(name), body)
-        case Kind.EVENT if name in EVENTS:  # a later agent may tell of more than we know
-            return checked(name, EVENTS[name], body)
-    return body
+    kind, name = message.kind, message.name
+    shapes = _shapes.get(kind)
+    # answers are who asked's to read; and a later agent may tell of more than we know
+    if shapes is None or (kind is Kind.EVENT and name not in shapes):
+        return message.body
+    return checked(name, shapes.get(name), message.body)
 
 
 def _refused(ident: int, text: str) -> ProtocolError:

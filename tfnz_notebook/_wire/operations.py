@@ -563,12 +563,16 @@ def checked(name: str, shape: Shape | None, body: Mapping[Any, Any]) -> dict[str
     """The known fields of ``body``, each held to its rule. Raises ProtocolError."""
     if shape is None:
         raise ProtocolError(f"{name[:64]!r} is not in the protocol.")
-    known = {key: value for key, value in body.items() if key in shape}
-    for key, value in known.items():
-        shape[key].check(name, key, value)
-    for key, rule in shape.items():
-        if rule.required and key not in known:
-            raise ProtocolError(f"{name} lacks {key!r}.")
+    known = {}
+    for key, value in body.items():
+        rule = shape.get(key)
+        if rule is not None:
+            rule.check(name, key, value)
+            known[key] = value
+    if len(known) < len(shape):
+        for key, rule in shape.items():
+            if rule.required and key not in known:
+                raise ProtocolError(f"{name} lacks {key!r}.")
     return known
 
 
