@@ -68,9 +68,13 @@ def _waits_rightly(play: Play, act: Act) -> bool:
     return guest.paused or act.what in FOLLOW or (act.what in TELL and not _reads(process))
 
 
-def _lives(play: Play, proc: Proc) -> bool:
+def _lives(play: Play, proc: Proc, *, paused: bool = True) -> bool:
+    """Whether it runs; also where it is ``paused``."""
     lives = list(play.truth(proc))
-    return bool(lives) and not lives[-1][0].exited and lives[-1][1].status is None
+    if not lives:
+        return False
+    guest, process = lives[-1]
+    return not guest.exited and process.status is None and (paused or not guest.paused)
 
 
 def _reads(process: Any) -> bool:
@@ -159,10 +163,11 @@ def streams(play: Play) -> None:
 def pictures(play: Play) -> None:
     """What kernels know is so, and what they did not want any more is not there."""
     for proc in play.procs.values():
-        # Who leaves, leaves what is durable: what could not be undone yet, too.
+        # Who leaves, leaves what is durable: what could not be undone yet, too. And what is paused
+        # cannot be undone.
         link = proc.kernel.link
         stays = link is not None and link is proc.undone and not link.over
-        if stays and proc.kernel in play.there() and _lives(play, proc):
+        if stays and proc.kernel in play.there() and _lives(play, proc, paused=False):
             raise Broken(f"{proc.key} runs, and its spawn was cancelled")
     spare = play.scene.spares()
     held = {play.scene.ours(each): each for each in play.scene.held() if each not in spare}
