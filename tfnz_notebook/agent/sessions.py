@@ -526,22 +526,33 @@ class Sessions:
         for each in left:
             await self._remove(each.ref)
         self._removed.set()
-        disk = self.world.disk
-        names = list[str]()
-        with contextlib.suppress(OSError):
-            names = [name for name, _ in disk.list(self.spool)]
         held = list(self._held())
-        known = {each.ident for each in held}
         try:
             await self.engine.sweep({each.made_ident for each in held})
         except TfnzError as error:
             log.warning("what this machine holds of containers that are gone stays: %s", error)
-        for name in names:
-            if name not in known:
-                disk.remove_all(self.spool / name)
+        known = {each.ident for each in held}
         with contextlib.suppress(TfnzError):
             for image in forks.left(await self.engine.images(), self.owner, known):
                 await self.engine.remove_image(image, force=True)
+        tidied = self._tidied()
+        while not tidied:
+            await asyncio.sleep(LATE)
+            tidied = self._tidied()
+
+    def _tidied(self) -> bool:
+        """Whether no spool is left of a container that is gone; False: the disk does not say."""
+        disk = self.world.disk
+        try:
+            names = [name for name, _ in disk.list(self.spool)]
+        except OSError as error:
+            self._said.warning("spools of containers that are gone stay for now: %s", error)
+            return False
+        known = {each.ident for each in self._held()}
+        for name in names:
+            if name not in known:
+                disk.remove_all(self.spool / name)
+        return True
 
     async def _clean_late(self) -> None:
         """Remove what the engine was still making when we came, for an agent that had died."""
