@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import re
 import sys
 import types
@@ -71,6 +72,15 @@ class Jupyter(Interpreter):
             without_ours(exc_tuple or sys.exc_info()), *how, **more
         )
         shell.compile.get_code_name = lambda *code: self.name or named(*code)
+        cell = shell.run_cell_async
+
+        @functools.wraps(cell)
+        async def run_cell_async(*how: Any, **more: Any) -> Any:
+            result = await cell(*how, **more)
+            self.end_child(failed=not result.success)
+            return result
+
+        shell.run_cell_async = run_cell_async
         told = getattr(shell.compile, "format_code_name", None)
         if told is not None:  # since IPython 8.5
             shell.compile.format_code_name = lambda n: None if n.startswith("<") else told(n)

@@ -314,14 +314,33 @@ class Interpreter:
                 self.interruptible = False
         except BaseException as caught:
             error = self.trouble(caught)
+        self.flush()
+        self.end_child(failed=error is not None)
+        self.say("done", value=value, error=error, taken=taken)
+
+    def flush(self) -> None:
+        """Text that a cell still holds."""
         for each in (sys.stdout, sys.stderr):
             try:
                 each.flush()
             except Exception:  # a cell has put its own there
                 pass
+
+    def end_child(self, failed: bool) -> None:
+        """Where a cell's code ends, so does a child that it has forked."""
         if os.getpid() != self.pid:
-            os._exit(1 if error else 0)
-        self.say("done", value=value, error=error, taken=taken)
+            self.flush()
+            os._exit(failed)
+
+    async def ended(self, value: Any) -> Any:
+        """What a coroutine returns. A child has no turn in the loop, which is its parent's."""
+        failed = True
+        try:
+            found = await value
+            failed = False
+        finally:
+            self.end_child(failed)
+        return found
 
     def say(self, what: str, **told: Any) -> None:
         """An answer, and where it belongs; of what a cell has forked there is none."""
@@ -376,7 +395,7 @@ class Interpreter:
         before = signal.set_wakeup_fd(self.wake, warn_on_full_buffer=False)
         if before not in (-1, self.wake):  # a cell's handlers have one
             signal.set_wakeup_fd(before)
-        task, self.cancelled = self.loop.create_task(value), False
+        task, self.cancelled = self.loop.create_task(self.ended(value)), False
         self.task = task
         try:
             return self.loop.run_until_complete(task)
