@@ -18,6 +18,10 @@ from tfnz_notebook.errors import Misuse
 from tfnz_notebook.plots.model import Plot
 from tfnz_notebook.widgets import display
 from tfnz_notebook.widgets.display import Shown, Still
+from tfnz_notebook.widgets.saved import frozen
+from tfnz_notebook.widgets.saved.ansi import Span, Style
+from tfnz_notebook.widgets.saved.frozen import Row
+from tfnz_notebook.widgets.status import Status
 
 #: Seconds between messages of rows, and between those of the state.
 PAUSE, STATE_PAUSE = 0.05, 0.25
@@ -188,11 +192,18 @@ class PlotPicture:
         Without rows there is none, but words.
         """
         if empty := self.plot.empty:
-            return Still(f"{self.plot.title}: {empty}")
+            return Still(f"{self.plot.title}: {empty}", self._words(*empty.split("\n", 1)))
         whole = final and not self.plot.chosen
         draw = asyncio.get_running_loop().run_in_executor
         png = await draw(None, lambda: self.plot.picture(whole=whole))
         return Still(self.plot.text, png=png)
+
+    def _words(self, said: str, wrote: str = "") -> str:
+        """A sentence, and below it what came instead of rows, as output is kept."""
+        lines = [Row([Span(said, Style(dim=True))]), *frozen.rows([(1, wrote.encode())])]
+        ended = Status("bad", "ended", "0 rows")
+        status = ended if self.plot.ended else Status("starting", "waiting when last seen", "")
+        return frozen.markup(lines, status=status, title=self.plot.title)
 
     async def over(self) -> None:
         """Until nothing more comes."""

@@ -292,7 +292,18 @@ def test_without_rows_its_still_is_words(plot: tuple[Plot, Feed]) -> None:
     made, _ = plot
     still = wait(PlotPicture(made).still(final=False))
     assert still.png is None and made.empty and made.empty in still.text
-    assert made.empty in still.data()["text/html"]
+    assert made.empty in still.data()["text/html"] and "waiting when last seen" in still.html
+
+
+def test_words_are_kept_in_the_frame_of_a_view(plot: tuple[Plot, Feed]) -> None:
+    made, _ = plot
+    made.hear("sh: 1: <b>: not found")
+    made.outcome = "It ended with 127."
+    io().soon(made.end)
+    wait(_nothing())
+    html = wait(PlotPicture(made).still(final=True)).html
+    assert html.startswith('<div class="tfnz-kept"') and f">{made.title}</span>" in html
+    assert "It ended with 127. No row came. It wrote:</span>\nsh: 1: &lt;b&gt;: not found" in html
 
 
 def test_its_stills(plot: tuple[Plot, Feed]) -> None:
