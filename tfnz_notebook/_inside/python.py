@@ -384,6 +384,7 @@ class Interpreter:
         self.loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self.loop)
         self.loop.add_reader(self.woken, os.read, self.woken, 1 << 12)
+        self.loop.set_exception_handler(unheard)
 
     def awaited(self, value: Any) -> Any:
         """What a coroutine returns; an interrupt cancels it."""
@@ -471,6 +472,12 @@ def failed(name: str, said: str, trace: str) -> dict[str, Any]:
         left = len(trace) - MOST_TRACE
         trace = f"{trace[:half]}\n[{left} characters left out]\n{trace[-half:]}"
     return {"name": name[:200], "text": said[:4096], "trace": trace}
+
+
+def unheard(loop: Any, told: dict[str, Any]) -> None:
+    """What nobody awaits. An interrupt ended its cell, and is no news in one that comes later."""
+    if not isinstance(told.get("exception"), KeyboardInterrupt):
+        loop.default_exception_handler(told)
 
 
 def waits(frame: types.FrameType | None) -> bool:

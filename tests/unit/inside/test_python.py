@@ -372,6 +372,8 @@ def test_an_interrupt_of_what_is_awaited_is_the_cells(python: Driven) -> None:
         assert "tfnz" not in traces[-1]
     assert "await asyncio.sleep(60)" in traces[-3]
     assert "in turns" in traces[-1] and "in turns" in traces[-2]
+    # It was told: not once more when what it ended beside the cell is thrown away.
+    assert python.run("import gc; gc.collect();")[0] == b""
     # The one that it raised itself, and of no interrupt.
     code = "async def ends():\n    asyncio.current_task().cancel()\n    await asyncio.sleep(0)\n"
     assert python.run(f"{code}await ends()")[1]["error"]["name"] == "CancelledError"
