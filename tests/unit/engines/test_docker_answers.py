@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
+from pathlib import Path
 
 import pytest
+from unit.engines.scripted import reply, scripted
 
 from tfnz_notebook.engines.base import State
 from tfnz_notebook.engines.docker import answers, calls
+from tfnz_notebook.engines.docker.nodes import nodes
+from tfnz_notebook.engines.docker.probe import Facts
 from tfnz_notebook.engines.http.response import Response
 from tfnz_notebook.errors import EngineGone
 
@@ -115,3 +120,28 @@ def test_versions() -> None:
 def test_who_is_not_there(status: int, said: str, gone: bool) -> None:
     answer = Response(status, body=b'{"message": "%s"}' % said.encode())
     assert calls.is_gone(answer) is gone
+
+
+@pytest.mark.parametrize("machine", [None, ("far", 2, 1 << 30)])
+async def test_a_node_costs_one_quick_question(
+    machine: tuple[str, int, int] | None, short: Path
+) -> None:
+    """Podman's own list; a machine elsewhere does not change, and said what it has."""
+    for podman, path in (
+        (True, "/v1.41/libpod/containers/json"),
+        (False, "/v1.41/containers/json"),
+    ):
+
+        async def answer(
+            head: str, _: object, writer: asyncio.StreamWriter, path: str = path
+        ) -> None:
+            assert head.startswith(f"GET {path} ")
+            writer.write(reply(200, [{}, {}]))
+
+        async with scripted(short / f"s{podman}", answer) as client:
+            client.prefix = "/v1.41"
+            (node,) = await nodes(client, Facts(podman=podman, machine=machine))
+        assert node.containers == 2
+        assert node.labels == {"engine": "podman" if podman else "docker"}
+        if machine:
+            assert (node.name, node.cpus, node.memory) == machine

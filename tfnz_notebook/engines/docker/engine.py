@@ -179,7 +179,7 @@ class DockerEngine(Engine):
         return {**self.facts.about(), "service": "ours" if self._service else "the system's"}
 
     async def nodes(self) -> list[NodeInfo]:
-        return await docker_nodes.nodes(self.client, podman=self.facts.podman)
+        return await docker_nodes.nodes(self.client, self.facts)
 
     # -- images -------------------------------------------------------------------------------
 

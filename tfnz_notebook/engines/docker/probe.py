@@ -55,6 +55,8 @@ class Facts:
     why: str = ""
     #: Its files are not ours.
     elsewhere: bool = False
+    #: The machine that it is on, where that is not this one: name, cores, bytes.
+    machine: tuple[str, int, int] | None = None
     quirks: shape.Quirks = field(default_factory=shape.Quirks)
     isolation: Isolation = field(default_factory=Isolation)
 
@@ -140,6 +142,7 @@ async def probe(client: Client, asked: Transport | None) -> Facts:
         transport=asked or ("exec" if why else "socket"),
         why=why,
         elsewhere=bool(other),
+        machine=None if client.endpoint.local else _machine(info, client.name),
         quirks=shape.Quirks(
             ulimits=_limits(client.peer) if quick else None,
             selinux=client.endpoint.local and selinux(),
@@ -162,6 +165,12 @@ def socket_owner(endpoint: Endpoint) -> int | None:
         return Path(endpoint.path).stat().st_uid
     except OSError:
         return None
+
+
+def _machine(info: Mapping[str, Any], name: str) -> tuple[str, int, int]:
+    """What it says of its own."""
+    cpus, memory = int(info.get("NCPU") or 1), int(info.get("MemTotal") or 0)
+    return str(info.get("Name") or name), cpus, memory
 
 
 def _cgroups(info: Mapping[str, Any]) -> str:
