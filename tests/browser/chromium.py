@@ -31,7 +31,9 @@ NOISE = (
     "ResizeObserver loop",
     "(reading 'schema')",  # Notebook 7.6's own, as its settings load,
     'can\'t access property "schema"',  # and in Firefox's words
-    "NetworkError when attempting to fetch resource",  # Firefox's, of what a reload cut off
+    "NetworkError when attempting to fetch resource",  # Firefox's, of what a reload cut off,
+    "was interrupted while the page was loading",  # and of websockets
+    "can\N{RIGHT SINGLE QUOTATION MARK}t establish a connection to the server at ws://",
     "Could not restore the debugger state",  # Lab's own, of a kernel that restarts
     "Service Worker",
     "service worker",
