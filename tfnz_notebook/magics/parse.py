@@ -297,6 +297,10 @@ class Parser(argparse.ArgumentParser):
         behind = ["--", *parts.positionals] if parts.positionals else []
         found = self.parse_args([*parts.options, *behind])
         if self.takes_command:
+            first, field = parts.command.partition(" ")[0], self.fields[-1].metavar
+            # Of what a pasted line starts it may be all: its image has the program.
+            if first.startswith("-") and self.before is None:
+                self.error(f"{first} begins no command, and options stand before {field}")
             found.command = parts.command
             found.pasted = bool(self.pasted(line))
         return found

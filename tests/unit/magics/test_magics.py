@@ -399,9 +399,11 @@ def test_stopping(
 def test_logs(
     shell: Shell, agent: ScriptedAgent, web: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    capsys.readouterr()
+    shell.run("%tf_logs web")
+    assert capsys.readouterr().out == "nothing was written yet\n"
     agent.write(web, b"".join(b"line %d\n" % n for n in range(300)))
     agent.until(lambda: agent.processes[web].streams[1].head)
-    capsys.readouterr()
     shell.run("%tf_logs web")
     said = capsys.readouterr().out.splitlines()
     assert (said[0], said[-1], len(said)) == ("line 200", "line 299", 100)

@@ -57,7 +57,7 @@ def test_words_cover_any_line(line: str) -> None:
         ("web ps faxu | head", "ps faxu | head"),
         ("-d web echo 'it''s'  \"two  blanks\"", "echo 'it''s'  \"two  blanks\""),
         ("-dt -e A=1 --timeout 2 web echo $HOME; exit 3", "echo $HOME; exit 3"),
-        ("--timeout=2 web -d --not-ours", "-d --not-ours"),
+        ("--timeout=2 web x -d --not-ours", "x -d --not-ours"),
         ("-- web echo it's", "echo it's"),
         ("-eA=1 web x", "x"),
         ("web", ""),
@@ -105,8 +105,6 @@ def test_options_are_those_before_the_container() -> None:
         ("--columns us web vmstat 1", "vmstat 1", "us"),
         ("web --columns us vmstat 1", "vmstat 1", "us"),
         ("web --columns us", "", "us"),
-        ("web --columns", "--columns", None),
-        ("web --theirs vmstat", "--theirs vmstat", None),
         ("web tool --columns us file", "tool --columns us file", None),  # not all that follows
         ("web tool --columns", "tool --columns", None),
         ("web vmstat 1 --timeout 3 --columns us", "vmstat 1", "us"),
@@ -127,6 +125,8 @@ def test_options_may_follow_where_a_magic_says_so(
         ("--timeout x web y", "invalid float"),
         ("--nosuch web y", "nosuch"),
         ("--timeout", "expected one argument"),
+        ("web --timeout 1 sleep 5", "--timeout begins no command, and options stand before"),
+        ("web -d 'sleep 5'", "-d begins no command"),
         ("--det web", "--det"),  # no abbreviations: they would break with the next option
     ],
 )

@@ -168,6 +168,8 @@ def logs(here: Here, asked: argparse.Namespace) -> Process | None:
         said = b"".join(b"".join(p.splitlines(keepends=True)[-asked.tail :]) for p in parts)
     if said:
         print(clean(said), end="" if said.endswith(b"\n") else "\n")  # noqa: T201  # for the user
+    else:
+        print("nothing was written" + " yet" * (process.returncode is None))  # noqa: T201  # too
     return None
 
 
