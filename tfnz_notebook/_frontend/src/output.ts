@@ -110,6 +110,7 @@ class Output implements Painter {
           this.queue.begin(streams, order);
           if (!again) for (const { stream, from } of streams) this.transcript.begin(stream, from);
           for (const { stream, from } of streams) if (!this.received.has(stream)) this.received.set(stream, from);
+          this.status.count(streams.reduce((sum, { head }) => sum + head, 0));
           this.update(info);
           if (!again) for (const { stream, head } of streams) if (head > 0) this.missing.set(stream, head);
           this.shown();

@@ -256,6 +256,7 @@ class Shell {
       this.#beginning = this.#parsed > 0 ? new Beginning() : undefined;
       if (this.#replayEnd <= this.#parsed) this.#replayed();
     }
+    this.#status.count(stream?.head ?? 0);
     this.#heard(info);
   }
 

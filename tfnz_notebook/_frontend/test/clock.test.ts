@@ -81,3 +81,17 @@ test("a status line counts while it is seen and its process runs; what arrives i
   assert.equal(shown(), "12 s · 4 KiB");
   status.dispose();
 });
+
+test("a view that is drawn again says at once how much was written, and never less as it catches up", () => {
+  const status = new Status();
+  const shown = (): string => status.el.querySelector(".tfnz-facts")!.textContent!;
+  const info = { state: "running", command: "x", returncode: null, started: 1000, ran: null, out: 0, err: 0, now: 6000 } as const;
+  sights.get(status.el)!(true);
+  status.count(2048);
+  status.update(info);
+  assert.equal(shown(), "5 s · 2 KiB");
+  status.count(10);
+  pass(1000);
+  assert.equal(shown(), "6 s · 2 KiB");
+  status.dispose();
+});

@@ -64,7 +64,7 @@ export class Status {
   private heardAt = 0;
   private carrier: CarrierKind | undefined;
   private gone = "";
-  private bytes: number | undefined;
+  private bytes = 0;
   private noteTimer: ReturnType<typeof setTimeout> | undefined;
   private seen = false;
   private readonly redraw = (): void => this.draw();
@@ -89,9 +89,10 @@ export class Status {
     this.draw();
   }
 
-  /** What reached this view, where that is more than the desk said last: the clock shows it with its next tick. */
+  /** What was written, or reached this view, where that is more than the desk said last: the clock shows it with its
+   * next tick. */
   count(bytes: number): void {
-    this.bytes = bytes;
+    this.bytes = Math.max(this.bytes, bytes);
     if (!this.running) this.draw();
   }
 
@@ -165,7 +166,7 @@ export class Status {
     if (info) {
       if (info.ran !== null) facts.push(duration(info.ran));
       else if (info.started > 0) facts.push(elapsed(this.ran(info)));
-      facts.push(size(Math.max(info.out + info.err, this.bytes ?? 0)));
+      facts.push(size(Math.max(info.out + info.err, this.bytes)));
     }
     const called = this.named || info?.command || "";
     const where = info?.container ? ` in ${info.container}` : "";
