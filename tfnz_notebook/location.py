@@ -176,9 +176,10 @@ class Location(Drawn, Block, Store):
             caller = self._caller
         return Lane(dispatch.home(self._mode, caller), contextvars.copy_context())
 
-    async def _node_infos(self) -> list[dict[str, Any]]:
+    async def _node_infos(self, *, counted: bool = False) -> list[dict[str, Any]]:
         self._check("list nodes")
-        found: list[dict[str, Any]] = (await self._link.request("node.list", {})).body["nodes"]
+        told = await self._link.request("node.list", {"counted": counted})
+        found: list[dict[str, Any]] = told.body["nodes"]
         return found
 
     def _node_named(self, name: str) -> Node:

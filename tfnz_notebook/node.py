@@ -65,7 +65,7 @@ class Node(Drawn, Owned, metaclass=Closed):
         ``containers`` (running). None is what this user may not know, as of a cluster's machines.
         """
         async with within("look at the node", timeout):
-            for info in await self._location._node_infos():
+            for info in await self._location._node_infos(counted=True):
                 if info.get("name") == self.name:
                     self._info = info
             keys = ("cpus", "cpu_free", "memory", "memory_free", "containers")

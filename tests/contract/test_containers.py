@@ -64,6 +64,8 @@ async def test_says_what_it_is(place: Place) -> None:
     assert place.engine.about()["engine"]
     nodes = await place.engine.nodes()
     assert place.kind in CLUSTER or len(nodes) == 1
+    uncounted = await place.engine.nodes(counted=False)
+    assert place.kind in CLUSTER or uncounted[0].containers is None
     for node in nodes:
         assert node.name
         assert node.cpus is None or node.cpu_free is None or 0 <= node.cpu_free <= node.cpus

@@ -174,7 +174,10 @@ _ROWS: Final = (
     ),
     Operation("more", "list the rest", Scope.SESSION, {"more": _NUMBER}, reply=("items", "more")),
     # -- places
-    Operation("node.list", "list nodes", Scope.SESSION, reply=("nodes",), pages=True),
+    # with "counted" how many containers run there, for which an engine may look at each
+    Operation(
+        "node.list", "list nodes", Scope.SESSION, {"counted": _FLAG}, reply=("nodes",), pages=True
+    ),
     # "reader": what is said meanwhile, or the bytes that are asked for, as far as "credit"
     Operation("image.list", "list images", Scope.SESSION, reply=("images",), pages=True),
     Operation(

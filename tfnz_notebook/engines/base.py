@@ -342,8 +342,11 @@ class Engine(ABC):
         """Version, runtime, rootless, ... for people (``doctor``)."""
 
     @abstractmethod
-    async def nodes(self) -> list[NodeInfo]:
-        """The machines, with what is free on them."""
+    async def nodes(self, *, counted: bool = True) -> list[NodeInfo]:
+        """The machines, with what is free on them; what runs there only if that is ``counted``.
+
+        An engine may have to look at each container for it, and each spawn waits for its node.
+        """
 
     @abstractmethod
     async def images(self) -> list[Stored]:

@@ -10,8 +10,7 @@ import pytest
 from unit.engines.scripted import reply, scripted
 
 from tfnz_notebook.engines.base import State
-from tfnz_notebook.engines.docker import answers, calls
-from tfnz_notebook.engines.docker.nodes import nodes
+from tfnz_notebook.engines.docker import answers, calls, nodes
 from tfnz_notebook.engines.docker.probe import Facts
 from tfnz_notebook.engines.http.response import Response
 from tfnz_notebook.errors import EngineGone
@@ -122,15 +121,9 @@ def test_who_is_not_there(status: int, said: str, gone: bool) -> None:
     assert calls.is_gone(answer) is gone
 
 
-@pytest.mark.parametrize("machine", [None, ("far", 2, 1 << 30)])
-async def test_a_node_costs_one_quick_question(
-    machine: tuple[str, int, int] | None, short: Path
-) -> None:
-    """Podman's own list; a machine elsewhere does not change, and said what it has."""
-    for podman, path in (
-        (True, "/v1.41/libpod/containers/json"),
-        (False, "/v1.41/containers/json"),
-    ):
+async def test_what_runs_on_a_node_is_one_quick_question(short: Path) -> None:
+    """Podman's own list: for Docker's it looks twice as long."""
+    for podman, path in ((True, "/libpod/containers/json"), (False, "/containers/json")):
 
         async def answer(
             head: str, _: object, writer: asyncio.StreamWriter, path: str = path
@@ -139,9 +132,10 @@ async def test_a_node_costs_one_quick_question(
             writer.write(reply(200, [{}, {}]))
 
         async with scripted(short / f"s{podman}", answer) as client:
-            client.prefix = "/v1.41"
-            (node,) = await nodes(client, Facts(podman=podman, machine=machine))
-        assert node.containers == 2
-        assert node.labels == {"engine": "podman" if podman else "docker"}
-        if machine:
-            assert (node.name, node.cpus, node.memory) == machine
+            assert await nodes.running(client, Facts(podman=podman)) == 2
+
+
+def test_a_node_is_what_the_engine_said_of_its_machine() -> None:
+    node = nodes.node("docker", Facts(machine=("far", 2, 1 << 30)), None)
+    assert (node.name, node.cpus, node.cpu_free, node.memory_free) == ("far", 2, 2.0, 1 << 30)
+    assert nodes.node("podman", Facts(podman=True), 3).labels == {"engine": "podman"}

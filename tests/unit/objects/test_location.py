@@ -54,7 +54,7 @@ def test_bad_arguments(options: dict[str, Any]) -> None:
         Location(**{"where": "podman", **options})
 
 
-def test_nodes(location: Location) -> None:
+def test_nodes(agent: ScriptedAgent, location: Location) -> None:
     assert [node.name for node in location.nodes()] == ["first", "second"]
     assert location.best_node().name == "second"
     assert [node.name for node in location.ranked_nodes()] == ["second", "first"]
@@ -71,6 +71,9 @@ def test_nodes(location: Location) -> None:
         "memory_free": 1 << 30,
         "containers": 0,
     }
+    # who only spawns there does not wait until an engine has looked at all that runs
+    counted = [each.body["counted"] for each in agent.named("node.list")]
+    assert counted == [False] * (len(counted) - 1) + [True]
     with pytest.raises(Misuse, match="'first', 'second'"):
         location.node("third")
     with pytest.raises(Misuse):

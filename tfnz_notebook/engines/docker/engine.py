@@ -178,8 +178,9 @@ class DockerEngine(Engine):
     def about(self) -> Mapping[str, str]:
         return {**self.facts.about(), "service": "ours" if self._service else "the system's"}
 
-    async def nodes(self) -> list[NodeInfo]:
-        return await docker_nodes.nodes(self.client, self.facts)
+    async def nodes(self, *, counted: bool = True) -> list[NodeInfo]:
+        running = await docker_nodes.running(self.client, self.facts) if counted else None
+        return [docker_nodes.node(self.client.name, self.facts, running)]
 
     # -- images -------------------------------------------------------------------------------
 

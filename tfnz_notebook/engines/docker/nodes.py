@@ -12,16 +12,20 @@ from tfnz_notebook.engines.docker.probe import Facts
 from tfnz_notebook.engines.http.client import Client
 
 
-async def nodes(client: Client, facts: Facts) -> list[NodeInfo]:
-    """One: this machine, or the one that the engine said it is on."""
-    # Podman looks at each container for Docker's list, some 20 ms with one of them; 2 for its own.
+async def running(client: Client, facts: Facts) -> int:
+    """How many containers run. Podman looks at each, and for its own list not so long."""
     answer = await client.request("GET", f"{'/libpod' if facts.podman else ''}/containers/json")
     calls.check(answer, "list the containers")
-    labels, running = {"engine": "podman" if facts.podman else "docker"}, len(answer.json())
+    return len(answer.json())
+
+
+def node(called: str, facts: Facts, containers: int | None) -> NodeInfo:
+    """This machine, or the one that the engine said it is on."""
+    labels = {"engine": "podman" if facts.podman else "docker"}
     if facts.machine is not None:
         # Docker tells neither load nor free memory: all of it, then.
         name, cpus, memory = facts.machine
-        return [NodeInfo(name, cpus, float(cpus), memory, memory, running, labels)]
+        return NodeInfo(name, cpus, float(cpus), memory, memory, containers, labels)
     cpus, (memory, free) = os.cpu_count() or 1, proc.memory()
-    name = platform.node() or client.name
-    return [NodeInfo(name, cpus, proc.cpu_free(cpus), memory, free, running, labels)]
+    name = platform.node() or called
+    return NodeInfo(name, cpus, proc.cpu_free(cpus), memory, free, containers, labels)

@@ -142,10 +142,11 @@ class FakeEngine(Engine):
     def about(self) -> Mapping[str, str]:
         return {"engine": "fake", "version": "1", "isolation": "fence (in memory)"}
 
-    async def nodes(self) -> list[NodeInfo]:
+    async def nodes(self, *, counted: bool = True) -> list[NodeInfo]:
         await self._call()
-        running = [c for c in self.world.containers.values() if self._state(c).status == "running"]
-        return [NodeInfo("memory", 4, 4.0, 8 * _GiB, 8 * _GiB, len(running), {"engine": "fake"})]
+        states = [self._state(each).status for each in self.world.containers.values()]
+        running = states.count("running") if counted else None
+        return [NodeInfo("memory", 4, 4.0, 8 * _GiB, 8 * _GiB, running, {"engine": "fake"})]
 
     # -- images -------------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ class _Places(Watched):
 
     async def gather(self) -> None:
         """Ask what is free."""
-        told = (await self.ledger.link.request("node.list", {})).body["nodes"]
+        told = (await self.ledger.link.request("node.list", {"counted": True})).body["nodes"]
         self.nodes = [facts.node(each) for each in told]
 
 
