@@ -118,7 +118,10 @@ def container(
 def left(over: Info, before: Info) -> Info:
     """A container that is over, with what it showed before."""
     ended = {each["id"]: each for each in over["processes"]}
-    shown = [ended.pop(each["id"], _gone(each)) for each in before["processes"]]
+    # What is told of a main process that is gone need not have its image's command.
+    shown = [
+        {**ended.pop(each["id"], _gone(each)), "text": each["text"]} for each in before["processes"]
+    ]
     return {
         **over,
         **{key: over[key] or before[key] for key in ("ip", "node", "usage", "log")},

@@ -263,13 +263,14 @@ def test_an_end_is_told_and_over(
     page.until(lambda: page.info()["usage"])
     agent.set_state(container.id, "exited", returncode=0)
     page.until(lambda: page.info()["state"] == "exited")
+    named = [p["text"] for p in page.info()["processes"]]
     assert page.info()["usage"]["memory"] == 1 << 20
     assert "MiB" not in explorer.as_text(picture)
     container.destroy()
     page.until(lambda: page.info()["state"] == "destroyed")
     shown = page.info()["processes"]  # it keeps what it showed
     assert [p["id"] for p in shown] == [container.id, mine.id]
-    assert shown[1]["text"] == "sleep 100"
+    assert [p["text"] for p in shown] == named and named[1] == "sleep 100"
     assert page.info()["usage"]["memory"] == 1 << 20
     wait(picture.over())
     still = wait(picture.still(final=True))
