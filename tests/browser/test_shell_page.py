@@ -489,6 +489,8 @@ def test_dark_and_light_are_followed_live(page: Page) -> None:
     light = page.evaluate(ground)
     page.evaluate("document.body.setAttribute('data-jp-theme-light', 'false')")
     until(lambda: page.evaluate(ground) != light)
+    beneath = "getComputedStyle(document.querySelector('.xterm-viewport')).backgroundColor"
+    assert page.evaluate(beneath) == "rgba(0, 0, 0, 0)", "its edge shows where pixels are no whole"
     page.evaluate("document.body.setAttribute('data-jp-theme-light', 'true')")
     until(lambda: page.evaluate(ground) == light)
     write(page, "\x1b[2mdim \x1b[31mred\x1b[m")
