@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
+from tfnz_notebook._base.numbers import duration
 from tfnz_notebook._base.text import one_line, width
 
 #: Seconds after which somebody wonders.
@@ -33,18 +35,31 @@ def notebook() -> bool:
 
 
 @contextmanager
-def told(text: str) -> Iterator[None]:
-    """Say so if what is inside takes long, to a person at a prompt or in a notebook."""
+def told(text: str, done: str) -> Iterator[None]:
+    """Say so if what is inside takes long, to a person at a prompt or in a notebook.
+
+    Once it is over the line says what is ``done``, and how long that took: it stays.
+    """
     if not (notebook() or hasattr(sys, "ps1")):
         yield
         return
-    timer = threading.Timer(LATE, _write, (f"{text}\n",))
+    began, late = time.monotonic(), threading.Event()
+
+    def say_so() -> None:
+        late.set()
+        _write(text)
+
+    timer = threading.Timer(LATE, say_so)
     timer.daemon = True
     timer.start()
+    over = ""
     try:
         yield
+        over = f"\r{done} in {duration(time.monotonic() - began)}".ljust(width(text) + 1)
     finally:
         timer.cancel()
+        if late.is_set():
+            _write(f"{over}\n")
 
 
 @asynccontextmanager

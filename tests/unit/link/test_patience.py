@@ -1,6 +1,8 @@
 """What is said to a person who waits, when, and to whom nothing is said."""
 
 import asyncio
+import contextlib
+import re
 import sys
 import threading
 import time
@@ -37,11 +39,19 @@ def test_a_person_hears_why_it_takes_long(
         monkeypatch.setattr(patience, "notebook", lambda: True)
     else:
         monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
-    with patience.told("starting the agent …"):
-        out, err = said(capsys, "\n")
+    with patience.told("starting the agent …", "started it"):
+        out, err = said(capsys, "…")
     # A notebook shows stderr in red: nothing has gone wrong.
-    assert (out if where == "notebook" else err) == "starting the agent …\n"
+    assert (out if where == "notebook" else err) == "starting the agent …"
     assert not (err if where == "notebook" else out)
+    line = "".join(capsys.readouterr())
+    assert re.fullmatch(r"\rstarted it in [\d.]+ m?s *\n", line) and len(line) >= 22, (
+        "no rest of it"
+    )
+    with contextlib.suppress(OSError), patience.told("starting …", "started it"):
+        said(capsys, "starting …")
+        raise OSError
+    assert "".join(capsys.readouterr()) == "\n", "it is not done"
 
 
 def waiting() -> list[threading.Timer]:
@@ -52,10 +62,10 @@ def waiting() -> list[threading.Timer]:
 
 def test_what_is_quick_is_silent_and_so_are_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "LATE", 60)
-    with patience.told("x"):
+    with patience.told("x", "y"):
         assert not waiting(), "this is a script"
     monkeypatch.setattr(patience, "notebook", lambda: True)
-    with patience.told("x"):
+    with patience.told("x", "y"):
         assert len(waiting()) == 1
     assert not waiting()
 

@@ -169,7 +169,8 @@ class LocalPlace:
             os.close(log)
         _started.append(child)
         try:
-            with patience.told(f"starting the agent for {self.where} …"):
+            agent = f"the agent for {self.where}"
+            with patience.told(f"starting {agent} …", f"started {agent}"):
                 line = _first_line(child, START_TIMEOUT)
         except TimeoutError:
             child.kill()
