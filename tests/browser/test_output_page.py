@@ -290,7 +290,8 @@ def test_the_static_twin_is_hidden_while_the_view_is_there(view: View) -> None:
     polling.until(lambda: view.heads("close"), 5, "it says so")
 
 
-#: At each frame: how high the cell's outputs are, of which the twin is one.
+#: At each frame: how high the cell's outputs are, of which the twin is one; a copy of the notebook
+#: is open beside it.
 LOOK = """
 () => {
   const [twin, cells] = document.querySelectorAll('.tfnz-static-k1, #cells');
@@ -302,6 +303,8 @@ LOOK = """
     child.className = 'jp-OutputArea-child';
     child.append(each);
   }
+  const copy = document.body.appendChild(document.createElement('div'));
+  copy.append(document.createElement('div'), area.lastChild.cloneNode(true));
   window.heights = new Set();
   const look = () => { heights.add(area.offsetHeight); requestAnimationFrame(look); };
   look();
@@ -313,9 +316,10 @@ def test_nothing_jumps_when_it_takes_its_twins_place(view: View) -> None:
     view.page.evaluate(LOOK)
     view.write("one\ntwo\n")
     view.write("bad\n", 2)
-    twin = view.page.get_by_text("the static twin")
+    twin, copy = view.page.get_by_text("the static twin").all()
     view.show(key="k1")
     polling.until(lambda: not twin.is_visible(), 5, "hidden")
+    assert copy.is_visible(), "the copy has no view"
     assert "one" in view.text() and "bad" in view.text()
     view.frames()
     assert view.page.evaluate("heights.size") == 2, "the twin's height, and the view's"

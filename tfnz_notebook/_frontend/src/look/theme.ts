@@ -43,21 +43,26 @@ export function themed(root: HTMLElement, signal: AbortSignal, changed?: (dark: 
 const LATE_MS = 2000;
 
 /**
- * While the live view is in the page, its static twin (class `tfnz-static-<key>`) is not seen; but until the view shows
- * as much, the twin is seen and the view is not: a page that is loaded again does not jump. To be called then is what
- * this returns.
+ * While the live view is in the page, its static twin (class `tfnz-static-<key>`), the output behind it, is not seen; but
+ * until the view shows as much, the twin is seen and the view is not: a page that is loaded again does not jump. To be
+ * called then is what this returns. A copy of the notebook beside it, which has no view, has its twin seen.
  */
 export function replaceTwin(root: HTMLElement, key: unknown, signal: AbortSignal): () => void {
   if (typeof key !== "string" || !/^[\w-]+$/.test(key)) return () => undefined;
   const twin = `.tfnz-static-${key}`;
+  const output = ".jp-OutputArea-child";
   const style = document.createElement("style");
   document.head.append(style);
   const shown = (): void => {
     root.classList.remove("tfnz-coming");
-    style.textContent ||= `${twin}{display:none!important}.jp-OutputArea-child:has(${twin}){display:none!important}`;
+    root.dataset["twin"] = key;
+    if (style.textContent) return;
+    // Where outputs have no such place there is one notebook.
+    const beside = document.querySelector(output) ? `${output}:has([data-twin="${key}"])~${output}:has(${twin})` : twin;
+    style.textContent = `${beside}{display:none!important}`;
   };
   const late = setTimeout(shown, LATE_MS);
-  if (document.querySelector(`.jp-OutputArea-child ${twin}`)) root.classList.add("tfnz-coming");
+  if (document.querySelector(`${output} ${twin}`)) root.classList.add("tfnz-coming");
   else shown();
   signal.addEventListener("abort", () => (clearTimeout(late), style.remove()), { once: true });
   return shown;
