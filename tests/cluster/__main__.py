@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from cluster.access import admitted
+from cluster.access import admitted, forget
 from cluster.build import binary, say
 from cluster.cluster import Cluster
 from cluster.control import ROOT
@@ -25,12 +25,23 @@ from cluster.kubectl import Kubectl
 from cluster.turn import turn
 
 HERE = ROOT / "build" / "cluster"
+#: Of the environment, what root needs, too.
+KEPT = (
+    *("PYTHONPATH", "PATH", "HOME", "XDG_CACHE_HOME", "TFNZ_CACHE", "TFNZ_CLUSTER"),
+    *("TFNZ_TEST_PATIENCE", "CI"),
+)
 
 
 def up() -> None:
-    """Bring it up unless it is; say how to use it."""
+    """Bring it up unless it is, to stay."""
     cluster = Cluster()
-    if cluster.alive:
+    start(cluster)
+    cluster.stay()
+
+
+def start(cluster: Cluster) -> None:
+    """Bring it up unless it is; say how to use it. What a run that was killed has left, goes."""
+    if cluster.stays:
         say("it is up already")
     else:
         began = time.monotonic()
@@ -65,9 +76,10 @@ def elsewhere(command: Sequence[str]) -> int:
 def here(command: Sequence[str]) -> int:
     """That command's exit code, on ours."""
     cluster = Cluster()
-    stays = cluster.alive
+    stays = cluster.stays
     try:
-        up()
+        start(cluster)
+        forget(cluster.kubectl)
         own = {"TFNZ_TEST_CLUSTER": "own", "TFNZ_REGISTRIES": cluster.registry}
         return _inside(cluster.kubectl, command, own)
     finally:
@@ -101,7 +113,7 @@ def main(arguments: Sequence[str]) -> int:
             return elsewhere(arguments[1:])
         case ["up" | "down"] | ["with", _, *_] if os.geteuid() != 0:
             binary()  # what is built is the user's own; namespaces are root's to make
-            kept = "--preserve-env=PYTHONPATH,PATH,HOME,XDG_CACHE_HOME,TFNZ_CACHE,TFNZ_CLUSTER,CI"
+            kept = f"--preserve-env={','.join(KEPT)}"
             return subprocess.call(["sudo", kept, sys.executable, "-m", "cluster", *arguments])
         case ["up"]:
             work = up

@@ -11,6 +11,7 @@ from cluster.kubectl import Kubectl
 
 ROLE = ROOT / "docs" / "kubernetes" / "role"
 ACCOUNT = "tfnz-notebook"
+NAMESPACE = "tfnz-test"
 
 
 def kubeconfig(kubectl: Kubectl, path: Path, account: str = ACCOUNT) -> Path:
@@ -28,7 +29,7 @@ def kubeconfig(kubectl: Kubectl, path: Path, account: str = ACCOUNT) -> Path:
 @contextmanager
 def admitted(kubectl: Kubectl, home: Path) -> Iterator[tuple[str, Path]]:
     """A namespace and the kubeconfig of who may work there; afterwards neither is left."""
-    namespace = f"tfnz-test-{os.getpid()}"
+    namespace = f"{NAMESPACE}-{os.getpid()}"
     kubectl("create", "namespace", namespace)
     try:
         there = kubectl.within(namespace)
@@ -36,3 +37,10 @@ def admitted(kubectl: Kubectl, home: Path) -> Iterator[tuple[str, Path]]:
         yield namespace, kubeconfig(there, home / f"{namespace}.kubeconfig")
     finally:
         kubectl("delete", "namespace", namespace, "--timeout=120s")
+
+
+def forget(kubectl: Kubectl) -> None:
+    """Delete the namespaces of runs that were killed: for who alone may have some there."""
+    names = kubectl("get", "namespaces", "--output=name").split()
+    if left := [name for name in names if name.startswith(f"namespace/{NAMESPACE}-")]:
+        kubectl("delete", *left, "--timeout=120s")

@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,10 +12,13 @@ from cluster.build import binary
 from cluster.certificates import Authority
 from cluster.control import ADDRESS, ARCHIVE, ROOT, SERVER, Control
 from cluster.kubectl import Kubectl
-from cluster.machine import until
+from cluster.machine import PATH, until
 from cluster.node import PAUSE, Node
 
 NODES = 2
+PLACE = Path("/var/lib")
+#: There while bridges' packets may be filtered.
+FILTER = Path("/proc/sys/net/bridge")
 #: Volumes for claims, on each node; each says that it has 10 GiB.
 VOLUMES = 40
 
@@ -22,8 +26,8 @@ VOLUMES = 40
 class Cluster:
     """Known by where it lies: an object of another Python finds what an earlier one started."""
 
-    def __init__(self) -> None:
-        self.home = Path("/var/lib") / os.environ.get("TFNZ_CLUSTER", "tfnz-cluster")
+    def __init__(self, name: str = "") -> None:
+        self.home = PLACE / (name or os.environ.get("TFNZ_CLUSTER", "tfnz-cluster"))
         self.authority = Authority(self.home / "pki")
         self.control = Control("control", self.home / "control")
         self.nodes = [Node(number, self.home / f"n{number}") for number in range(1, NODES + 1)]
@@ -46,12 +50,28 @@ class Cluster:
             for program in (machine.home / "programs").iterdir()
         )
 
+    @property
+    def stays(self) -> bool:
+        """It is up, and :meth:`stay` was said: not what a run that was killed has left."""
+        return (self.home / "stays").exists() and self.alive
+
+    def stay(self) -> None:
+        """It ends when it is told to."""
+        (self.home / "stays").touch()
+
+    def beside(self, mark: int) -> "Cluster":
+        """Another, for the one who has this one's turn."""
+        return Cluster(f"{self.home.name}-{mark}")
+
     # -- up and down
 
     def up(self) -> None:
-        """From nothing to nodes that take pods."""
+        """From nothing, or from what is left of an earlier one, to nodes that take pods."""
         made = binary()
         self.down()
+        for path in PLACE.glob(f"{self.home.name}-[0-9]*"):
+            Cluster(path.name).down()
+        _filters_bridges()
         self.home.mkdir()
         (self.home / "kubectl").symlink_to(made)
         pause = self._pause()
@@ -182,3 +202,12 @@ def on(node: str) -> dict[str, object]:
     """A selector of one node, by its name."""
     name = {"key": "metadata.name", "operator": "In", "values": [node]}
     return {"nodeSelectorTerms": [{"matchFields": [name]}]}
+
+
+def _filters_bridges() -> None:
+    """What policies need of the kernel, and the kernel does not load by itself."""
+    if not FILTER.exists():
+        load = ["modprobe", "br_netfilter"]
+        subprocess.run(load, env={"PATH": PATH}, capture_output=True, check=False)
+    if not FILTER.exists():
+        sys.exit("Cannot start a node: this kernel has no br_netfilter. Load that module.")

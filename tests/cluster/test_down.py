@@ -82,11 +82,9 @@ def links() -> set[str]:
     return {path.name for path in Path("/sys/class/net").iterdir()}
 
 
-@pytest.mark.usefixtures("cluster")
-def test_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TFNZ_CLUSTER", f"tfnz-cluster-{os.getpid()}")  # beside that of the tests
+def test_nothing_is_left(cluster: Cluster) -> None:
     before = places(), knobs(), links()
-    cluster = Cluster()
+    cluster = cluster.beside(os.getpid())  # that of the tests is needed still
     try:
         cluster.up()
         cluster.kubectl.create(*(sleeper(node.name) for node in cluster.nodes))

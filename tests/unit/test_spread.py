@@ -25,12 +25,17 @@ def test_right(): pass
 
 @pytest.fixture
 def spread(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
-    """Runs so many tests that fail so often; the exit code, and all that was said."""
+    """Runs, each of so many tests that fail so often; the exit code, and all that was said."""
 
-    def run(**flaky: int) -> tuple[int, str]:
+    def run(*flaky: dict[str, int], workers: int = 0) -> tuple[int, str]:
         (tmp_path / "pytest.ini").write_text("[pytest]\n")
-        (tmp_path / "test_flaky.py").write_text(FLAKY.format(**flaky))
-        code = SPREAD(["-n", "1", str(tmp_path)], build=tmp_path / "build")
+        arguments: list[str] = []
+        for number, each in enumerate(flaky):
+            room = tmp_path / str(number)
+            room.mkdir()
+            (room / "test_flaky.py").write_text(FLAKY.format(**each))
+            arguments += ["--then", "-n", str(workers), str(room)]
+        code = SPREAD(arguments[1:], build=tmp_path / "build")
         return code, capfd.readouterr().out
 
     return run
@@ -44,9 +49,9 @@ def noted(tmp_path: Path) -> list[str]:
 def test_what_is_right_alone_is_told_whole(
     spread: Callable[..., tuple[int, str]], tmp_path: Path
 ) -> None:
-    code, said = spread(count=3, fails=1)
+    code, said = spread({"count": 3, "fails": 1}, workers=1)
     assert code == 0
-    assert noted(tmp_path) == [f"test_flaky.py::test_flaky[{number}]" for number in range(3)]
+    assert noted(tmp_path) == [f"0/test_flaky.py::test_flaky[{number}]" for number in range(3)]
     end = said[said.index("Right only alone") :]
     assert end.count("AssertionError: the machine was busy") >= 3 and "what it saw" in end
 
@@ -55,7 +60,19 @@ def test_what_is_right_alone_is_told_whole(
 def test_what_is_wrong_alone_too_and_a_fourth_fail(
     spread: Callable[..., tuple[int, str]], tmp_path: Path, flaky: dict[str, int]
 ) -> None:
-    code, said = spread(**flaky)
+    code, said = spread(flaky)
     assert code == 1 and "Right only alone" not in said
     assert ("Once more, alone" in said) == (flaky["count"] == 1)
     assert noted(tmp_path) == []
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_one_run_after_another_counts_with_it(
+    spread: Callable[..., tuple[int, str]], tmp_path: Path, count: int
+) -> None:
+    code, said = spread({"count": count, "fails": 1}, {"count": 1, "fails": 1})
+    if count == 3:
+        assert code == 1 and "4 tests failed" in said
+    else:
+        assert code == 0 and said.count("the machine was busy", said.index("Right only")) >= 3
+        assert noted(tmp_path)[-1] == "1/test_flaky.py::test_flaky[0]"
