@@ -60,6 +60,7 @@ class Process:
         self.stats: list[Frame] = []
         self.closed: int | None = None
         self.gone = False
+        self.window = wire.WINDOW_OUT
         self.auto_ack = agent.auto_ack
 
     # What arrived.
@@ -300,7 +301,7 @@ class Agent:
             assert frame.values[0] == c.head(stream), (frame.values, c.head(stream))
             assert not c.eof.get(stream), "DATA after EOF"
             c.data[stream] += frame.data
-            assert c.head(stream) <= c.acked[stream] + wire.WINDOW_OUT, "over the window"
+            assert c.head(stream) <= c.acked[stream] + c.window, "over the window"
             assert len(frame.data) <= wire.MAX_DATA
             if c.auto_ack:
                 self.send(wire.fixed(Type.ACK, frame.channel, c.head(stream), stream=stream))

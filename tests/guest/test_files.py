@@ -395,7 +395,7 @@ def test_an_upload_given_up_leaves_nothing(guest: Guest, tmp_path: Path) -> None
     def half() -> Process:
         transfer = agent.open(Type.PUT, (Tag.PATH, str(target)))
         transfer.write(BLOCK[:100_000])
-        agent.until(lambda: transfer.taken == 100_000)
+        agent.sync()
         return transfer
 
     closed, overtaken = half(), half()
@@ -433,17 +433,36 @@ def test_a_directory_that_vanishes_while_it_is_listed(plain: Agent, tmp_path: Pa
     plain.until(lambda: transfer.gone or transfer.failed)
 
 
-def test_download_window(plain: Agent, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("flags", "window"), [(0, wire.WINDOW_OUT), (Flag.WIDE, wire.WINDOW_FILE)], ids=str
+)
+def test_download_window(plain: Agent, tmp_path: Path, flags: int, window: int) -> None:
     (tmp_path / "big").write_bytes(BLOCK * 3)
     plain.auto_ack = False
-    transfer = plain.open(Type.GET, (Tag.PATH, str(tmp_path / "big")))
-    plain.until(lambda: len(transfer.out) == wire.WINDOW_OUT)
+    asked = ((Tag.PATH, str(tmp_path / "big")), (Tag.FLAGS, int(flags)))
+    transfer = plain.open(Type.GET, *asked)
+    transfer.window = window
+    plain.until(lambda: len(transfer.out) == window)
     plain.sync()
-    assert len(transfer.out) == wire.WINDOW_OUT
+    assert len(transfer.out) == window
     transfer.auto_ack = True
     transfer.ack()
     plain.until(lambda: transfer.gone)
     assert transfer.out == BLOCK * 3
+
+
+def test_an_upload_is_acknowledged_seldom(plain: Agent, tmp_path: Path) -> None:
+    """And before an agent from before, who goes by WINDOW_IN, has to wait for it."""
+    transfer = plain.open(Type.PUT, (Tag.PATH, str(tmp_path / "file")))
+    size = wire.WINDOW_IN // 2
+    transfer.write(BLOCK[: size - 1])
+    plain.sync()
+    assert not transfer.taken
+    transfer.write(b"x")
+    plain.until(lambda: transfer.taken == size)
+    transfer.close_stdin()
+    plain.until(lambda: transfer.gone)
+    assert (tmp_path / "file").stat().st_size == size
 
 
 def test_a_full_disk(plain: Agent) -> None:

@@ -130,6 +130,7 @@ struct in { /* bytes from the agent */
     struct channel *channel;
     uint64_t received, taken, said; /* from the agent; by the other side; the last ACK */
     uint64_t window_from;           /* more than `taken` only just after a connection came */
+    uint32_t window;
     uint64_t eof_at;                /* ~0: not said */
     bool closed, told;              /* nothing is taken any more; the agent was told so */
     struct ring ring;

@@ -35,6 +35,9 @@ WINDOW_OUT: Final = 1 << 20
 WINDOW_TTY: Final = 64 << 10
 #: Bytes of one input stream (stdin, uploads) that may be unacknowledged.
 WINDOW_IN: Final = 256 << 10
+#: The same of a file, where both know it (``Feature.FILES``, ``Flag.WIDE``): nobody waits for more
+#: than its end, and its way may be long.
+WINDOW_FILE: Final = 2 << 20
 MAX_CHANNELS: Final = 16384
 MAX_META: Final = 4096
 #: Bytes of a process's arguments and environment: no Linux takes more, execve(2).
@@ -151,7 +154,7 @@ class Tag(IntEnum):
 
 
 class Flag(IntFlag):
-    """FLAGS of SPAWN, PUT and MKDIR; of EXIT."""
+    """FLAGS of SPAWN, PUT, GET and MKDIR; of EXIT."""
 
     TTY = 1
     PARENTS = 2  # make missing directories
@@ -159,6 +162,7 @@ class Flag(IntFlag):
     OOM = 8  # EXIT: killed for memory
     ADOPT = 16  # SPAWN: take the user's HOME and shell from the container's passwd, as a login does
     EXIST_OK = 32
+    WIDE = 64  # GET: by a window of WINDOW_FILE
 
 
 class Feature(IntFlag):
@@ -167,6 +171,7 @@ class Feature(IntFlag):
     SETUP = 1  # it takes SETUP
     USERS = 2  # it may start processes as any user
     OWNERS = 4  # it may give files to any user
+    FILES = 8  # it takes files (PUT) by a window of WINDOW_FILE
 
 
 class Target(IntEnum):

@@ -12,12 +12,13 @@ import pytest
 from unit.agent.live import LiveAgent, container, live_agent, process, until
 
 from tfnz_notebook._link.link import Link
-from tfnz_notebook._wire.guest import WINDOW_IN
+from tfnz_notebook._wire.guest import WINDOW_FILE, WINDOW_IN, Feature
 from tfnz_notebook.agent.container.dial import Dial
 from tfnz_notebook.agent.container.guest import Guest
 from tfnz_notebook.agent.container.inflow import PIECE
+from tfnz_notebook.agent.container.transfers import begin_put
 from tfnz_notebook.engines.fake.stream import WRITE_HIGH, FakeStream
-from tfnz_notebook.errors import ContainerGone, ProtocolError
+from tfnz_notebook.errors import ContainerGone, FileError, ProtocolError
 
 MANY = 12
 #: Beside the bulk: pings that learn what has arrived, requests, and one frame too many.
@@ -113,6 +114,7 @@ class Line:
     def __init__(self) -> None:
         self.frames: list[bytes] = []
         self.writable = True
+        self.features: Feature | None = None
         self.waiting: list[object] = []
 
     def open(self, owner: object) -> int:
@@ -150,3 +152,22 @@ async def test_a_kernel_sends_what_it_has_credit_for_in_its_place() -> None:
     dial.data(0, b"late")
     dial.eof()
     assert len(line.frames) == before
+
+
+@pytest.mark.parametrize(
+    ("features", "window"),
+    [(None, WINDOW_IN), (Feature.SETUP, WINDOW_IN), (Feature.FILES, WINDOW_FILE)],
+    ids=["one from before", "one that is told less", "one that takes more"],
+)
+async def test_an_upload_goes_as_far_as_its_guest_takes_it(
+    features: Feature | None, window: int
+) -> None:
+    line = Line()
+    line.features = features
+    transfer = begin_put(cast("Guest", line), "/f", None, None, parents=False)
+    upload = asyncio.create_task(transfer.upload(bytes(window + 1)))
+    await asyncio.sleep(0)
+    assert len(line.frames) == 1 + window // PIECE, "PUT, and what may be on its way"
+    transfer.abort()
+    with pytest.raises(FileError):
+        await upload

@@ -137,6 +137,7 @@ static int put_begin(struct file *f, const struct frame *q, const char *path, co
         return error;
     }
     in_open(&f->channel.in, &f->channel, fd);
+    f->channel.in.window = WINDOW_FILE;
     return 0;
 }
 
@@ -194,7 +195,7 @@ void file_written(struct channel *c)
 /* --- GET --------------------------------------------------------------------------------------------------------- */
 
 /* Looked at before it is opened: opening a FIFO waits, opening a device may do anything. */
-static int get_begin(struct file *f, const char *path, const char **stage)
+static int get_begin(struct file *f, const struct frame *q, const char *path, const char **stage)
 {
     struct stat st;
     int peek = path_open(path, O_PATH);
@@ -211,6 +212,8 @@ static int get_begin(struct file *f, const char *path, const char **stage)
         return error;
     say_stat(f->channel.id, NULL, &st, NULL);
     out_open(&f->channel.out, &f->channel, S_OUT, -1);
+    if (field_int(q, TAG_FLAGS, 0) & FLAG_WIDE)
+        f->channel.out.window = WINDOW_FILE;
     return 0;
 }
 
@@ -338,7 +341,7 @@ void file_open(struct frame *q)
         f->fd = f->dir = -1;
         stage = "open";
         error = kind == K_PUT   ? put_begin(f, q, path, &stage)
-                : kind == K_GET ? get_begin(f, path, &stage)
+                : kind == K_GET ? get_begin(f, q, path, &stage)
                                 : list_begin(f, path);
         if (error)
             channel_drop(&f->channel);

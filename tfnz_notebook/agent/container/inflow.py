@@ -23,9 +23,9 @@ PIECE: Final = wire.WINDOW_IN // 4
 class Inflow:
     """What the guest has not acknowledged is kept here: a new connection may have to bring it."""
 
-    def __init__(self, guest: Guest, channel: int = 0) -> None:
+    def __init__(self, guest: Guest, channel: int = 0, window: int = wire.WINDOW_IN) -> None:
         self.channel = channel
-        self.window = Sender(window=wire.WINDOW_IN)
+        self.window = Sender(window=window)
         self._guest = guest
         self._pieces: deque[bytes] = deque()  # the first one begins at window.acked
         self._ending = self._eof_sent = False
@@ -88,7 +88,7 @@ class Inflow:
         self.over = True
         self._guest.stop_waiting(self.push)
         self._pieces.clear()
-        self.window = Sender(self.window.head, window=wire.WINDOW_IN)
+        self.window = Sender(self.window.head)
         self._moved.set()
 
     async def moved(self) -> None:

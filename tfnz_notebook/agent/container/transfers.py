@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgpack
 
 from tfnz_notebook._wire import guest as wire
-from tfnz_notebook._wire.guest import Flag, Frame, Tag, Type
+from tfnz_notebook._wire.guest import WINDOW_FILE, WINDOW_IN, Feature, Flag, Frame, Tag, Type
 from tfnz_notebook._wire.operations import MAX_LISTING
 from tfnz_notebook.agent.container.guest import Guest
 from tfnz_notebook.agent.container.inflow import Inflow
@@ -40,7 +40,8 @@ class Transfer:
         self._verb = verb
         self._guest = guest
         self._channel = guest.open(self)
-        self._inflow = Inflow(guest, self._channel)
+        wide = guest.features is not None and Feature.FILES in guest.features
+        self._inflow = Inflow(guest, self._channel, WINDOW_FILE if wide else WINDOW_IN)
         self._listed = 0
 
     def say(self, kind: Type, fields: list[Field]) -> None:
@@ -151,9 +152,9 @@ async def get(
 ) -> tuple[Transfer, dict[str, Any]]:
     """Open a download that streams to ``reader``; (transfer, what the file is)."""
     transfer = Transfer(guest, "fetch", path)
-    transfer.flow = Flow(sink, reader, credit, transfer.taken)
+    transfer.flow = Flow(sink, reader, credit, transfer.taken, WINDOW_FILE)
     transfer.flow.left = transfer.abort
-    transfer.say(Type.GET, [])
+    transfer.say(Type.GET, [(Tag.FLAGS, int(Flag.WIDE))])
     return transfer, described(await transfer.answer)
 
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from tfnz_notebook._wire.guest import WINDOW_OUT
 from tfnz_notebook._wire.operations import MAX_CHUNK
-from tfnz_notebook._wire.window import MOST, Receiver, Sender
+from tfnz_notebook._wire.window import MOST, PARTS, Receiver, Sender
 from tfnz_notebook.agent.process.log import Log
 from tfnz_notebook.errors import LogGone
 
@@ -98,10 +98,17 @@ class Reader:
 class Flow:
     """Streams bytes that are kept nowhere else; ``taken(offset)`` says what has left."""
 
-    def __init__(self, sink: Sink, ident: int, credit: int, taken: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        ident: int,
+        credit: int,
+        taken: Callable[[int], None],
+        window: int = WINDOW_OUT,
+    ) -> None:
         self.sink = sink
         self.ident = ident
-        self._source = Receiver(0, WINDOW_OUT, gaps=False)
+        self._source = Receiver(0, window, gaps=False)
         self._window = Sender(0, credit, most=MOST)
         self._taken = taken
         self._queue: deque[bytes] = deque()
@@ -145,8 +152,10 @@ class Flow:
                 chunk = chunk[:size]
             offset = self._window.send(len(chunk))
             self.sink.event("data", {"reader": self.ident, "offset": offset}, chunk)
-        if self._source.acknowledge(self._window.sent):
-            self._taken(self._window.sent)
+        sent, source = self._window.sent, self._source
+        free = (sent - source.taken) * PARTS >= source.window  # each travels as far as the bytes
+        if (free or self._eof) and source.acknowledge(sent):
+            self._taken(sent)
         if self._eof and not self._queue and not self.finished:
             self.finished = True
             self.sink.event("eof", {"reader": self.ident, "offset": self._window.sent})
