@@ -14,8 +14,8 @@ from typing import Any
 SMALL: tuple[tuple[str, dict[str, Any]], ...] = (
     (
         "_wire.guest",
-        {"WINDOW_OUT": 4096, "WINDOW_TTY": 1024, "WINDOW_IN": 2048, "MAX_DATA": 1500}
-        | {"MAX_CHANNELS": 52},
+        {"WINDOW_OUT": 4096, "WINDOW_TTY": 1024, "WINDOW_IN": 2048, "WINDOW_FILE": 3000}
+        | {"MAX_DATA": 1500, "MAX_CHANNELS": 52},
     ),
     (
         "_wire.operations",
