@@ -60,6 +60,27 @@ def test_a_still_is_as_high_as_its_view(page: Page) -> None:
         assert live == still, (info["kind"], info.get("state"))
 
 
+#: What of a row's facts is seen, and whether any of it is clipped.
+SEEN = """
+() => [...document.querySelectorAll('div')].filter(row => row.style.height === '24px').map(row => {
+  const facts = [...row.children].filter(each => each.offsetTop < row.offsetTop + 12);
+  const parts = facts.flatMap(each => [...each.children]);
+  const clipped = parts.some(each => each.scrollWidth > each.clientWidth);
+  return [facts.map(each => each.textContent).join(' '), clipped];
+})
+"""
+
+
+def test_in_a_narrow_page_a_stills_facts_are_whole_or_not_there(page: Page) -> None:
+    info = {**BASE, **container("a", engine_id="b" * 64), "kind": "container", "engine": "x"}
+    info["engine_name"] = "tfnz-" + "c" * 32
+    for width, named in ((800, True), (290, False)):
+        page.set_content(f"<div style='width: {width}px'>{stills.draw(info)}</div>")
+        (uses, _), (seen, clipped) = page.evaluate(SEEN)[:2]
+        assert not clipped and seen.startswith("id" + "b" * 12), seen
+        assert uses.startswith("CPU") and ("tfnz-" in seen) == named
+
+
 def test_of_many_containers_those_are_in_the_page_that_are_seen(page: Page) -> None:
     many = table("ps", *(container(f"{n:032x}") for n in range(200)))
     page.evaluate("([i, s]) => show(i, s)", [many, ""])

@@ -73,7 +73,8 @@ class Still(NamedTuple):
         elif self.png is not None:  # beside an image a front-end would not show the HTML that hides
             picture = base64.b64encode(self.png).decode()
             size = f"width:{publish.PICTURE}px;max-width:100%"
-            said += f'<img alt="" src="data:image/png;base64,{picture}" style="{size}">'
+            text = html.escape(self.text)
+            said = f'<img alt="{text}" src="data:image/png;base64,{picture}" style="{size}">'
         # MathJax takes what is between dollars for a formula; JupyterLab adds half a line beneath.
         marks = f"{frozen.NO_MATH} tfnz-static-{key}" if key else frozen.NO_MATH
         said = f'<div class="{marks}" style="margin:0">{said}</div>'

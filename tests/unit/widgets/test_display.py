@@ -325,14 +325,16 @@ def test_a_picture_stays_as_png(kernel: Kernel) -> None:
     subject = Subject()
 
     async def still(*, final: bool) -> Still:
-        return Still("a plot", png=b"\x89PNG")
+        return Still('a "plot"', png=b"\x89PNG")
 
     subject.still = still  # type: ignore[method-assign]
     shown = show(subject)
-    assert "data:image/png;base64,iVBORw==" in outputs(kernel)[1]["text/html"]
+    said = outputs(kernel)[1]["text/html"]
+    assert '<img alt="a &quot;plot&quot;" src="data:image/png;base64,iVBORw=="' in said
+    assert "<pre>" not in said, "its words are for who cannot see it, as later"
     subject.end()
     until(lambda: frozen(shown))
-    assert outputs(kernel)[0] == {"text/plain": "a plot", "image/png": "iVBORw=="}
+    assert outputs(kernel)[0] == {"text/plain": 'a "plot"', "image/png": "iVBORw=="}
 
 
 def test_plain_text_becomes_safe_html() -> None:

@@ -56,9 +56,10 @@ _STATUS: Final = (
     "display:flex;align-items:center;gap:8px;height:28px;padding:0 8px;box-sizing:border-box;"
     f"white-space:nowrap;border-bottom:{_EDGE};{safe('background', BAR)}"
 )
+#: What finds no room in it is in a second line, which is not seen.
 _ROW: Final = (
-    "display:flex;align-items:center;gap:0 16px;height:24px;padding:0 8px;box-sizing:border-box;"
-    "overflow:hidden;white-space:nowrap;font-variant-numeric:tabular-nums"
+    "display:flex;flex-wrap:wrap;align-items:center;gap:0 16px;height:24px;padding:0 8px;"
+    "box-sizing:border-box;overflow:hidden;white-space:nowrap;font-variant-numeric:tabular-nums"
 )
 _FACT: Final = "flex:none;display:inline-flex;align-items:center;gap:4px"
 _SPARK: Final = f"flex:none;width:48px;height:14px;border-bottom:{_EDGE}"
@@ -119,7 +120,8 @@ def _title(title: str, *, strong: bool = True) -> Html:
 
 
 def _line(*inside: str, first: bool = False) -> Html:
-    return tag("div", f"{_ROW};padding-top:2px" if first else _ROW, *inside)
+    place = "padding-top:2px;line-height:22px" if first else "line-height:24px"
+    return tag("div", f"{_ROW};{place}", *inside)
 
 
 def _fact(name: str, value: str, *, least: int = 0, spark: bool = False) -> Html:
@@ -233,7 +235,7 @@ def _container(info: Info) -> Iterable[Html]:
     for process in info["processes"]:
         yield from _said(tails.get(process["id"]))
     yield from _more(info["more"], "process")
-    yield from _pre(info["error"], f"{safe('color', BAD)};white-space:pre-wrap")
+    yield from _pre(info["error"], f"{safe('color', BAD)};white-space:pre-wrap;max-height:none")
     if info["log"] not in info["error"] and info["id"] not in tails:
         yield from _pre(info["log"])
 
