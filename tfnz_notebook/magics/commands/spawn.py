@@ -94,7 +94,7 @@ def spawn_line(here: Here, asked: argparse.Namespace) -> Container:
     """``%tf_spawn``."""
     run = shell_line(asked.command) if asked.pasted else Run(_command(asked.command), None)
     container, last = _spawn(here, asked, command=run.argv or None, sleep=asked.sleep)
-    here.screen.card(container)
+    here.screen.card(container, raises=not asked.detach)
     try:
         _publish(container, asked.publish, last.old)
         if not asked.detach or asked.publish_all:
@@ -160,7 +160,7 @@ def spawn_cell(here: Here, asked: argparse.Namespace, body: str) -> Process:
     try:
         _publish(container, asked.publish, last.old)
         if keep:
-            here.screen.card(container)
+            here.screen.card(container, raises=True)
         try:
             container.wait_until_ready(_PATIENCE)
         except WaitTimeout:

@@ -41,11 +41,11 @@ class Pictures:
         if container is not None:
             self._shown.append((container.id, shown))
 
-    def card(self, container: Container) -> None:
+    def card(self, container: Container, *, raises: bool = False) -> None:
         """Its card, which shows the progress of a pull too."""
-        from tfnz_notebook.widgets import explorer
+        from tfnz_notebook.widgets.explorer.card import ContainerCard
 
-        self._show(explorer.card(container), container)
+        self._show(ContainerCard(container, raises=raises), container)
 
     def output(self, process: Process, *, stdin: bool = False, waits: bool = True) -> None:
         """An output view."""

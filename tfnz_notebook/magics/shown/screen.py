@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class Screen(Protocol):
     """Where things are shown. Only :meth:`attached` and :meth:`follow` wait for a process."""
 
-    def card(self, container: Container) -> None:
-        """A container, as it becomes ready."""
+    def card(self, container: Container, *, raises: bool = False) -> None:
+        """A container, as it becomes ready; ``raises``: the cell says why, if it does not."""
 
     def output(self, process: Process, *, stdin: bool = False, waits: bool = True) -> None:
         """A process's output from its beginning, as it comes; ``waits``: the cell waits for it."""

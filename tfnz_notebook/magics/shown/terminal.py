@@ -40,8 +40,9 @@ class Terminal:
     def __init__(self) -> None:
         self._printers: dict[str, Printer] = {}
 
-    def card(self, container: Container) -> None:
+    def card(self, container: Container, *, raises: bool = False) -> None:
         """Nothing, but for the progress of a pull."""
+        del raises
         if sys.stdout.isatty():
             background(_progress(container))
 

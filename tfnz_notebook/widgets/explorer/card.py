@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 
 
 class ContainerCard(Watched):
-    """Of one container."""
+    """Of one container. ``raises``: why it does not become ready, its cell says right below."""
 
     shows = "container"
 
-    def __init__(self, container: Container) -> None:
+    def __init__(self, container: Container, *, raises: bool = False) -> None:
         super().__init__(container.location, f"container/{container.id}", repr(container))
         self.container = container
         self._control = Control(self.ledger, container.id)
+        self._raises = raises
         self._before: Info | None = None
         self._opening = asyncio.Lock()
 
@@ -45,6 +46,11 @@ class ContainerCard(Watched):
             drawn = facts.left(drawn, before)
         elif before is not None and each.state == "exited":
             drawn = {**drawn, "usage": before["usage"]}
+        if each.state in facts.MEASURED:
+            self._raises = False  # what befalls it later it says itself
+        if self._raises:
+            log = drawn["log"] if drawn["log"] not in drawn["error"] else ""
+            drawn = {**drawn, "error": "", "log": log}
         if not over:
             self._before = drawn
         return {**drawn, "engine": self.location.engine}

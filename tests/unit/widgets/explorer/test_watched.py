@@ -13,10 +13,11 @@ from unit.widgets.explorer.told import EVIL
 from tfnz_notebook._link.thread import io, wait
 from tfnz_notebook._link.views.desk import Desk
 from tfnz_notebook.container import Container
-from tfnz_notebook.errors import ContainerGone, Misuse
+from tfnz_notebook.errors import ContainerGone, ImageMissing, Misuse, to_wire
 from tfnz_notebook.location import Location
 from tfnz_notebook.widgets import explorer
 from tfnz_notebook.widgets.explorer import ledger, opening, tail, watched
+from tfnz_notebook.widgets.explorer.card import ContainerCard
 from tfnz_notebook.widgets.explorer.tail import Tails
 from tfnz_notebook.widgets.explorer.watched import Watched
 
@@ -214,6 +215,23 @@ def test_a_card_tells_all_of_a_container(
     page.until(lambda: [p["returncode"] for p in page.info()["processes"]] == [None, 3])
     foreign(agent, container.id, "f" * 32)
     page.until(lambda: page.info()["processes"][-1]["text"] == "theirs")
+
+
+def test_where_the_cell_says_why_it_failed_the_card_does_not(
+    agent: ScriptedAgent, container: Container
+) -> None:
+    error = to_wire(ImageMissing("Cannot use the image 'nginx': it is not here. Pull it."))
+    pictures = [ContainerCard(container, raises=raises) for raises in (True, False)]
+    ran = ContainerCard(container, raises=True)
+    ran.known()  # as it runs
+    agent.set_state(container.id, "creating")
+    agent.until(lambda: container.state == "creating")
+    pictures[0].known()
+    agent.set_state(container.id, "failed", error=error, log=b"")
+    agent.until(lambda: container.state == "failed")
+    quiet, other, later = (each.known() for each in (*pictures, ran))
+    assert (quiet["state"], quiet["error"]) == ("failed", "")
+    assert "not here" in other["error"] and "not here" in later["error"]
 
 
 def test_a_pull_is_told_as_it_goes(agent: ScriptedAgent, location: Location, page: Page) -> None:
