@@ -68,6 +68,7 @@ _PRE: Final = (
     f"border-top:{_EDGE};background:none;color:inherit;"
     f"font:12px/17px {MONO};white-space:pre;unicode-bidi:plaintext"
 )
+_WRAP: Final = "white-space:pre-wrap;overflow-wrap:anywhere;word-break:normal"
 _TONES: Final = {"good": GOOD, "bad": BAD, "warn": WARN, "quiet": DIM}
 
 #: Columns: how wide, and how readily they give way.
@@ -235,7 +236,7 @@ def _container(info: Info) -> Iterable[Html]:
     for process in info["processes"]:
         yield from _said(tails.get(process["id"]))
     yield from _more(info["more"], "process")
-    yield from _pre(info["error"], f"{safe('color', BAD)};white-space:pre-wrap;max-height:none")
+    yield from _pre(info["error"], f"{safe('color', BAD)};{_WRAP};max-height:none")
     if info["log"] not in info["error"] and info["id"] not in tails:
         yield from _pre(info["log"])
 

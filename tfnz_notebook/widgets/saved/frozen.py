@@ -223,7 +223,8 @@ def _box(kind: str) -> str:
     height, leading = ("1.4", "1.4") if kind == "lines" else ("1.17", "normal")
     most = safe("max-height", f"calc({{tall}}*{height}*{SIZE} + {{room}}px)", "{most}px")
     least = "" if kind == "lines" else f";min-height:calc({{least}}*1.15*{SIZE})"
-    wrap = "pre-wrap;overflow-wrap:anywhere" if kind == "lines" else "pre"
+    # JupyterLab would have words of a <pre> broken anywhere, as the view has not.
+    wrap = "pre-wrap;overflow-wrap:anywhere;word-break:normal" if kind == "lines" else "pre"
     pre = (
         "flex:none;overflow:visible;margin:0;padding:4px 8px;border:0;background:none;"
         f"color:inherit;white-space:{wrap};font:{SIZE}/{leading} {MONO}{least}"
