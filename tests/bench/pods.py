@@ -29,6 +29,7 @@ from contract import cluster  # noqa: E402
 from integration.world import World  # noqa: E402
 
 from tfnz_notebook.engines.base import ContainerSpec  # noqa: E402
+from tfnz_notebook.engines.kubernetes.pod import manifest  # noqa: E402
 from tfnz_notebook.engines.launch import binary  # noqa: E402
 from tfnz_notebook.errors import NoEngine  # noqa: E402
 
@@ -45,9 +46,9 @@ class Peer:
             Path(admin) if admin else None,
             os.environ["TFNZ_TEST_NAMESPACE"],
         )
-        self._pod = pod_of(self._kubectl, ours.box)
+        self.pod = pod_of(self._kubectl, ours.box)
         python = environment(ROOT.parent / "build" / "bench" / "client", "kubernetes")
-        where = (os.environ["TFNZ_TEST_KUBERNETES"], os.environ["TFNZ_TEST_NAMESPACE"], self._pod)
+        where = (os.environ["TFNZ_TEST_KUBERNETES"], os.environ["TFNZ_TEST_NAMESPACE"], self.pod)
         self._client = subprocess.Popen(
             [str(python), str(ROOT / "bench" / "client.py"), *where, "/bin/true"],
             stdin=subprocess.PIPE,
@@ -66,12 +67,12 @@ class Peer:
         return float(self._client.stdout.readline())
 
     def exec(self, *command: str) -> float:
-        return timed(self._kubectl.command("exec", self._pod, "--", *command))
+        return timed(self._kubectl.command("exec", self.pod, "--", *command))
 
     def stream(self, command: list[str], expected: str) -> float:
         """As the one of ours: read to its end, hashed afterwards."""
         began = time.perf_counter()
-        argv = self._kubectl.command("exec", self._pod, "--", *command)
+        argv = self._kubectl.command("exec", self.pod, "--", *command)
         done = subprocess.run(argv, capture_output=True, check=True)
         seconds = time.perf_counter() - began
         assert hashlib.sha256(done.stdout).hexdigest() == expected
@@ -79,7 +80,7 @@ class Peer:
 
     def copy(self, source: str, target: str) -> float:
         """Of the two, the path in the pod begins with a colon."""
-        pair = [f"{self._pod}{each}" if each[0] == ":" else each for each in (source, target)]
+        pair = [f"{self.pod}{each}" if each[0] == ":" else each for each in (source, target)]
         return timed(self._kubectl.command("cp", *pair))
 
 
@@ -135,8 +136,11 @@ def files(ours: Ours, peer: Peer, rounds: int) -> list[Case]:
     return cases
 
 
-def ready(ours: Ours, runtime: Path, rounds: int) -> Case:
-    """Spawn to ready, beside the same pod's way to Running as the API server tells it."""
+def ready(ours: Ours, peer: Peer, runtime: Path, rounds: int) -> Case:
+    """Spawn to ready, beside the same pod's way to Running as the API server tells it.
+
+    What comes on top is an exec, and what that alone takes is told, too.
+    """
     owner = f"bench{uuid.uuid4().hex[:8]}"
     engine = cluster.engine(runtime=runtime, guest=binary.locate(), owner=owner)
 
@@ -150,6 +154,15 @@ def ready(ours: Ours, runtime: Path, rounds: int) -> Case:
         await engine.remove(ref)
         return seconds
 
+    async def exec_alone() -> float:
+        began = time.perf_counter()
+        where = (peer.pod, manifest.MAIN, [manifest.GUEST, "--version"])
+        stream = await engine.api.exec(*where, lambda _: None, lambda _: None)
+        await stream.spoke
+        seconds = time.perf_counter() - began
+        stream.forget()
+        return seconds
+
     with asyncio.Runner() as runner:
         runner.run(engine.open())
         anchor = runner.run(engine._anchors.hold("", "held"))  # ours has a container, and so one
@@ -157,6 +170,7 @@ def ready(ours: Ours, runtime: Path, rounds: int) -> Case:
             turns = {
                 "the pod alone, create to Running": lambda: runner.run(running()),
                 "ours, spawn to ready": lambda: ours.create("busybox")["started"],
+                "an exec alone, to its first byte": lambda: runner.run(exec_alone()),
             }
             case = in_turns(Case("a container of busybox", "ms"), turns, rounds)
         finally:
@@ -165,6 +179,8 @@ def ready(ours: Ours, runtime: Path, rounds: int) -> Case:
     over = case.series[1].median - case.series[0].median
     text = f"{over * 1000:+.0f} ms over the pod's own, at most +70"
     case.bars.append(Bar(text, over <= 0.070))
+    over -= case.series[2].median
+    case.notes.append(f"of that are ours, beside the exec: {over * 1000:+.0f} ms")
     return case
 
 
@@ -178,7 +194,8 @@ def main(quick: bool) -> int:
             peer = Peer(ours)
             print(f"load {os.getloadavg()[0]:.1f}", file=sys.stderr)
             cases = [true(ours, peer, rounds), stream(ours, peer, rounds)]
-            cases += [*files(ours, peer, rounds), ready(ours, world.runtime, 2 * rounds)]
+            cases += files(ours, peer, rounds)
+            cases.append(ready(ours, peer, world.runtime, 2 * rounds))
             peer.close()
             ours.close()
         finally:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from cluster.cluster import Cluster
 from cluster.kubectl import Json
+from cluster.machine import started
 
 #: Where programs of a cluster keep things, whatever they are told.
 PLACES = (
@@ -23,6 +24,8 @@ class Traces:
     """What this machine could still have of a cluster that is up."""
 
     def __init__(self, cluster: Cluster) -> None:
+        uptime = float(Path("/proc/uptime").read_text().split()[0])
+        self._made = uptime * os.sysconf("SC_CLK_TCK")
         keepers = [Path(f"/proc/{each.pid('keeper')}/ns") for each in cluster.machines]
         self._spaces = {(k / kind).readlink() for k in keepers for kind in ("net", "pid", "mnt")}
         self._home = str(cluster.home)
@@ -39,6 +42,8 @@ class Traces:
         for path in Path("/proc").glob("[0-9]*"):
             try:
                 inside = self._spaces & {each.readlink() for each in (path / "ns").iterdir()}
+                # once free, a namespace's number is the next one's, whoever makes that
+                inside = inside and float(started(int(path.name)) or "inf") <= self._made
                 command = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()
                 if inside or self._home in command:
                     yield f"process {path.name}: {command}"
