@@ -25,7 +25,7 @@ ROOMS := $(filter-out tests/guest/ tests/cluster/ %__pycache__/,$(wildcard tests
 ARGS ?=
 SECONDS ?= 3600
 
-.PHONY: FORCE help system wheel dist demo lab check test test-long lint types frontend unit guest-test guest-checks contract browser cluster cluster-down test-cluster test-engines bench soak docs pictures notebooks lock clean
+.PHONY: FORCE help system wheel dist demo lab check test test-long lint types frontend unit guest-test guest-checks contract browser firefox cluster cluster-down test-cluster test-engines bench soak docs pictures notebooks lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -122,6 +122,10 @@ contract: build/.wheel ## one suite, every engine
 
 browser: build/.old-kernel ## the views in Chromium, as a person uses them; pictures in build/browser
 	@.ci/with-engines env $(PYTEST) tests/browser $(ARGS)
+
+firefox: build/.old-kernel ## the README's journey in Firefox
+	@export TFNZ_TEST_PATIENCE=$${TFNZ_TEST_PATIENCE:-2}
+	.ci/with-engines $(SPREAD) -m long tests/browser/test_firefox.py $(ARGS)
 
 cluster: ## a Kubernetes cluster of two nodes on this machine, compiled once, for tests and to try; build/cluster/kubeconfig
 	@.ci/setup-system cluster
