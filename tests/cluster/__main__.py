@@ -70,7 +70,7 @@ def elsewhere(command: Sequence[str]) -> int:
     if shutil.which("kubectl") is None:
         sys.exit("Cannot use the cluster of $KUBECONFIG: there is no kubectl. Install it.")
     say("the cluster is the one that $KUBECONFIG names")
-    return _inside(Kubectl(["kubectl"], None), command, {})
+    return _inside(Kubectl(["kubectl"], None), command, {}, wait=True)
 
 
 def here(command: Sequence[str]) -> int:
@@ -81,15 +81,15 @@ def here(command: Sequence[str]) -> int:
         start(cluster)
         forget(cluster.kubectl)
         own = {"TFNZ_TEST_CLUSTER": "own", "TFNZ_REGISTRIES": cluster.registry}
-        return _inside(cluster.kubectl, command, own)
+        return _inside(cluster.kubectl, command, own, wait=False)
     finally:
         if not stays:
             down()
 
 
-def _inside(kubectl: Kubectl, command: Sequence[str], more: dict[str, str]) -> int:
+def _inside(kubectl: Kubectl, command: Sequence[str], more: dict[str, str], *, wait: bool) -> int:
     HERE.mkdir(parents=True, exist_ok=True)
-    with admitted(kubectl, HERE) as (namespace, kubeconfig):
+    with admitted(kubectl, HERE, wait=wait) as (namespace, kubeconfig):
         settings = {
             "TFNZ_TEST_KUBERNETES": str(kubeconfig),
             "TFNZ_TEST_NAMESPACE": namespace,

@@ -27,8 +27,11 @@ def kubeconfig(kubectl: Kubectl, path: Path, account: str = ACCOUNT) -> Path:
 
 
 @contextmanager
-def admitted(kubectl: Kubectl, home: Path) -> Iterator[tuple[str, Path]]:
-    """A namespace and the kubeconfig of who may work there; afterwards neither is left."""
+def admitted(kubectl: Kubectl, home: Path, *, wait: bool) -> Iterator[tuple[str, Path]]:
+    """A namespace and the kubeconfig of who may work there; afterwards it is deleted.
+
+    ``wait``: until it is gone. Where the cluster ends next, or forgets it, nobody has to.
+    """
     namespace = f"{NAMESPACE}-{os.getpid()}"
     kubectl("create", "namespace", namespace)
     try:
@@ -36,7 +39,8 @@ def admitted(kubectl: Kubectl, home: Path) -> Iterator[tuple[str, Path]]:
         there("apply", f"--kustomize={ROLE}")
         yield namespace, kubeconfig(there, home / f"{namespace}.kubeconfig")
     finally:
-        kubectl("delete", "namespace", namespace, "--timeout=120s")
+        until_gone = ("--timeout=120s",) if wait else ("--wait=false",)
+        kubectl("delete", "namespace", namespace, *until_gone)
 
 
 def forget(kubectl: Kubectl) -> None:
