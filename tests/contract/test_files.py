@@ -10,8 +10,8 @@ import pytest
 from contract.conftest import CLUSTER, CONTAINERS, MACHINE, Place
 from contract.talk import Talk, talking
 
+from tfnz_notebook._wire.guest import WINDOW_IN, Tag, Type
 from tfnz_notebook._wire.guest import Stream as Which
-from tfnz_notebook._wire.guest import Tag, Type
 from tfnz_notebook.engines.base import Claim, Mount
 from tfnz_notebook.errors import ContainerFailed, Misuse, VolumeError
 
@@ -137,7 +137,7 @@ async def test_put_and_fetch_through_the_guest(talk: Talk) -> None:
     put = talk.ask(Type.PUT, [(Tag.PATH, "/tfnz-put"), (Tag.MODE, 0o600)])
     at = 0
     while at < len(content):
-        await put.until(lambda at=at: at - put.taken < 65536)
+        await put.until(lambda at=at: at - put.taken < WINDOW_IN)
         put.stdin(content[at : at + 65536], at)
         at += 65536
     put.stdin_ends(at)

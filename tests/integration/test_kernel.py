@@ -179,8 +179,8 @@ def test_the_agent_does_not_hear_an_interrupt_meant_for_a_cell(
     notebook: Notebook, world: World, where: str
 ) -> None:
     pid = world.agents()[where]
-    sleeping = notebook.start("time.sleep(30)")
-    until(lambda: notebook.of(sleeping, "execute_input"), 10, "it sleeps")
+    sleeping = notebook.start("print('now')\nfor _ in range(300): time.sleep(0.1)")
+    until(lambda: notebook.streams(sleeping), 10, "it sleeps")
     notebook.interrupt()
     notebook.wait(sleeping, 10)
     assert world.agents()[where] == pid

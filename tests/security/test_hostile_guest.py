@@ -10,7 +10,7 @@ import pytest
 from security.liar import READY, Liar, hello, proc
 
 from tfnz_notebook._wire import guest as wire
-from tfnz_notebook._wire.guest import WINDOW_OUT, Flag, Tag, Type
+from tfnz_notebook._wire.guest import WINDOW_FILE, WINDOW_OUT, Flag, Tag, Type
 from tfnz_notebook.agent.container import labels, transfers
 from tfnz_notebook.agent.container.dial import Dial
 from tfnz_notebook.agent.sessions import Sessions
@@ -103,18 +103,19 @@ async def test_downloads_and_connections_are_held_back_too(tmp_path: Path) -> No
     liar = Liar(tmp_path)
     container = await liar.meet()
     assert container.guest is not None
-    for opened in ("dial", "file"):
-        if opened == "dial":
+    for window in (WINDOW_OUT, WINDOW_FILE):
+        if window == WINDOW_OUT:
             channel = Dial(container.guest, Page(), 1, "localhost", 80, 0)._channel
         else:
             task = asyncio.ensure_future(transfers.get(container.guest, "/f", Page(), 2, 0))
             channel = (await liar.asked()).channel
             liar.line.say(wire.fielded(Type.STAT, channel, [(Tag.SIZE, 1 << 62)]))
             await task
-        for number in range(5):
-            liar.line.say(data(channel, number * 200_000))
+        whole = window - window % 200_000
+        for at in range(0, whole, 200_000):
+            liar.line.say(data(channel, at))
         assert liar.line.open
-        await refused(liar, data(channel, 1_000_000))
+        await refused(liar, data(channel, whole))
     container.let_go()
 
 
