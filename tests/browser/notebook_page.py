@@ -29,6 +29,15 @@ PANEL = """
 """
 KERNEL = f"({PANEL})?.context?.sessionContext?.session?.kernel"
 
+# Whether the page has heard that it is saved. It may have something new to save at once.
+SAVES = f"""
+(() => {{
+  window.tfnzSaved = false;
+  const heard = (_, state) => {{ window.tfnzSaved ||= state.startsWith('completed'); }};
+  ({PANEL}).context.saveState.connect(heard);
+}})()
+"""
+
 # Before any script of the page: what sockets it opens, and a way to cut those that are ours.
 SOCKETS = """
 (() => {
@@ -227,6 +236,7 @@ class NotebookPage:
         path = self.server.files / self.name
         before = path.stat().st_mtime_ns
         self.select(0)
+        self.page.evaluate(SAVES)
         self.page.keyboard.press("Control+s")
         found: list[nbformat.NotebookNode] = []
 
@@ -238,7 +248,7 @@ class NotebookPage:
             return bool(found)
 
         self.until(written, 20, "the notebook is saved")
-        self.page.wait_for_function(f"({PANEL})?.context?.model?.dirty === false")
+        self.page.wait_for_function("window.tfnzSaved")
         return found[0]
 
     def kept(self, number: int) -> list[dict[str, Any]]:
