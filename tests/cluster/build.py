@@ -49,7 +49,12 @@ def compiler() -> str:
 def go(*arguments: str) -> str:
     """What a go command prints, in the module's folder."""
     done = subprocess.run(
-        [compiler(), *arguments], cwd=SOURCES, capture_output=True, text=True, check=False
+        ["go", *arguments],
+        executable=compiler(),
+        cwd=SOURCES,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         sys.exit(f"Cannot build a cluster: {done.stderr.strip()}. {ELSE}")
@@ -102,7 +107,8 @@ def compile_to(made: Path, command: list[str], version: str) -> None:
     part = made.with_suffix(".part")
     last: list[str] = []
     with subprocess.Popen(
-        [compiler(), *command[1:], "-v", "-o", str(part), "."],
+        [*command, "-v", "-o", str(part), "."],
+        executable=compiler(),
         cwd=SOURCES,
         env={**os.environ, **SETTINGS},
         stderr=subprocess.PIPE,
