@@ -183,7 +183,8 @@ class Location(Drawn, Block, Store):
         return found
 
     def _node_named(self, name: str) -> Node:
-        return self.node(name) if name else self.nodes()[0]
+        nodes = self.nodes()  # one that may not be looked at is called otherwise
+        return self.node(name) if name and len(nodes) > 1 else nodes[0]
 
     def _container_over(self, container: Container) -> None:
         self._containers.pop(container.id, None)
@@ -241,7 +242,11 @@ class Location(Drawn, Block, Store):
 
     @face
     async def best_node(self, *, timeout: float | None = None) -> Node:
-        """The node with the most free memory (20ft)."""
+        """The node with the most free memory (20ft).
+
+        What is spawned on it may be a prepared container elsewhere, which is there at once: see
+        :meth:`prepare`. Of ``node(name)`` it never is.
+        """
         return await self._best_node(timeout)
 
     async def _best_node(self, timeout: float | None) -> Node:
@@ -252,7 +257,7 @@ class Location(Drawn, Block, Store):
                     "Cannot choose a node: this location has none. Look at its engine."
                 )
             best = max(infos, key=lambda i: (i.get("memory_free") or 0, i.get("cpu_free") or 0))
-            return Node._create(self, best)
+            return Node._create(self, best, anywhere=True)
 
     # -- containers
 
@@ -270,6 +275,7 @@ class Location(Drawn, Block, Store):
         spec, files = container_spec(image, options)
         ports, volumes = published(options), volumes_to_make(options)
         spec["node"] = node.name if node is not None else None
+        spec["anywhere"] = node is not None and node._anywhere
         spec["origin"] = origin
         data: Data | None = options.get("stdout_callback")
         ended: Callable[..., object] | None = options.get("termination_callback")

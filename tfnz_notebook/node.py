@@ -33,9 +33,11 @@ class Node(Drawn, Owned, metaclass=Closed):
 
     _comes_from = "Use location.best_node() or location.node(name)."
 
-    def __init__(self, location: Location, info: dict[str, Any]) -> None:
+    def __init__(self, location: Location, info: dict[str, Any], *, anywhere: bool = False) -> None:
         self._location = location
         self._info = info
+        #: It was chosen for whoever asked.
+        self._anywhere = anywhere
 
     @property
     def name(self) -> str:

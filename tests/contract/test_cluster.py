@@ -197,6 +197,7 @@ async def test_it_is_placed_where_it_is_wanted(place: Place) -> None:
     nodes = await node_names(place)
     refs = [await place.run(node=name) for name in nodes]
     assert [(await pod(place, ref))["spec"]["nodeName"] for ref in refs] == nodes
+    assert [place.engine.where(ref) for ref in refs] == nodes
 
 
 async def test_it_is_scheduled_as_it_is_asked_for(place: Place) -> None:

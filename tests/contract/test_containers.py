@@ -72,6 +72,11 @@ async def test_says_what_it_is(place: Place) -> None:
         assert node.memory is None or node.memory_free is None or node.memory_free <= node.memory
 
 
+async def test_says_where_one_is(place: Place) -> None:
+    ref = await place.run()
+    assert place.engine.where(ref) in [node.name for node in await place.engine.nodes()]
+
+
 async def test_states_from_made_to_gone(place: Place) -> None:
     engine = place.engine
     ref = await place.create()

@@ -346,7 +346,7 @@ class Sessions:
             )
 
         if session.spares is None:
-            session.spares = Spares(make, self.taken, machines=self.engine.machines)
+            session.spares = Spares(make, self.taken, renames=self.engine.renames)
         return session.spares
 
     @staticmethod

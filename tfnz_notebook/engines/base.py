@@ -318,8 +318,8 @@ class Engine(ABC):
     name: str = ""
     unmodified_costs: str = ""
     """Of a container with the image's own first process: what is weaker on this engine alone."""
-    machines: bool = False
-    """Whether it has several, so that it matters on which one a container is."""
+    renames: bool = False
+    """Whether a container can be given another name: see :meth:`rename`."""
     no_images: str = "keeps no images of its own"
     """Why, of an engine that can neither make nor keep images."""
 
@@ -428,6 +428,10 @@ class Engine(ABC):
     def called(self, ref: str, spec: ContainerSpec) -> tuple[str, str]:  # noqa: ARG002
         """Its id and its name, as the engine's own tools show them; empty: it has none there."""
         return "", spec.name or ""
+
+    @abstractmethod
+    def where(self, ref: str) -> str:
+        """The name of the machine that has it, as :meth:`nodes` tells it; empty: not known yet."""
 
     @abstractmethod
     async def start(self, ref: str) -> None:

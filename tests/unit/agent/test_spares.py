@@ -16,7 +16,9 @@ from tfnz_notebook._wire.guest import Feature
 from tfnz_notebook.agent.container import labels, spares, taken
 from tfnz_notebook.agent.container.taken import Taken
 from tfnz_notebook.engines.base import LABEL_CONTAINER, ContainerSpec, Image
+from tfnz_notebook.engines.fake.engine import FakeEngine
 from tfnz_notebook.engines.fake.guest import FakeGuest
+from tfnz_notebook.engines.kubernetes.pod.manifest import Remote
 from tfnz_notebook.errors import AgentError, ContainerFailed, EngineGone, ImageMissing, Misuse
 
 ASLEEP = {"image": "debian", "sleep": True}
@@ -189,6 +191,53 @@ async def test_an_image_that_is_another_by_now_is_not_used(agent: LiveAgent) -> 
     assert agent.service.sessions.holder(where).ref not in old
     await until(lambda: ready(agent) == 2 and len(held(agent)) == 3)
     assert not old & {each.ref for each in held(agent)}, "they are made anew"
+
+
+@pytest.mark.parametrize(
+    ("wish", "fits"),
+    [
+        ({}, True),
+        ({"node": "memory"}, True),
+        ({"node": "another"}, False),
+        ({"node": "another", "anywhere": True}, True),
+    ],
+)
+async def test_it_is_where_it_is_wished_to_be(
+    agent: LiveAgent, wish: dict[str, Any], fits: bool
+) -> None:
+    link = await agent.kernel()
+    await prepare(link)
+    (spare,) = held(agent)
+    where = await spawned(link, **wish)
+    taken = agent.service.sessions.holder(where)
+    assert (taken.ref == spare.ref, taken.info()["node"]) == (fits, "memory")
+
+
+async def test_where_an_image_is_known_only_as_it_starts_a_newer_one_is_looked_for(
+    agent: LiveAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ensure(image: str, pull: str, progress: object) -> Image:
+        return Remote("", pull=pull)
+
+    monkeypatch.setattr(agent.engine, "ensure_image", ensure)
+    link = await agent.kernel()
+    await prepare(link)
+    (spare,) = held(agent)
+    newer = await spawned(link, pull="always")
+    assert agent.service.sessions.holder(newer).ref != spare.ref
+    assert agent.service.sessions.holder(await spawned(link)).ref == spare.ref
+
+
+async def test_one_that_no_other_name_can_be_given_is_left_by_who_wants_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(FakeEngine, "renames", False)
+    async with live_agent(monkeypatch) as agent:
+        link = await agent.kernel()
+        await prepare(link)
+        (spare,) = held(agent)
+        assert agent.service.sessions.holder(await spawned(link, name="web")).ref != spare.ref
+        assert agent.service.sessions.holder(await spawned(link)).ref == spare.ref
 
 
 async def test_one_that_ends_is_replaced_until_that_has_no_point(agent: LiveAgent) -> None:

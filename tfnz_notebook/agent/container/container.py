@@ -115,7 +115,6 @@ class Container:
         self.error: TfnzError | None = None
         self.log_tail = b""
         self.ip = ""
-        self.node = ""
         self.ref = ref
         self.guest: Guest | None = None
         self.scope = Scope()
@@ -288,9 +287,14 @@ class Container:
         )
 
     @property
-    def image_id(self) -> str:
-        """Of the image that it was made of; empty where that is not known."""
-        return self._image.id if self._image is not None else ""
+    def image(self) -> Image | None:
+        """What it was made of; None before that."""
+        return self._image
+
+    @property
+    def node(self) -> str:
+        """The machine that it is on, or is wished to be; empty where that is not known."""
+        return self._engine.where(self.ref) or self.spec.node or ""
 
     @property
     def made_ident(self) -> str:

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 #: What is said when one is taken, and what has to be the same: all else.
 LATE: Final = frozenset(
-    {"id", "name", "command", "entrypoint", "env", "user", "sleep", "files", "labels"}
+    {"id", "name", "command", "entrypoint", "env", "user", "sleep", "files", "labels", "node"}
 )
 PLACED: Final = frozenset(each.name for each in dataclasses.fields(ContainerSpec)) - LATE
 #: Spares that ended by themselves, one after the other, after which no more are made.
@@ -58,9 +58,10 @@ class Kind:
 class Spares:
     """Of one session."""
 
-    def __init__(self, make: Make, taken: Taken, *, machines: bool) -> None:
-        self._same = PLACED if machines else PLACED - {"node"}
+    def __init__(self, make: Make, taken: Taken, *, renames: bool) -> None:
         self._make = make
+        #: Their engine can give one a name.
+        self._renames = renames
         self._taken = taken
         self._kinds: list[Kind] = []
         self._tasks: set[asyncio.Future[None]] = set()
@@ -135,12 +136,17 @@ class Spares:
 
     # -- taking one
 
-    def take(self, spec: ContainerSpec, image: Image) -> Container | None:
+    def take(
+        self, spec: ContainerSpec, image: Image, *, anywhere: bool = False
+    ) -> Container | None:
         """One that can be what is wished for, and is nobody's spare any more; None: there is none.
 
-        That it is taken is on disk when this returns.
+        ``anywhere``: its node was chosen for whoever asks. That it is taken is on disk when this
+        returns.
         """
         if spec.unmodified or not (spec.sleep or spec.argv(image)):
+            return None
+        if spec.name is not None and not self._renames:
             return None
         for kind in self._kinds:
             if not self._fits(kind.spec, spec):
@@ -148,7 +154,11 @@ class Spares:
             for spare in list(kind.there):
                 if not spare.waits_for_work:
                     continue
-                if spare.image_id != image.id:  # its name means another by now
+                if not (anywhere or spec.node is None or spare.node == spec.node):
+                    continue
+                if not image.id and spare.image != image:
+                    continue  # only where it is started would anybody look for a newer one
+                if spare.image is None or spare.image.id != image.id:  # its name means another now
                     self._drop(kind, spare)
                     self._soon()
                     continue
@@ -175,7 +185,7 @@ class Spares:
 
     def _is_kind(self, one: ContainerSpec, other: ContainerSpec) -> bool:
         """Whether a spare of the one is a spare of the other."""
-        same = one.user == other.user
+        same = one.user == other.user and one.node == other.node
         return same and self._fits(one, other) and self._fits(other, one)
 
     def _fits(self, made: ContainerSpec, spec: ContainerSpec) -> bool:
@@ -186,7 +196,7 @@ class Spares:
             return False
         if labels.others(made.labels) != labels.others(spec.labels):
             return False
-        return all(getattr(made, name) == getattr(spec, name) for name in self._same)
+        return all(getattr(made, name) == getattr(spec, name) for name in PLACED)
 
     # -- the end
 

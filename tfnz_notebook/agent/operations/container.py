@@ -65,9 +65,10 @@ async def spawn(client: Client, message: Message) -> Answer:
         world=world,
     )
     session.containers[ident] = container
-    container.node = str(told.get("node") or "")
     server.container_changed(container)  # now it is in every listing
-    take = session.spares.take if session.spares is not None else None
+    take = None
+    if session.spares is not None:
+        take = partial(session.spares.take, anywhere=bool(told.get("anywhere")))
     container.bring_up(partial(client.sessions.cleared, ident), take)
     return NOTHING
 

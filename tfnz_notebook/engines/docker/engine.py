@@ -182,6 +182,9 @@ class DockerEngine(Engine):
         running = await docker_nodes.running(self.client, self.facts) if counted else None
         return [docker_nodes.node(self.client.name, self.facts, running)]
 
+    def where(self, ref: str) -> str:  # noqa: ARG002 - all are there
+        return docker_nodes.named(self.client.name, self.facts) if self._client else ""
+
     # -- images -------------------------------------------------------------------------------
 
     async def images(self) -> list[Stored]:
@@ -364,6 +367,8 @@ class DockerEngine(Engine):
 
     def called(self, ref: str, spec: ContainerSpec) -> tuple[str, str]:
         return self._ref(ref)[:12], calls.name_of(spec)
+
+    renames = True
 
     async def rename(self, ref: str, name: str) -> None:
         await calls.rename(self.client, self._ref(ref), name)

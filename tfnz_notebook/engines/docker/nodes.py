@@ -21,11 +21,15 @@ async def running(client: Client, facts: Facts) -> int:
 
 def node(called: str, facts: Facts, containers: int | None) -> NodeInfo:
     """This machine, or the one that the engine said it is on."""
-    labels = {"engine": "podman" if facts.podman else "docker"}
+    name, labels = named(called, facts), {"engine": "podman" if facts.podman else "docker"}
     if facts.machine is not None:
         # Docker tells neither load nor free memory: all of it, then.
-        name, cpus, memory = facts.machine
+        _, cpus, memory = facts.machine
         return NodeInfo(name, cpus, float(cpus), memory, memory, containers, labels)
     cpus, (memory, free) = os.cpu_count() or 1, proc.memory()
-    name = platform.node() or called
     return NodeInfo(name, cpus, proc.cpu_free(cpus), memory, free, containers, labels)
+
+
+def named(called: str, facts: Facts) -> str:
+    """What it is called."""
+    return facts.machine[0] if facts.machine is not None else platform.node() or called

@@ -146,7 +146,10 @@ class FakeEngine(Engine):
         await self._call()
         states = [self._state(each).status for each in self.world.containers.values()]
         running = states.count("running") if counted else None
-        return [NodeInfo("memory", 4, 4.0, 8 * _GiB, 8 * _GiB, running, {"engine": "fake"})]
+        return [NodeInfo(self.where(""), 4, 4.0, 8 * _GiB, 8 * _GiB, running, {"engine": "fake"})]
+
+    def where(self, ref: str) -> str:  # noqa: ARG002 - all are there
+        return "memory"
 
     # -- images -------------------------------------------------------------------------------
 
@@ -326,6 +329,8 @@ class FakeEngine(Engine):
             async with asyncio.timeout(grace):
                 await held.guest.over.wait()
         held.guest.exit(137)
+
+    renames = True
 
     async def rename(self, ref: str, name: str) -> None:
         await self._call()

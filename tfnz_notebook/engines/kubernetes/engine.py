@@ -89,7 +89,6 @@ class KubernetesEngine(Engine):
     """One namespace of one cluster. ``owner`` is the value of the owner label."""
 
     name = "kubernetes"
-    machines = True
     no_images = "pulls what it starts from registries, on the machine that starts it"
     unmodified_costs = beside.COSTS
 
@@ -114,6 +113,8 @@ class KubernetesEngine(Engine):
         self._version: Said = {}
         #: The namespace has the profile ``restricted``.
         self._restricted = False
+        #: We may not look at nodes, and tell of one, called as the namespace.
+        self._blind = False
         #: The one exec of each pod.
         self._lines: dict[str, Line] = {}
         self._turns: dict[str, asyncio.Lock] = {}
@@ -168,7 +169,9 @@ class KubernetesEngine(Engine):
 
     async def nodes(self, *, counted: bool = True) -> list[NodeInfo]:
         del counted  # what runs on them says what is free
-        return await nodes.listed(self.api)
+        found = await nodes.listed(self.api)
+        self._blind = found == [nodes.unknown(self.api)]
+        return found
 
     # -- images -------------------------------------------------------------------------------
 
@@ -288,6 +291,10 @@ class KubernetesEngine(Engine):
 
     def called(self, ref: str, spec: ContainerSpec) -> tuple[str, str]:  # noqa: ARG002
         return "", ref  # kubectl shows no ids
+
+    def where(self, ref: str) -> str:
+        node = str(((self._pods[ref] or {}).get("spec") or {}).get("nodeName") or "")
+        return self._api.namespace if node and self._blind else node
 
     async def start(self, ref: str) -> None:
         said = await self._look(ref)

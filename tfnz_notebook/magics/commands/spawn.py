@@ -218,7 +218,7 @@ def _spawn(
         raise Misuse(f"Cannot {_DOING} that sleeps and has a command: give either of them.")
     location = here.location()
     values.ports("publish", asked.publish)  # Misuse before anything is there
-    node = location.node(asked.node) if asked.node else location.best_node()
+    node = location.node(asked.node) if asked.node else None  # its engine knows best
     wished = {
         **wishes(asked),
         "command": command,
