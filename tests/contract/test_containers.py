@@ -73,8 +73,8 @@ async def test_says_what_it_is(place: Place) -> None:
 
 
 async def test_says_where_one_is(place: Place) -> None:
-    ref = await place.run()
-    assert place.engine.where(ref) in [node.name for node in await place.engine.nodes()]
+    names = [node.name for node in await place.engine.nodes()]
+    assert place.engine.where(await place.run()) in names
 
 
 async def test_states_from_made_to_gone(place: Place) -> None:

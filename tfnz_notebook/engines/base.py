@@ -431,7 +431,7 @@ class Engine(ABC):
 
     @abstractmethod
     def where(self, ref: str) -> str:
-        """The name of the machine that has it, as :meth:`nodes` tells it; empty: not known yet."""
+        """The name of the machine that has it, as :meth:`nodes` told it; empty: not known yet."""
 
     @abstractmethod
     async def start(self, ref: str) -> None:
