@@ -402,6 +402,9 @@ class Client(base.Engine):
     def about(self) -> Mapping[str, str]:
         return self.machine.core.about()
 
+    def where(self, ref: str) -> str:
+        return self.machine.core.where(ref)
+
     async def ensure_image(
         self, image: str, pull: base.PullPolicy, progress: Callable[[base.Progress], None]
     ) -> base.Image:
