@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from integration import polling
-from playwright.sync_api import BrowserContext, Page, Position, Route
+from playwright.sync_api import BrowserContext, Page, Position, Route, expect
 
 from browser.chromium import Watch
 
@@ -334,6 +334,27 @@ def test_it_is_found_and_selected(page: Page) -> None:
     page.keyboard.press("Escape")
     page.keyboard.type("x")
     until(lambda: stdin(page) == "x")
+
+
+def test_who_does_not_see_it_has_its_lines_and_hears_what_comes(page: Page) -> None:
+    show(page, "first line\r\nsecond line\r\n")
+    wait_rows(page, "second line")
+    read = page.locator("#one .xterm-accessibility")
+    assert not read.count(), "it costs each line, and nobody asked"
+    page.keyboard.press("Tab")
+    ask = page.get_by_role("button", name="Read the terminal out")
+    assert ask.evaluate("e => e.clientWidth") == 1
+    page.keyboard.press("Tab")  # the cell is first
+    assert ask.evaluate("e => e === document.activeElement && e.clientWidth > 100"), "seen by then"
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("listitem").filter(has_text="second line")).to_be_visible()
+    page.keyboard.press("Tab")
+    write(page, "what comes\r\n")
+    expect(read.locator("[aria-live=assertive]")).to_contain_text("what comes")
+    show(page, where="two", name="other")
+    expect(page.locator("#two .xterm-accessibility")).to_be_attached()
+    page.get_by_role("button", name="Read the terminal out").first.press("Enter")
+    expect(page.locator(".xterm-accessibility")).to_have_count(0)
 
 
 # --- height --------------------------------------------------------------------------------------

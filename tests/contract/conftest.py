@@ -60,17 +60,15 @@ def named(
 
 def taken(kinds: tuple[str, ...]) -> tuple[str, ...]:
     """Those whose transport is the one that is taken, where that is not asked for."""
-    own = os.environ.get("TFNZ_TEST_TRANSPORT")
-    if own is None:
-        return kinds
-    each = (f"{kind.partition('+')[0]}+{own}" if kind in MACHINE else kind for kind in kinds)
-    return tuple(dict.fromkeys(each))
+    own = os.environ.get("TFNZ_TEST_TRANSPORT", "")
+    return tuple(kind for kind in kinds if kind not in MACHINE or kind.endswith(own))
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """The suite's own markers."""
     config.addinivalue_line("markers", "only(kinds, long=()): these engines have what it needs")
     config.addinivalue_line("markers", "cgroups: it is about what a container's cgroup does")
+    config.addinivalue_line("markers", "same_machine: it needs the engine's files or processes")
     told = "either_way: how the guest is reached makes no difference to it"
     config.addinivalue_line("markers", told)
 

@@ -55,6 +55,7 @@ async def test_first_process_sees_the_files(place: Place) -> None:
     assert log == b"early\n"
 
 
+@pytest.mark.same_machine
 @pytest.mark.only(CONTAINERS)
 async def test_files_before_boot_where_something_is_mounted(place: Place) -> None:
     """Below a directory, below a volume, and where the engine has a file of its own."""
@@ -203,6 +204,7 @@ async def test_volume_keeps_data(place: Place) -> None:
         assert (await talk.run("sh", "-c", "echo no > /data/file"))[0] != 0
 
 
+@pytest.mark.same_machine
 @pytest.mark.either_way
 @pytest.mark.only(CONTAINERS)
 async def test_directory_mount(place: Place) -> None:
@@ -214,6 +216,7 @@ async def test_directory_mount(place: Place) -> None:
         assert (await talk.run("cat", "/shared/file"))[1] == b"from outside\n"
 
 
+@pytest.mark.same_machine
 @pytest.mark.only(("podman", "docker"))
 async def test_a_source_that_is_not_there_is_refused_and_not_made(place: Place) -> None:
     source = place.runtime / "missing" / "deep"

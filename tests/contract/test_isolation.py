@@ -78,6 +78,7 @@ def from_here(ip: str, path: str = "/") -> bytes:
         return connection.makefile("rb").read()
 
 
+@pytest.mark.same_machine
 @fenced
 async def test_a_fence_has_a_direction(place: Place, box: Make) -> None:
     a, b, c = await asyncio.gather(*(box() for _ in range(3)))
@@ -115,6 +116,7 @@ async def test_a_users_containers_have_networks_of_their_own(place: Place, box: 
         await a.fence(b)
 
 
+@pytest.mark.same_machine
 @fenced
 async def test_what_is_open_ends_with_the_permission(box: Make) -> None:
     a, b = await asyncio.gather(box(), box())
@@ -140,6 +142,7 @@ async def connected(box: Box, ip: str) -> bool:
     return any(line.split()[2:4] == [f"{there}:0050", "01"] for line in table.decode().splitlines())
 
 
+@pytest.mark.same_machine
 @fenced
 async def test_containers_of_others_are_out_of_reach(place: Place, box: Make) -> None:
     engine = place.kind.partition("+")[0]
@@ -176,6 +179,7 @@ async def test_containers_of_others_are_out_of_reach(place: Place, box: Make) ->
         await asyncio.to_thread(engine_api.remove_container, engine, theirs)
 
 
+@pytest.mark.same_machine
 @fenced
 async def test_over_ipv6_as_well(place: Place, box: Make) -> None:
     """Where a container has IPv6, it has an address on its link without anybody's doing."""
@@ -230,6 +234,7 @@ async def test_who_asks_gets_more(place: Place) -> None:
     assert int(fields["CapEff"], 16) >> 12 & 1
 
 
+@pytest.mark.same_machine
 async def test_only_what_runs_has_a_fence(place: Place) -> None:
     ref = await place.create()
     if place.kind in USERS:  # which have none: nobody looks

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { esbuild, options } from "./esbuild.mjs";
 
 const KB = 1000;
-const budgets = { output: 53 * KB, shell: 400 * KB, plot: 102 * KB, explorer: 52 * KB, page: 12 * KB };
+const budgets = { output: 53 * KB, shell: 402 * KB, plot: 102 * KB, explorer: 52 * KB, page: 12 * KB };
 
 const here = dirname(fileURLToPath(import.meta.url));
 const outdir = join(here, "..", "widgets", "static");

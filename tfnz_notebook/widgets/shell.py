@@ -41,10 +41,7 @@ PATIENCE: Final = 1.0
 
 
 def shell_picture(process: Process, **options: Any) -> ProcessPicture:
-    """The picture of a process that has a terminal; ``options`` are the view's.
-
-    ``rows`` (default 24), ``title``, and ``reader``: true for the help of screen readers.
-    """
+    """The picture of a process that has a terminal; ``options`` are the view's: rows, title."""
     return ProcessPicture(process, "shell", **options)
 
 

@@ -15,6 +15,7 @@ import { grip } from "./shell/input/grip.js";
 import { FOCUS_IN, FOCUS_OUT } from "./shell/screen/guard.js";
 import { LEAVE, keys, leave } from "./shell/input/keys.js";
 import { Pace } from "./shell/pace.js";
+import { reading } from "./shell/reading.js";
 import { watch } from "./shell/screen/palette.js";
 import { Peers } from "./shell/size/peers.js";
 import { Beginning } from "./shell/replay.js";
@@ -42,7 +43,6 @@ interface Options {
   key?: string;
   rows?: number;
   title?: string;
-  reader?: boolean;
 }
 
 interface Model {
@@ -142,13 +142,13 @@ class Shell {
   /** The page has given it room: the terminal is made and measured, so that the process begins with its true size. */
   #begin(): void {
     const name = this.#options.title ?? "Terminal";
-    const reader = Boolean(this.#options.reader);
     const answers = (): boolean => !this.#replaying && this.#peers.leads;
-    const screen = new Screen(this.#box, this.#rows, reader, name, answers);
+    const screen = new Screen(this.#box, this.#rows, name, answers);
     this.#screen = screen;
     const { terminal } = screen;
     const search = new Search(terminal);
     this.#root.insertBefore(search.el, this.#status.el);
+    this.#root.prepend(reading(terminal, this.signal));
     keys(this.#root, terminal, { leave: () => leave(this.#root), find: () => search.open() }, this.signal);
     const lead = (address: string): string => written(address, this.model.get("direct") as Ticket | null);
     const tell = (address: string): void => {

@@ -91,6 +91,7 @@ class Forward:
 
     async def _start(self, command: list[str]) -> None:
         """Run it until it leads there."""
+        self._socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._socket.unlink(missing_ok=True)
         process = self._process = await self._run(command)
         loop = asyncio.get_running_loop()

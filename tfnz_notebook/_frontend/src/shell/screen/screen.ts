@@ -23,7 +23,7 @@ export class Screen {
   readonly #box: HTMLElement;
   #looks = "";
 
-  constructor(box: HTMLElement, rows: number, reader: boolean, name: string, answers: () => boolean) {
+  constructor(box: HTMLElement, rows: number, name: string, answers: () => boolean) {
     this.#box = box;
     this.terminal = new Terminal({
       allowProposedApi: true, // unicode is proposed
@@ -31,7 +31,6 @@ export class Screen {
       cols: 80,
       scrollback: SCROLLBACK,
       cursorInactiveStyle: "outline",
-      screenReaderMode: reader,
       linkHandler: null,
       windowOptions: {},
       ...this.#style(),
