@@ -6,7 +6,7 @@ from importlib import resources
 import pytest
 
 STATIC = resources.files("tfnz_notebook.widgets") / "static"
-BUDGETS = {"output": 53_000, "shell": 400_000, "plot": 102_000, "explorer": 52_000, "page": 12_000}
+BUDGETS = {"output": 53_000, "shell": 402_000, "plot": 102_000, "explorer": 52_000, "page": 12_000}
 
 
 @pytest.mark.parametrize("kind", BUDGETS)
