@@ -99,8 +99,8 @@ lint: $(VENV)/.made ## ruff and shellcheck
 	@$(BIN)/ruff check .
 	$(BIN)/shellcheck --external-sources .ci/services .ci/images .ci/postgres-entrypoint .ci/setup-system .ci/with-engines .ci/check-wheel .ci/end-run .ci/clean .ci/lock .ci/bench .ci/run .ci/old-kernel .ci/dist .ci/test-cluster .ci/test-engines .ci/agent-image
 
-types: $(VENV)/.made ## mypy, strict, the whole package
-	@$(BIN)/mypy
+types: $(VENV)/.made ## mypy, strict, the whole package; what it knows by now is every clone's
+	@$(BIN)/mypy --cache-dir "$${TFNZ_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/tfnz-notebook}/mypy"
 
 frontend: $(MODULES) ## the views' TypeScript: its types, its tests, its bundles
 	@cd $(FRONTEND)
