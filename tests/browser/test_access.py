@@ -43,6 +43,7 @@ CUT = """
   const inside = view.getBoundingClientRect();
   const cut = [...view.querySelectorAll('button, input, select')].filter(each => {
     const {left, right, width} = each.getBoundingClientRect();
+    if (getComputedStyle(each).clipPath !== 'none') return false; // seen when it has the focus
     return width && (left < inside.left || right > inside.right + 0.5 || width < 12);
   });
   const unread = [...view.querySelectorAll('td.tfnz-c-name, .tfnz-explorer .tfnz-strong')]

@@ -8,7 +8,7 @@ every end while waiting for something else.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Collection, Coroutine
 from typing import Any, TypeVar
 
 from tfnz_notebook.errors import TfnzError
@@ -51,9 +51,17 @@ class Scope:
         finally:
             del self._running[task]
 
-    def interrupt(self, error: TfnzError) -> None:
-        """End all that runs in it now, but for who calls this."""
+    def running(self) -> Collection[asyncio.Task[object]]:
+        """What runs in it now."""
+        return frozenset(self._running)
+
+    def interrupt(
+        self, error: TfnzError, only: Collection[asyncio.Task[object]] | None = None
+    ) -> None:
+        """End all that runs in it now, but for who calls this; or what is among those only."""
         for task, before in list(self._running.items()):
+            if only is not None and task not in only:
+                continue
             if before is None and task is not asyncio.current_task():
                 self._running[task] = error
                 task.cancel()

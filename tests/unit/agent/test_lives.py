@@ -17,6 +17,7 @@ from unit.agent.test_silence import Nowhere, World
 from tfnz_notebook._link.link import Link
 from tfnz_notebook._link.reader import Download, Reader
 from tfnz_notebook._wire import link as wire
+from tfnz_notebook.agent.container.container import LAST
 from tfnz_notebook.agent.process.command import Command
 from tfnz_notebook.agent.process.process import Process
 from tfnz_notebook.agent.process.writes import Write, Writes
@@ -106,6 +107,29 @@ def test_a_start_is_answered_whatever_its_container_s_end_takes(
         with pytest.raises(ContainerGone, match="it was destroyed"):
             async with asyncio.timeout(5):
                 await starting
+        await world.link.close()
+
+    simulated(ends)
+
+
+@pytest.mark.parametrize(("asks", "does"), [("reboot", "stop"), ("commit", "commit")])
+def test_what_is_asked_right_after_an_end_is_not_ended_by_it(
+    asks: str, does: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ends() -> None:
+        world = await World().open()
+        box = await world.spawn()
+        engine = getattr(world.engine, does)
+
+        async def slowly(*told: Any) -> Any:
+            await asyncio.sleep(2 * LAST)
+            return await engine(*told)
+
+        monkeypatch.setattr(world.engine, does, slowly)
+        world.guest(box).exit(3)
+        while world.state(box) != "exited":
+            await asyncio.sleep(0)
+        await world.link.request(f"container.{asks}", {"container": box, "name": "made"})
         await world.link.close()
 
     simulated(ends)

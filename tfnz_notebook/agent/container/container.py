@@ -12,7 +12,7 @@ import contextlib
 import dataclasses
 import logging
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -769,11 +769,13 @@ class Container:
         if not self._up.done():
             self._up.set_result(None)
         self._happens(event)
-        self._ending = asyncio.get_running_loop().call_later(LAST, self._end_scope)
+        # Not what is asked of it from now on: that knows, as a reboot and a commit do.
+        before = self.scope.running()
+        self._ending = asyncio.get_running_loop().call_later(LAST, self._end_scope, before)
 
-    def _end_scope(self) -> None:
+    def _end_scope(self, those: Collection[asyncio.Task[object]]) -> None:
         if self.state in OVER:
-            self.scope.interrupt(over(self.state, self.returncode))
+            self.scope.interrupt(over(self.state, self.returncode), those)
 
     def let_go(self) -> None:
         """Drop the connection to the guest; the container goes on without us."""
