@@ -1,5 +1,6 @@
 """Cells in real containers: what they say, what ends them, and who finds them again."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from integration.notebook import Notebook
 from integration.polling import until
 from integration.world import World
 
-from tfnz_notebook._container.conversation import Conversation
+from tfnz_notebook._container.conversation import Conversation, _Turn
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import CommandNotFound, ProcessGone, WaitTimeout
 from tfnz_notebook.interpreter import Interpreter
@@ -50,6 +51,25 @@ def test_each_end_is_one_sentence_and_the_next_cell_is_new(box: Container) -> No
         with pytest.raises(ProcessGone, match=says):
             python.run(code)
         assert python.run("6 * 7").text == "42"
+
+
+def test_an_end_that_follows_an_answer_is_the_next_cells(
+    box: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = _Turn.done_within
+
+    async def late(turn: _Turn, seconds: float | None) -> bool:
+        done = await whole(turn, seconds)
+        await asyncio.sleep(1)  # and meanwhile its end is heard
+        return done
+
+    python = box.python("follows")
+    with monkeypatch.context() as patch:
+        patch.setattr(_Turn, "done_within", late)
+        python.run("import os, threading; threading.Timer(0.1, os._exit, [5]).start()")
+    with pytest.raises(ProcessGone, match="ended with code 5"):
+        python.run("1")
+    assert python.run("6 * 7").text == "42"
 
 
 @pytest.mark.engines("podman", "docker")

@@ -494,6 +494,8 @@ class Conversation:
 
         with contextlib.suppress(WaitTimeout):
             await self._changes.until(heard, _WORDS, WaitTimeout)
+        if turn.over.done():  # it was answered first: the next cell is told of the end
+            return
         error = self._gone(process, turn)
         self._forget()
         turn.fail(error)
