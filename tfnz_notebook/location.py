@@ -184,7 +184,7 @@ class Location(Drawn, Block, Store):
 
     def _node_named(self, name: str) -> Node:
         nodes = self.nodes()  # one that may not be looked at is called otherwise
-        return self.node(name) if name and len(nodes) > 1 else nodes[0]
+        return _among(nodes, name) if name and len(nodes) > 1 else nodes[0]
 
     def _container_over(self, container: Container) -> None:
         self._containers.pop(container.id, None)
@@ -220,12 +220,7 @@ class Location(Drawn, Block, Store):
         if name is None:
             return await self._best_node(timeout)
         async with within("find a node", timeout):
-            infos = await self._node_infos()
-            for info in infos:
-                if info["name"] == name:
-                    return Node._create(self, info)
-            names = ", ".join(repr(info["name"]) for info in infos)
-            raise Misuse(f"Cannot find node {name!r}: it is not here. There are {names}.")
+            return _among([Node._create(self, info) for info in await self._node_infos()], name)
 
     @face
     async def ranked_nodes(
@@ -552,3 +547,11 @@ class Location(Drawn, Block, Store):
 
 class LocationAio(Twin, Location):
     """A location whose methods are awaitable."""
+
+
+def _among(nodes: list[Node], name: str) -> Node:
+    for node in nodes:
+        if node.name == name:
+            return node
+    names = ", ".join(repr(node.name) for node in nodes)
+    raise Misuse(f"Cannot find node {name!r}: it is not here. There are {names}.")

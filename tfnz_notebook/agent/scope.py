@@ -60,8 +60,7 @@ class Scope:
     ) -> None:
         """End all that runs in it now, but for who calls this; or what is among those only."""
         for task, before in list(self._running.items()):
-            if only is not None and task not in only:
-                continue
-            if before is None and task is not asyncio.current_task():
+            asked = only is None or task in only
+            if asked and before is None and task is not asyncio.current_task():
                 self._running[task] = error
                 task.cancel()

@@ -127,8 +127,9 @@ def test_what_is_asked_right_after_an_end_is_not_ended_by_it(
 
         monkeypatch.setattr(world.engine, does, slowly)
         world.guest(box).exit(3)
-        while world.state(box) != "exited":
-            await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            while world.state(box) != "exited":
+                await asyncio.sleep(LAST / 100)
         await world.link.request(f"container.{asks}", {"container": box, "name": "made"})
         await world.link.close()
 

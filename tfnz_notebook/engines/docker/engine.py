@@ -90,6 +90,8 @@ class DockerEngine(Engine):
     was made before and is ours. ``endpoints`` replaces the search of :mod:`endpoints`, for tests.
     """
 
+    renames = True
+
     def __init__(
         self,
         name: str,
@@ -367,8 +369,6 @@ class DockerEngine(Engine):
 
     def called(self, ref: str, spec: ContainerSpec) -> tuple[str, str]:
         return self._ref(ref)[:12], calls.name_of(spec)
-
-    renames = True
 
     async def rename(self, ref: str, name: str) -> None:
         await calls.rename(self.client, self._ref(ref), name)

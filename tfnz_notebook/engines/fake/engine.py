@@ -100,6 +100,7 @@ class FakeEngine(Engine):
     """Containers as Python objects. ``programs`` adds commands that containers can run."""
 
     name = "fake"
+    renames = True
     """What the agent calls it."""
 
     #: What the first process of a container is; a simulation has another.
@@ -329,8 +330,6 @@ class FakeEngine(Engine):
             async with asyncio.timeout(grace):
                 await held.guest.over.wait()
         held.guest.exit(137)
-
-    renames = True
 
     async def rename(self, ref: str, name: str) -> None:
         await self._call()

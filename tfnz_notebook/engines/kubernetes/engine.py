@@ -293,7 +293,7 @@ class KubernetesEngine(Engine):
         return "", ref  # kubectl shows no ids
 
     def where(self, ref: str) -> str:
-        node = str(((self._pods[ref] or {}).get("spec") or {}).get("nodeName") or "")
+        node = status.machine(self._pods[ref] or {})
         return self._api.namespace if node and self._blind else node
 
     async def start(self, ref: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from tfnz_notebook.engines.base import NodeInfo
 from tfnz_notebook.engines.kubernetes.api import Api
+from tfnz_notebook.engines.kubernetes.pod import status
 from tfnz_notebook.engines.kubernetes.refusals import ApiError
 
 Said = dict[str, Any]
@@ -47,7 +48,7 @@ async def listed(api: Api) -> list[NodeInfo]:
     try:
         query = {"fieldSelector": "status.phase!=Succeeded,status.phase!=Failed"}
         async for pod in api.pages("/api/v1/pods", query):
-            where = (pod.get("spec") or {}).get("nodeName")
+            where = status.machine(pod)
             if asked is not None and where in asked:
                 asked[where].append(pod["spec"])
     except ApiError as error:

@@ -15,7 +15,7 @@ from tfnz_notebook.engines.base import LABEL_OWNER, Claim, ContainerSpec
 from tfnz_notebook.engines.docker import create as shape
 from tfnz_notebook.engines.kubernetes.api import Api
 from tfnz_notebook.engines.kubernetes.nodes import quantity
-from tfnz_notebook.engines.kubernetes.pod import manifest
+from tfnz_notebook.engines.kubernetes.pod import manifest, status
 from tfnz_notebook.engines.kubernetes.pod.manifest import Volumes
 from tfnz_notebook.engines.kubernetes.refusals import ApiError
 from tfnz_notebook.errors import EngineError, VolumeError
@@ -185,8 +185,8 @@ async def _place(api: Api, name: str, pods: Iterable[Said]) -> str:
                     f"Cannot mount the volume {name!r}: one container has it at a time, and "
                     f"{pod['metadata']['name']} does. Destroy that first."
                 )
-            if where := (pod.get("spec") or {}).get("nodeName"):
-                return str(where)
+            if where := status.machine(pod):
+                return where
     return ""
 
 

@@ -162,12 +162,18 @@ def _annotations(said: Said) -> Said:
     return (said.get("metadata") or {}).get("annotations") or {}
 
 
+def machine(said: Said) -> str:
+    """The name of the node that has it; empty: none has it yet."""
+    return str((said.get("spec") or {}).get("nodeName") or "")
+
+
 def _unreachable(said: Said) -> str:
     """Its node has not been heard of: then the cluster calls what runs there not ready any more."""
-    where = str((said.get("spec") or {}).get("nodeName") or "")
     for each in (said.get("status") or {}).get("conditions") or ():
         if each.get("type") == "Ready" and each.get("status") != "True":
-            return f"its node {where} does not answer: {sentence(each) or 'it is not ready'}."
+            return (
+                f"its node {machine(said)} does not answer: {sentence(each) or 'it is not ready'}."
+            )
     return ""
 
 
