@@ -100,8 +100,8 @@ class FakeEngine(Engine):
     """Containers as Python objects. ``programs`` adds commands that containers can run."""
 
     name = "fake"
-    renames = True
     """What the agent calls it."""
+    renames = True
 
     #: What the first process of a container is; a simulation has another.
     _guest: type[FakeGuest] = FakeGuest
