@@ -22,7 +22,8 @@ from tfnz_notebook._base.text import clip, last_words, one_line
 from tfnz_notebook._calls import arguments
 from tfnz_notebook._calls.arguments import Command
 from tfnz_notebook._link.dial import accepts, http_status
-from tfnz_notebook._link.reader import Download, read
+from tfnz_notebook._link.files.download import Download
+from tfnz_notebook._link.reader import read
 from tfnz_notebook.errors import FileError, Misuse, PortClosed, ProcessGone
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE.parent))
 
 import pytest  # noqa: E402 - found on the path above, as are the next ones
-from bench import cases, costs, files, inside, plots, reattach, terminals, views  # noqa: E402
+from bench import cases, costs, crowd, files, inside, plots, reattach, terminals, views  # noqa: E402
 from bench.measure import Case  # noqa: E402
 from bench.ours import Ours  # noqa: E402
 from bench.peers import ENGINES, DockerPy, environment  # noqa: E402
@@ -37,6 +37,7 @@ CASES = {
     each.__name__: each
     for each in (
         *(costs.imports, cases.spawn, cases.echo, cases.thousand, cases.twenty),
+        crowd.crowd,
         *(cases.stream, files.files, files.tunnel, cases.create, costs.cold),
         *(costs.idle, costs.processes, reattach.reattach, inside.cells),
         *(terminals.keystroke, terminals.control_c, terminals.cat, plots.plots),

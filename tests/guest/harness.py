@@ -61,6 +61,8 @@ class Process:
         self.closed: int | None = None
         self.gone = False
         self.window = wire.WINDOW_OUT
+        #: Its bytes do not come over the connection.
+        self.piped = False
         self.auto_ack = agent.auto_ack
 
     # What arrived.
@@ -309,7 +311,7 @@ class Agent:
         elif kind is Type.ACK:
             c.taken = frame.values[0]
         elif kind is Type.EOF:
-            if frame.stream != Stream.IN:
+            if frame.stream != Stream.IN and not c.piped:
                 assert frame.values[0] in (0, c.head(frame.stream)), (frame, c.head(frame.stream))
             c.eof[frame.stream] = frame.values[0]
         elif kind is Type.EXIT:

@@ -24,8 +24,8 @@ from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire import link
 from tfnz_notebook._wire.guest import BYTES, FIELDS, FIXED, Tag, Type
 from tfnz_notebook._wire.operations import NOTES, OPERATIONS
-from tfnz_notebook.agent.container import transfers
 from tfnz_notebook.agent.container.dial import Dial
+from tfnz_notebook.agent.container.files import transfers
 from tfnz_notebook.agent.door.tickets import Tickets
 from tfnz_notebook.agent.operations import ANSWERS
 from tfnz_notebook.agent.server import Server

@@ -11,8 +11,9 @@ from security.liar import READY, Liar, hello, proc
 
 from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire.guest import WINDOW_FILE, WINDOW_OUT, Flag, Tag, Type
-from tfnz_notebook.agent.container import labels, transfers
+from tfnz_notebook.agent.container import labels
 from tfnz_notebook.agent.container.dial import Dial
+from tfnz_notebook.agent.container.files import transfers
 from tfnz_notebook.agent.sessions import Sessions
 from tfnz_notebook.engines.base import Found, State
 from tfnz_notebook.errors import FileError, ProtocolError
@@ -132,7 +133,8 @@ async def test_acknowledging_what_was_never_sent_opens_no_window(tmp_path: Path)
             dial.data(0, bytes(1000))
             channel = dial._channel
         elif opened == "upload":
-            upload = transfers.begin_put(container.guest, "/f", None, None, False)
+            upload = transfers.Transfer(container.guest, "put", "/f")
+            transfers.begin_put(upload, None, None, False)
             await upload.upload(bytes(1000))
             channel = upload._channel
         else:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import stat
-from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from tfnz_notebook._base.names import fresh
 from tfnz_notebook._calls import arguments
 from tfnz_notebook._calls.deadline import within
 from tfnz_notebook._calls.faces import face
 from tfnz_notebook._container.base import Base
-from tfnz_notebook._link.jobs.several import Several
-from tfnz_notebook._link.reader import Download
-from tfnz_notebook._wire.operations import MAX_CHUNK
+from tfnz_notebook._link.files.download import Download
+from tfnz_notebook._link.files.upload import Upload
 
 _KINDS: Final = {
     stat.S_IFREG: "file",
@@ -82,7 +77,6 @@ class Files(Base):
             content = arguments.contents("put", data)
             body: dict[str, Any] = {
                 "container": self._id,
-                "transfer": fresh(),
                 "path": path,
                 "mode": None
                 if mode is None
@@ -91,21 +85,7 @@ class Files(Base):
                 "parents": True,
             }
             self._check("put a file")
-            try:
-                await self._put(body, content)
-            except BaseException:
-                # The agent takes it after the pieces that it has, and leaves nothing of them.
-                self._link.take_back("file.put", {**body, "drop": True})
-                raise
-
-    async def _put(self, body: dict[str, Any], content: bytes | Path) -> None:
-        async with (
-            contextlib.aclosing(_pieces(content)) as pieces,
-            Several(self._link.request) as sent,
-        ):
-            async for start, piece, last in pieces:
-                await sent.ask("file.put", {**body, "offset": start, "last": last}, piece)
-            await sent.last()
+            await Upload(self._link, body).put(content)
 
     @face
     async def fetch(self, filename: str, *, timeout: float | None = None) -> bytes:
@@ -149,20 +129,6 @@ class Files(Base):
             }
             self._check("make a directory")
             await self._link.request("file.mkdir", body)
-
-
-async def _pieces(content: bytes | Path) -> AsyncGenerator[tuple[int, bytes, bool]]:
-    """Where each begins, what it is, and whether it is the last; an empty file is one."""
-    if isinstance(content, Path):
-        with content.open("rb") as file:
-            start, piece = 0, await asyncio.to_thread(file.read, MAX_CHUNK)
-            while after := await asyncio.to_thread(file.read, MAX_CHUNK):
-                yield start, piece, False
-                start, piece = start + len(piece), after
-            yield start, piece, True
-        return
-    for start in range(0, max(1, len(content)), MAX_CHUNK):
-        yield start, content[start : start + MAX_CHUNK], start + MAX_CHUNK >= len(content)
 
 
 def _entry(told: dict[str, Any]) -> Entry:

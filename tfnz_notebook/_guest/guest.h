@@ -380,7 +380,7 @@ void waiting_drop(struct process *);
 enum sight { NO, YES, BLIND };
 enum sight thread_waits(pid_t pid, pid_t tid, const struct stat *on, bool same_tty); /* blocked reading that file? */
 
-/* --- dial.c, files.c, early.c, path.c, stats.c -------------------------------------------------------------------- */
+/* --- dial.c, files.c, pipe.c, early.c, path.c, stats.c ------------------------------------------------------------ */
 
 void dial_open(struct frame *);
 void dial_advance(struct channel *);
@@ -394,7 +394,11 @@ void file_fill(struct channel *);             /* GET: read into the ring */
 void list_fill(void);                         /* LIST: entries while the queue is short */
 void file_failed(struct channel *, int error, const char *stage);
 void file_free(struct channel *);
-bool file_copy(int from, int to); /* all that is left of it */
+bool file_copy(int from, int to);             /* all that is left of it */
+bool file_piped(const struct channel *);      /* its bytes go through a pipe */
+void file_piped_eof(struct channel *, uint64_t offset);
+int pipe_open(const char *name, int flags);   /* one that is beside our socket */
+ssize_t pipe_move(int from, int to, size_t most, bool *end);
 int files_early(const char *from, char path[PATH_MAX]); /* errno, and whose it is */
 
 int path_root(const char *root); /* errno */

@@ -124,7 +124,8 @@ enum tag_e {
     TAG_FEATURES = 53,
     TAG_CONFIGURED = 54,
     TAG_ORPHAN = 55,
-    TAG_LAST = 55,
+    TAG_PIPE = 56,
+    TAG_LAST = 56,
 };
 
 /* Bit n: tag n is known, and its value is an integer. */
@@ -145,6 +146,7 @@ enum feature_e {
     FEATURE_USERS = 2,
     FEATURE_OWNERS = 4,
     FEATURE_FILES = 8,
+    FEATURE_PIPES = 16,
 };
 
 #endif

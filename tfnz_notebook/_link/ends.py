@@ -77,3 +77,13 @@ class LogSink(Sink, Protocol):
 
     def begins(self) -> None:
         """The agent has just said that it sends: a break from here on is one of this sink's."""
+
+
+class Piped:
+    """A sink of one file, whose bytes may go through a pipe: if it asked for that."""
+
+    def pipe(self, path: str) -> None:
+        """Through the FIFO that is there."""
+
+    def piped(self, size: int) -> None:
+        """So many bytes are in it, and that is all."""

@@ -25,10 +25,11 @@ from typing import Any, Final, cast
 
 from tfnz_notebook._base.names import fresh
 from tfnz_notebook._link import hello
-from tfnz_notebook._link.ends import Connect, Line, LogSink, Place, Sink
+from tfnz_notebook._link.ends import Connect, Line, LogSink, Piped, Place, Sink
 from tfnz_notebook._link.faults import DISCONNECTED, FORKED, again
 from tfnz_notebook._link.known import Known, Listener
 from tfnz_notebook._link.large import Large
+from tfnz_notebook._link.line import LocalLine
 from tfnz_notebook._link.line import connect as over_socket
 from tfnz_notebook._wire import link as wire
 from tfnz_notebook._wire.link import Kind, Message
@@ -236,6 +237,11 @@ class Link:
         """Tell the agent; lost if the link is broken, as is what notes are about."""
         if self._open and self._line is not None:
             self._line.send(wire.encode(wire.note(name, body, payload)))
+
+    @property
+    def local(self) -> bool:
+        """Whether the agent is of this machine: it sees the files that we see."""
+        return isinstance(self._line, LocalLine)
 
     def reader(self, sink: Sink) -> int:
         """A new reader's number; its events go to ``sink``."""
@@ -494,6 +500,10 @@ class Link:
                         sink.room(body["upto"])
                     case "dial.closed":
                         sink.closed(body["errno"])
+                    case "pipe" if isinstance(sink, Piped):
+                        sink.pipe(body["path"])
+                    case "pipe.eof" if isinstance(sink, Piped):
+                        sink.piped(body["offset"])
 
     def _changed(self, name: str, body: dict[str, Any]) -> None:
         if body["number"] != self._number + 1:

@@ -17,7 +17,7 @@ from typing import Final
 from tfnz_notebook._base import numbers
 from tfnz_notebook._link.link import Link
 from tfnz_notebook._wire.window import Receiver
-from tfnz_notebook.errors import FileError, LinkClosed, LogGone, QuotaFull, TfnzError
+from tfnz_notebook.errors import LinkClosed, LogGone, QuotaFull, TfnzError
 
 #: Bytes of one stream that may wait in this process.
 WINDOW: Final = 4 << 20
@@ -295,85 +295,3 @@ def _short(offset: int, end: int) -> LogGone:
         f"Cannot read the log from byte {offset} to {end}: that went with an agent and with the "
         "container. What was before is there."
     )
-
-
-class Download:
-    """A file on its way here."""
-
-    def __init__(self, link: Link) -> None:
-        self._link = link
-        self._path = ""
-        self._pieces: list[bytes] = []
-        self._window = Receiver(0, WINDOW, gaps=False)
-        self._whole: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self.number = link.reader(self)
-
-    async def fetch(self, container: str, path: str) -> bytes:
-        """Its bytes, at most ``MAX_BYTES``. Raises FileError, ContainerGone, LinkClosed."""
-        self._path = path
-        body = {
-            "container": container,
-            "path": path,
-            "reader": self.number,
-            "credit": self._window.granted,
-        }
-        try:
-            await self._link.request("file.get", body, undo=self._close)
-            return await self._whole
-        finally:
-            self._link.drop(self.number)
-            self._whole.cancel()
-            self._close()
-
-    def _close(self) -> None:
-        self._link.note("dial.close", {"reader": self.number})
-
-    def data(self, offset: int, payload: bytes) -> None:
-        """Bytes of the file. ProtocolError for those that are not next, or not asked for."""
-        new, _ = self._window.arrived(offset, payload)
-        self._pieces.append(new)
-        if self._window.expected > MAX_BYTES:
-            self._pieces.clear()
-            self._refuse()
-            return
-        self._window.take(len(new))
-        if (upto := self._window.grant()) is not None:
-            self._link.note("credit", {"reader": self.number, "upto": upto})
-
-    def _refuse(self) -> None:
-        # How big a file is, the container decides; this kernel's memory is not its to fill.
-        if not self._whole.done():
-            self._whole.set_exception(
-                FileError(
-                    f"Cannot fetch {self._path!r}: it has more than {numbers.size(MAX_BYTES)}. "
-                    "Read it in pieces with a process, as 'dd' or 'split', and iterate over its "
-                    "output."
-                )
-            )
-
-    def eof(self, offset: int) -> None:
-        """The file is whole."""
-        if not self._whole.done():
-            self._whole.set_result(b"".join(self._pieces))
-
-    def room(self, upto: int) -> None:
-        """Downloads send nothing."""
-
-    def closed(self, errno: int) -> None:
-        """Reading it failed in the middle."""
-        if not self._whole.done():
-            self._whole.set_exception(
-                FileError(
-                    f"Cannot fetch {self._path!r}: {os.strerror(errno)} after "
-                    f"{numbers.size(self._window.expected)}. Can all of it be read?",
-                    errno=errno,
-                )
-            )
-
-    def broken(self, error: TfnzError, final: bool) -> None:
-        """A download does not survive a break."""
-        if not self._whole.done():
-            self._whole.set_exception(LinkClosed(str(error)))
-
-    def mended(self) -> None:
-        """It has ended already."""

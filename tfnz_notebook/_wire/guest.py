@@ -151,6 +151,7 @@ class Tag(IntEnum):
     FEATURES = 53  # # Feature
     CONFIGURED = 54  # # 1: SETUP was said
     ORPHAN = 55  # # seconds without a word of its agent's after which the guest ends
+    PIPE = 56  # PUT, GET: the name of a FIFO beside the guest's socket, which has the bytes
 
 
 class Flag(IntFlag):
@@ -172,6 +173,7 @@ class Feature(IntFlag):
     USERS = 2  # it may start processes as any user
     OWNERS = 4  # it may give files to any user
     FILES = 8  # it takes files (PUT) by a window of WINDOW_FILE
+    PIPES = 16  # and both ways through a FIFO
 
 
 class Target(IntEnum):
@@ -235,7 +237,7 @@ FIELDS: Final = frozenset(
 #: Tags whose value is bytes; of all others it is an 8 byte signed integer.
 BYTES: Final = frozenset(
     {Tag.BOOT, Tag.NAME, Tag.ARG, Tag.ENV, Tag.CWD, Tag.USER, Tag.META, Tag.STAGE, Tag.TEXT}
-    | {Tag.HOST, Tag.PATH, Tag.LINK}
+    | {Tag.HOST, Tag.PATH, Tag.LINK, Tag.PIPE}
 )
 INTEGERS: Final = frozenset(Tag) - BYTES
 

@@ -456,7 +456,9 @@ _ROWS: Final = (
     ),
     Operation("reader.close", "stop reading", Scope.SESSION, {"reader": _NUMBER}, viewer=True),
     # -- files; put: one or more messages with the same transfer, the last one says so, or one that
-    # the file is given up: drop
+    # the file is given up: drop. Or one with ``reader``, whose bytes are to go through a pipe: the
+    # events and the note ``pipe…`` say where, and how many it were. Answered with ``piped`` when it
+    # is there; without, nothing was done.
     Operation(
         "file.put",
         "put the file",
@@ -471,15 +473,17 @@ _ROWS: Final = (
             "offset": _OPTIONAL_NUMBER,
             "last": _FLAG,
             "drop": _FLAG,
+            "reader": _OPTIONAL_NUMBER,
         },
         Again.NEVER,
         payload=MAX_CHUNK,
+        reply=("piped",),
     ),
     Operation(
         "file.get",
         "fetch the file",
         Scope.CONTAINER,
-        {**_CONTAINER, "path": _TEXT, "reader": _NUMBER, "credit": _NUMBER},
+        {**_CONTAINER, "path": _TEXT, "reader": _NUMBER, "credit": _NUMBER, "pipe": _FLAG},
         Again.NEVER,
         reply=("size", "mode", "uid", "gid", "mtime", "kind"),
     ),
@@ -532,6 +536,8 @@ NOTES: Final[Mapping[str, Shape]] = {
     "dial.data": {"reader": _NUMBER, "offset": _NUMBER},  # payload
     "dial.eof": {"reader": _NUMBER},
     "dial.close": {"reader": _NUMBER},
+    # An upload's bytes are in its pipe, so many.
+    "pipe.eof": {"reader": _NUMBER, "offset": _NUMBER},
 }
 
 #: Agent to kernel.
@@ -559,6 +565,9 @@ EVENTS: Final[Mapping[str, Shape]] = {
     "eof": {"reader": _NUMBER, "offset": _NUMBER},
     "dial.credit": {"reader": _NUMBER, "upto": _NUMBER},
     "dial.closed": {"reader": _NUMBER, "errno": _NUMBER},
+    # A file's bytes go through the FIFO at ``path``; a download's are in it, so many.
+    "pipe": {"reader": _NUMBER, "path": _TEXT},
+    "pipe.eof": {"reader": _NUMBER, "offset": _NUMBER},
 }
 
 

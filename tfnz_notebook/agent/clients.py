@@ -12,7 +12,8 @@ from tfnz_notebook._wire.link import Message
 from tfnz_notebook._wire.operations import OPERATIONS
 from tfnz_notebook.agent.container.container import Container
 from tfnz_notebook.agent.container.dial import Dial
-from tfnz_notebook.agent.container.transfers import Transfer
+from tfnz_notebook.agent.container.files.piped import Piped
+from tfnz_notebook.agent.container.files.transfers import Transfer
 from tfnz_notebook.agent.jobs.heard import Heard
 from tfnz_notebook.agent.jobs.sent import Sent
 from tfnz_notebook.agent.large import Large
@@ -39,7 +40,7 @@ class Client:
         self.session = session
         self.name = name
         self.sessions = server.sessions
-        self.readers: dict[int, Reader | Flow | Heard] = {}
+        self.readers: dict[int, Reader | Flow | Heard | Piped] = {}
         self.dials: dict[int, Dial] = {}
         self.transfers: dict[str, Transfer] = {}
         self.jobs: dict[str, Sent] = {}

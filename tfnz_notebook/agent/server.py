@@ -13,6 +13,7 @@ from tfnz_notebook._wire.link import Kind, Message
 from tfnz_notebook._wire.operations import OPERATIONS, Again
 from tfnz_notebook.agent.clients import Answer, Client, Gate, Viewer
 from tfnz_notebook.agent.container.container import Container
+from tfnz_notebook.agent.container.files.piped import Piped
 from tfnz_notebook.agent.door.tickets import Tickets
 from tfnz_notebook.agent.process.kept.ended import Ended
 from tfnz_notebook.agent.process.process import Process
@@ -195,6 +196,11 @@ class Server:
             reader = client.readers.get(ident)
             if reader is not None:
                 reader.grant(body["upto"])
+            return
+        if message.name == "pipe.eof":
+            reader = client.readers.get(ident)
+            if isinstance(reader, Piped):
+                reader.whole(body["offset"])
             return
         dial = client.dials.get(ident)
         if dial is None:

@@ -21,6 +21,7 @@ from collections.abc import (
     Mapping,
 )
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, Final, Literal
 
 from tfnz_notebook.errors import EngineError, Misuse, VolumeError
@@ -300,6 +301,10 @@ class Stream(ABC):
     @abstractmethod
     def close(self) -> None:
         """Drop the connection; ``closed`` is called once, soon. Idempotent."""
+
+    def pipe(self) -> Path | None:
+        """A new FIFO of this machine that the guest has beside its socket, if there can be one."""
+        return None
 
 
 Received = Callable[[bytes], None]

@@ -14,9 +14,9 @@ from unit.agent.live import LiveAgent, container, live_agent, process, until
 from tfnz_notebook._link.link import Link
 from tfnz_notebook._wire.guest import WINDOW_FILE, WINDOW_IN, Feature
 from tfnz_notebook.agent.container.dial import Dial
+from tfnz_notebook.agent.container.files.transfers import Transfer, begin_put
 from tfnz_notebook.agent.container.guest import Guest
 from tfnz_notebook.agent.container.inflow import PIECE
-from tfnz_notebook.agent.container.transfers import begin_put
 from tfnz_notebook.engines.fake.stream import WRITE_HIGH, FakeStream
 from tfnz_notebook.errors import ContainerGone, FileError, ProtocolError
 
@@ -164,7 +164,8 @@ async def test_an_upload_goes_as_far_as_its_guest_takes_it(
 ) -> None:
     line = Line()
     line.features = features
-    transfer = begin_put(cast("Guest", line), "/f", None, None, parents=False)
+    transfer = Transfer(cast("Guest", line), "put", "/f")
+    begin_put(transfer, None, None, parents=False)
     upload = asyncio.create_task(transfer.upload(bytes(window + 1)))
     await asyncio.sleep(0)
     assert len(line.frames) == 1 + window // PIECE, "PUT, and what may be on its way"

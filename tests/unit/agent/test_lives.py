@@ -14,8 +14,9 @@ import pytest
 from unit.agent.test_handed_in import SPOOL, simulated
 from unit.agent.test_silence import Nowhere, World
 
+from tfnz_notebook._link.files.download import Download
 from tfnz_notebook._link.link import Link
-from tfnz_notebook._link.reader import Download, Reader
+from tfnz_notebook._link.reader import Reader
 from tfnz_notebook._wire import link as wire
 from tfnz_notebook.agent.container.container import LAST
 from tfnz_notebook.agent.process.command import Command

@@ -40,6 +40,8 @@ static void eof(struct frame *f)
     struct channel *c = channel_find(f->channel);
     if (f->stream != S_IN)
         conn_close("EOF on a stream that comes from here");
+    else if (c && c->kind == K_PUT && file_piped(c))
+        file_piped_eof(c, get64(f, 0));
     else if (c && in_of(c) && !in_eof(in_of(c), get64(f, 0)))
         conn_close("EOF with a gap");
     else if (c)

@@ -3,8 +3,10 @@
 
 struct file {
     struct channel channel;
-    struct file *next; /* listings that are not over */
-    int fd, dir;       /* the file or the directory that is listed; the directory a PUT goes to */
+    struct file *next;  /* listings that are not over */
+    int fd, dir;        /* the file or the directory that is listed; the directory a PUT goes to */
+    struct source pipe; /* has the bytes, where the agent names one */
+    uint64_t piped;     /* how many went into it */
     char name[NAME_MAX + 1], temporary[40];
     mode_t mode;
     bool chown, listing_one;
@@ -39,6 +41,7 @@ void file_free(struct channel *c)
     if (f->dir >= 0)
         close(f->dir);
     f->fd = f->dir = -1;
+    source_close(&f->pipe);
     free(f->entries);
     free(f->user);
     f->entries = NULL;
@@ -94,6 +97,82 @@ static int wrong_kind(const struct stat *st, const char **stage)
     return S_ISDIR(st->st_mode) ? EISDIR : EINVAL;
 }
 
+/* --- through a pipe ---------------------------------------------------------------------------------------------- */
+
+/* Who reads or writes at its other end may go away at any time: a file is whole when the connection says so. */
+
+bool file_piped(const struct channel *c)
+{
+    return ((const struct file *)c)->pipe.fd >= 0;
+}
+
+/* 0 where none is named. */
+static int pipe_begin(struct file *f, const struct frame *q, int flags, void (*ready)(struct source *, uint32_t),
+                      const char **stage)
+{
+    char *name = field_text(q, TAG_PIPE);
+    if (!name)
+        return errno == ENOENT ? 0 : errno;
+    *stage = "pipe";
+    int fd = pipe_open(name, flags);
+    free(name);
+    if (fd < 0)
+        return errno;
+    source_open(&f->pipe, fd, ready);
+    source_want(&f->pipe, (flags & O_ACCMODE) == O_RDONLY ? EPOLLIN : EPOLLOUT);
+    return 0;
+}
+
+static void put_go_on(struct file *f)
+{
+    struct in *i = &f->channel.in;
+    bool over = !f->pipe.events;
+    if (i->received == i->eof_at)
+        file_written(&f->channel);
+    else if (i->received > i->eof_at || (over && i->eof_at != UINT64_MAX))
+        file_failed(&f->channel, EPIPE, "read");
+}
+
+static void put_ready(struct source *s, uint32_t events)
+{
+    struct file *f = owner_of(s, struct file, pipe);
+    bool end;
+    ssize_t n = pipe_move(s->fd, f->channel.in.source.fd, loop_share(), &end);
+    (void)events;
+    if (n < 0) {
+        file_failed(&f->channel, errno, "write");
+        return;
+    }
+    f->channel.in.received += (uint64_t)n;
+    if (end)
+        source_want(s, 0);
+    put_go_on(f);
+}
+
+void file_piped_eof(struct channel *c, uint64_t offset)
+{
+    c->in.eof_at = offset;
+    put_go_on((struct file *)c);
+}
+
+/* It stays open, for whoever is at its other end may not have opened it yet, until the agent closes the channel. */
+static void get_ready(struct source *s, uint32_t events)
+{
+    struct file *f = owner_of(s, struct file, pipe);
+    bool end;
+    ssize_t n = pipe_move(f->fd, s->fd, loop_share(), &end);
+    (void)events;
+    if (n < 0) {
+        file_failed(&f->channel, errno, "read");
+        return;
+    }
+    f->piped += (uint64_t)n;
+    if (end) {
+        source_want(s, 0);
+        say64(T_EOF, S_OUT, f->channel.id, f->piped);
+    }
+}
+
 /* --- PUT --------------------------------------------------------------------------------------------------------- */
 
 static int put_begin(struct file *f, const struct frame *q, const char *path, const char **stage)
@@ -138,7 +217,10 @@ static int put_begin(struct file *f, const struct frame *q, const char *path, co
     }
     in_open(&f->channel.in, &f->channel, fd);
     f->channel.in.window = WINDOW_FILE;
-    return 0;
+    error = pipe_begin(f, q, O_RDONLY, put_ready, stage);
+    if (!error && file_piped(&f->channel))
+        say64(T_ACK, S_IN, f->channel.id, 0); /* it is open here: who writes may open it now */
+    return error;
 }
 
 bool file_copy(int from, int to)
@@ -210,7 +292,11 @@ static int get_begin(struct file *f, const struct frame *q, const char *path, co
         return errno;
     if ((error = wrong_kind(&st, stage)))
         return error;
+    if ((error = pipe_begin(f, q, O_RDWR, get_ready, stage)))
+        return error;
     say_stat(f->channel.id, NULL, &st, NULL);
+    if (file_piped(&f->channel))
+        return 0;
     out_open(&f->channel.out, &f->channel, S_OUT, -1);
     if (field_int(q, TAG_FLAGS, 0) & FLAG_WIDE)
         f->channel.out.window = WINDOW_FILE;
@@ -243,7 +329,7 @@ void file_fill(struct channel *c)
 
 void file_advance(struct channel *c)
 {
-    if (c->kind != K_GET)
+    if (c->kind != K_GET || file_piped(c))
         return;
     out_eof(&c->out);
     if (c->out.eof_said)
@@ -338,14 +424,14 @@ void file_open(struct frame *q)
     if (!error && !f)
         error = errno;
     if (f) {
-        f->fd = f->dir = -1;
+        f->fd = f->dir = f->pipe.fd = -1;
         stage = "open";
         error = kind == K_PUT   ? put_begin(f, q, path, &stage)
                 : kind == K_GET ? get_begin(f, q, path, &stage)
                                 : list_begin(f, path);
         if (error)
             channel_drop(&f->channel);
-        else if (kind == K_GET)
+        else if (kind == K_GET && !file_piped(&f->channel))
             out_watch(&f->channel.out);
     }
     free(path);

@@ -21,7 +21,8 @@ from tfnz_notebook._base.text import command_line
 from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire.guest import Feature, Flag, Frame, Tag, Type
 from tfnz_notebook._wire.operations import MAX_TAIL, MAX_TEXT
-from tfnz_notebook.agent.container import forks, transfers
+from tfnz_notebook.agent.container import forks
+from tfnz_notebook.agent.container.files import transfers
 from tfnz_notebook.agent.container.guest import MUTE, Guest
 from tfnz_notebook.agent.container.info import info_of
 from tfnz_notebook.agent.container.neighbours import Neighbours
@@ -341,7 +342,8 @@ class Container:
         """Its files, then what the image would say. Raises what stands against it."""
         owner = "0" if guest.features and Feature.OWNERS in guest.features else None
         for path, content in self.spec.files.items():
-            transfer = transfers.begin_put(guest, path, 0o644, owner, parents=True)
+            transfer = transfers.Transfer(guest, "put", path)
+            transfers.begin_put(transfer, 0o644, owner, parents=True)
             await transfer.upload(content)
             await transfer.finish_upload()
         assert self.made is not None

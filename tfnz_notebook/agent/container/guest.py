@@ -16,6 +16,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 from tfnz_notebook._wire import guest as wire
@@ -460,6 +461,11 @@ class Guest:
         frames, self._frames, self._queued = self._frames, [], 0
         if self._stream is not None and frames:
             self._stream.write(frames[0] if len(frames) == 1 else b"".join(frames))
+
+    def pipe(self) -> Path | None:
+        """A new FIFO that it can open by its name, if there can be one and it knows how."""
+        can = self.features is not None and Feature.PIPES in self.features
+        return self._stream.pipe() if can and self._stream is not None else None
 
     @property
     def writable(self) -> bool:

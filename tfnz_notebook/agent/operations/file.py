@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from tfnz_notebook._wire.guest import Flag
 from tfnz_notebook._wire.link import Message
 from tfnz_notebook.agent.clients import NOTHING, Answer, Client
-from tfnz_notebook.agent.container import transfers
 from tfnz_notebook.agent.container.container import Container
+from tfnz_notebook.agent.container.files import transfers
+from tfnz_notebook.agent.container.files.piped import NoPipe, Piped
+from tfnz_notebook.agent.container.files.transfers import Transfer
+from tfnz_notebook.agent.container.guest import Guest
 from tfnz_notebook.agent.operations.answers import of_container
 from tfnz_notebook.errors import FileError
 
@@ -16,6 +20,8 @@ from tfnz_notebook.errors import FileError
 @of_container("file.put")
 async def put(client: Client, container: Container, message: Message) -> Answer:
     """A piece of an upload; the last one puts the file in place, one that drops it leaves none."""
+    if message.body.get("reader") is not None:
+        return await _put_piped(client, container, message.body)
     name = message.body["transfer"]
     turn = client.turns.setdefault(name, asyncio.Lock())
     try:
@@ -46,9 +52,8 @@ async def _put_piece(client: Client, container: Container, message: Message, nam
         )
     if transfer is None:
         guest = await container.running()
-        transfer = client.transfers[name] = transfers.begin_put(
-            guest, body["path"], body.get("mode"), body.get("user"), bool(body.get("parents"))
-        )
+        transfer = client.transfers[name] = Transfer(guest, "put", body["path"])
+        _begin_put(transfer, body)
     await transfer.upload(message.payload or b"")
     if body.get("last"):
         await transfer.finish_upload()
@@ -56,11 +61,48 @@ async def _put_piece(client: Client, container: Container, message: Message, nam
         client.turns.pop(name, None)
 
 
+def _begin_put(transfer: Transfer, body: dict[str, Any]) -> None:
+    parents = bool(body.get("parents"))
+    transfers.begin_put(transfer, body.get("mode"), body.get("user"), parents)
+
+
+def _piped(client: Client, guest: Guest, verb: str, body: dict[str, Any]) -> Piped | None:
+    if (pipe := guest.pipe()) is None:
+        return None
+    reader = body["reader"]
+    transfer = client.readers[reader] = Piped(guest, verb, body["path"], pipe, client, reader)
+    return transfer
+
+
+async def _put_piped(client: Client, container: Container, body: dict[str, Any]) -> Answer:
+    transfer = _piped(client, await container.running(), "put", body)
+    if transfer is None:
+        return NOTHING
+    client.transfers[body["transfer"]] = transfer
+    try:
+        _begin_put(transfer, body)
+        await transfer.answer
+    except NoPipe:
+        return NOTHING
+    finally:
+        del client.transfers[body["transfer"]]
+        client.close_reader(body["reader"])
+    return {"piped": True}, None
+
+
 @of_container("file.get")
 async def get(client: Client, container: Container, message: Message) -> Answer:
-    """What a file is; its bytes stream to the reader."""
+    """What a file is; its bytes stream to the reader, or go through a pipe that it is told of."""
     body = message.body
     guest = await container.running()
+    if body.get("pipe") and (piped := _piped(client, guest, "fetch", body)) is not None:
+        try:
+            return await transfers.begin_get(piped), None
+        except NoPipe:
+            client.close_reader(body["reader"])
+        except BaseException:
+            client.close_reader(body["reader"])
+            raise
     transfer, told = await transfers.get(
         guest, body["path"], client, body["reader"], body["credit"]
     )

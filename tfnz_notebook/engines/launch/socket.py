@@ -150,5 +150,6 @@ async def connect(
         with contextlib.suppress(OSError):
             sock.close()
         raise
+    stream.folder = directory
     stream.deliver()
     return stream

@@ -12,10 +12,13 @@ callback; ``BufferedProtocol`` and a bare ``add_reader`` are within 10 % of it, 
 from __future__ import annotations
 
 import asyncio
+import os
 import struct
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
+from tfnz_notebook._base.names import fresh
 from tfnz_notebook.engines.base import Closed, Received, Stream
 from tfnz_notebook.errors import EngineGone
 
@@ -40,6 +43,8 @@ class TransportStream(asyncio.Protocol, Stream):
         self._paused = False  # by the user of the stream
         self._early: list[bytes] = []
         self._failure: Exception | None = None
+        #: A directory of this machine that the guest has as well, with its socket.
+        self.folder: Path | None = None
 
     # -- asyncio's side -----------------------------------------------------------------------
 
@@ -120,6 +125,16 @@ class TransportStream(asyncio.Protocol, Stream):
         # What is queued cannot matter: whoever needs it says it again on the next connection.
         if self._transport is not None:
             self._transport.abort()
+
+    def pipe(self) -> Path | None:
+        if self.folder is None:
+            return None
+        path = self.folder / f"{fresh()}.pipe"
+        try:
+            os.mkfifo(path, 0o600)
+        except OSError:
+            return None
+        return path
 
     def forget(self) -> None:
         """Close without a word to ``closed``: the caller never had this stream."""

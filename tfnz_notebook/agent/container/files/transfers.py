@@ -37,7 +37,7 @@ class Transfer:
             # Each may go unawaited when the other already told the error.
             future.add_done_callback(lambda done: done.cancelled() or done.exception())
             guest.expect(future)
-        self._verb = verb
+        self.verb = verb
         self._guest = guest
         self._channel = guest.open(self)
         wide = guest.features is not None and Feature.FILES in guest.features
@@ -64,7 +64,7 @@ class Transfer:
             case Type.FAILED:
                 if self.flow is not None:
                     self.flow.fail(frame.integer(Tag.ERRNO))
-                self._finish(file_error(self._verb, self.path, frame))
+                self._finish(file_error(self.verb, self.path, frame))
             case Type.GONE:
                 self._finish(None)
                 self._guest.free(self._channel)
@@ -79,7 +79,7 @@ class Transfer:
                 self._guest.send(wire.fixed(Type.CLOSE, self._channel, 0))
                 self._finish(
                     FileError(
-                        f"Cannot {self._verb} {self.path!r}: it has more than {len(self.entries)} "
+                        f"Cannot {self.verb} {self.path!r}: it has more than {len(self.entries)} "
                         "entries. List a part of it with a process, as 'ls -f | head'."
                     )
                 )
@@ -135,16 +135,18 @@ class Transfer:
         """Drop it; an upload leaves no trace."""
         if not self.ended.done():
             self._guest.send(wire.fixed(Type.CLOSE, self._channel, 0))
-            self._finish(FileError(f"Cannot {self._verb} {self.path!r}: it was given up."))
+            self._finish(FileError(f"Cannot {self.verb} {self.path!r}: it was given up."))
 
 
-def begin_put(
-    guest: Guest, path: str, mode: int | None, user: str | None, parents: bool
-) -> Transfer:
+def begin_put(transfer: Transfer, mode: int | None, user: str | None, parents: bool) -> None:
     """Open an upload."""
-    transfer = Transfer(guest, "put", path)
     transfer.say(Type.PUT, _options(mode, user, Flag.PARENTS if parents else Flag(0)))
-    return transfer
+
+
+async def begin_get(transfer: Transfer) -> dict[str, Any]:
+    """Open a download; what the file is."""
+    transfer.say(Type.GET, [(Tag.FLAGS, int(Flag.WIDE))])
+    return described(await transfer.answer)
 
 
 async def get(
@@ -154,8 +156,7 @@ async def get(
     transfer = Transfer(guest, "fetch", path)
     transfer.flow = Flow(sink, reader, credit, transfer.taken, WINDOW_FILE)
     transfer.flow.left = transfer.abort
-    transfer.say(Type.GET, [(Tag.FLAGS, int(Flag.WIDE))])
-    return transfer, described(await transfer.answer)
+    return transfer, await begin_get(transfer)
 
 
 async def listing(guest: Guest, path: str) -> Iterator[dict[str, Any]]:

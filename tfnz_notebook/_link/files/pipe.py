@@ -1,0 +1,151 @@
+"""Our end of a FIFO into a container, beside the link: for bytes that nobody else has to see.
+
+The directory that it is in is the container's, too, whose root may put anything there: it is opened
+as nothing but a FIFO. Who is at its other end may stop for ever. So a thread of its own does what
+waits, and ends when it is told to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import fcntl
+import os
+import select
+import stat
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
+
+#: Bytes that a pipe holds, if the machine lets it, and that are moved at once.
+ROOM: Final = 1 << 20
+#: Whether there is all that this needs: Linux.
+POSSIBLE: Final = all(hasattr(os, name) for name in ("O_PATH", "eventfd", "splice"))
+
+
+class Pipe:
+    """One end: ``os.O_RDONLY`` or ``os.O_WRONLY``. For one :meth:`read` or :meth:`write`."""
+
+    def __init__(self, path: str, mode: int) -> None:
+        """Raises OSError for what is not there, or no FIFO."""
+        handle = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if not stat.S_ISFIFO(os.fstat(handle).st_mode):
+                raise OSError("it is no FIFO")
+            flags = mode | os.O_NONBLOCK | os.O_CLOEXEC
+            self._pipe = os.open(f"/proc/self/fd/{handle}", flags)
+        finally:
+            os.close(handle)
+        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._closed = self._stopped = False
+        self._size: int | None = None
+        self._done: concurrent.futures.Future[Any] | None = None
+        with contextlib.suppress(OSError):  # the user has many
+            fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, ROOM)
+        with contextlib.suppress(OSError):
+            Path(path).unlink()
+
+    async def write(self, content: bytes | Path) -> int:
+        """Put all of it in; how many bytes it were. OSError of the file; BrokenPipeError."""
+        return await self._beside(lambda: self._write(content))
+
+    async def read(self, most: int) -> bytes:
+        """What comes out of it up to the end, of which :meth:`ends` tells.
+
+        OverflowError for more than ``most`` bytes; BrokenPipeError.
+        """
+        return await self._beside(lambda: self._read(most))
+
+    def ends(self, size: int) -> None:
+        """So many bytes come in all."""
+        self._size = size
+        self._ring()
+
+    def stop(self) -> None:
+        """It is not wanted any more: whoever waits in it gets a BrokenPipeError."""
+        self._stopped = True
+        if self._done is None:
+            self._close()
+        else:
+            self._ring()
+
+    def _ring(self) -> None:
+        if not self._closed:
+            os.eventfd_write(self._bell, 1)
+
+    def _close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            os.close(self._pipe)
+            os.close(self._bell)
+
+    async def _beside(self, work: Callable[[], T]) -> T:
+        loop = asyncio.get_running_loop()
+        done = self._done = concurrent.futures.Future[T]()
+
+        def run() -> None:
+            try:
+                done.set_result(work())
+            except Exception as error:  # noqa: BLE001  # whoever waits gets it
+                done.set_exception(error)
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and all with it
+                loop.call_soon_threadsafe(self._close)
+
+        done.set_running_or_notify_cancel()
+        threading.Thread(target=run, name="tfnz-pipe", daemon=True).start()
+        return await asyncio.wrap_future(done)
+
+    # -- on the thread
+
+    def _wait(self, what: int) -> None:
+        poll = select.poll()
+        poll.register(self._pipe, what)
+        poll.register(self._bell, select.POLLIN)
+        poll.poll()
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._bell)
+        if self._stopped:
+            raise BrokenPipeError
+
+    def _write(self, content: bytes | Path) -> int:
+        if isinstance(content, Path):
+            with content.open("rb") as file:
+                source = file.fileno()
+                return self._fill(
+                    lambda _: os.splice(source, self._pipe, ROOM, flags=os.SPLICE_F_NONBLOCK)
+                )
+        view = memoryview(content)
+        return self._fill(lambda done: os.write(self._pipe, view[done:]) if done < len(view) else 0)
+
+    def _fill(self, some: Callable[[int], int]) -> int:
+        done = 0
+        while True:
+            try:
+                moved = some(done)
+            except BlockingIOError:
+                self._wait(select.POLLOUT)
+                continue
+            if not moved:
+                return done
+            done += moved
+
+    def _read(self, most: int) -> bytes:
+        pieces: list[bytes] = []
+        size = 0
+        while size != self._size:
+            try:
+                piece = os.read(self._pipe, ROOM)
+            except BlockingIOError:
+                self._wait(select.POLLIN)
+                continue
+            if not piece:
+                raise BrokenPipeError
+            pieces.append(piece)
+            size += len(piece)
+            if size > most:
+                raise OverflowError
+        return b"".join(pieces)
