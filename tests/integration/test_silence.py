@@ -3,6 +3,8 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,15 @@ from integration.polling import Clock, until
 from integration.world import World
 
 from tfnz_notebook.container import Container
-from tfnz_notebook.errors import ContainerGone, ContainerPaused, EngineError, TfnzError
+from tfnz_notebook.errors import (
+    ContainerGone,
+    ContainerPaused,
+    ContainerUnresponsive,
+    EngineError,
+    LinkClosed,
+    TfnzError,
+    WaitTimeout,
+)
 from tfnz_notebook.location import Location
 
 pytestmark = pytest.mark.engines("podman", "docker")
@@ -149,3 +159,29 @@ def test_where_nothing_can_be_paused_that_is_told(where: str) -> None:
         with pytest.raises(EngineError, match=r"^Cannot pause the container: host cannot"):
             box.pause()
         assert box.run_process("echo a").stdout == b"a\n"
+
+
+@pytest.mark.parametrize("how", ["paused", "stopped", "agent"])
+def test_a_file_on_its_way_ends_with_who_carries_it(place: Place, tmp_path: Path, how: str) -> None:
+    """Or with the time that it is given, for one that is paused may go on; the old one stays."""
+    large = tmp_path / "large"
+    with large.open("wb") as file:
+        file.truncate(64 << 30)
+    box = place.box()
+    box.put("/srv/way/file", "old")
+    pid = place.guest(box)
+    with ThreadPoolExecutor() as beside:
+        given = 4 if how == "paused" else None
+        putting = beside.submit(box.put, "/srv/way/file", large, timeout=given)
+        until(lambda: len(box.listdir("/srv/way")) == 2, 20, "it is on its way")
+        if how == "agent":
+            place.world.kill_agent(place.where)
+        else:
+            place.engine(box, "pause") if how == "paused" else os.kill(pid, signal.SIGSTOP)
+        with pytest.raises((WaitTimeout, ContainerUnresponsive, LinkClosed)):
+            putting.result(60)
+    if how != "agent":
+        place.engine(box, "unpause") if how == "paused" else os.kill(pid, signal.SIGCONT)
+        becomes(box, "running")
+    until(lambda: [e.name for e in box.listdir("/srv/way")] == ["file"], 20, "nothing is left")
+    assert box.fetch("/srv/way/file") == b"old"
