@@ -100,6 +100,16 @@ def test_there_and_back(agent: Agent, pipe: Path, tmp_path: Path, size: int) -> 
     os.close(file)
 
 
+def test_a_file_that_is_made_as_it_is_read(agent: Agent, pipe: Path) -> None:
+    got = begun(agent, Type.GET, Path("/proc/cpuinfo"))
+    file = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    agent.until(lambda: got.eof)
+    back = os.read(file, 1 << 20)
+    os.close(file)
+    assert back.startswith(b"processor")
+    assert got.eof == {Stream.OUT: len(back)}
+
+
 def test_its_end_may_be_told_before_its_bytes_are_there(
     agent: Agent, pipe: Path, tmp_path: Path
 ) -> None:

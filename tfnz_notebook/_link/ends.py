@@ -82,8 +82,8 @@ class LogSink(Sink, Protocol):
 class Piped:
     """A sink of one file, whose bytes may go through a pipe: if it asked for that."""
 
-    def pipe(self, path: str) -> None:
-        """Through the FIFO that is there."""
+    def pipe(self, path: str, size: int) -> None:
+        """Through the FIFO that is there; a download's are about so many."""
 
     def piped(self, size: int) -> None:
         """So many bytes are in it, and that is all."""

@@ -501,7 +501,7 @@ class Link:
                     case "dial.closed":
                         sink.closed(body["errno"])
                     case "pipe" if isinstance(sink, Piped):
-                        sink.pipe(body["path"])
+                        sink.pipe(body["path"], body.get("size") or 0)
                     case "pipe.eof" if isinstance(sink, Piped):
                         sink.piped(body["offset"])
 

@@ -565,8 +565,9 @@ EVENTS: Final[Mapping[str, Shape]] = {
     "eof": {"reader": _NUMBER, "offset": _NUMBER},
     "dial.credit": {"reader": _NUMBER, "upto": _NUMBER},
     "dial.closed": {"reader": _NUMBER, "errno": _NUMBER},
-    # A file's bytes go through the FIFO at ``path``; a download's are in it, so many.
-    "pipe": {"reader": _NUMBER, "path": _TEXT},
+    # A file's bytes go through the FIFO at ``path``, a download's ``size`` or about that; and then
+    # they are in it, so many.
+    "pipe": {"reader": _NUMBER, "path": _TEXT, "size": _OPTIONAL_NUMBER},
     "pipe.eof": {"reader": _NUMBER, "offset": _NUMBER},
 }
 

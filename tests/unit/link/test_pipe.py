@@ -65,14 +65,15 @@ async def test_a_file_and_bytes_go_in(tmp_path: Path, fifo: Path, other: int) ->
         other = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
 
 
+@pytest.mark.parametrize("size", [0, 3, 5, 9])  # a file changes its size while it is read
 @pytest.mark.parametrize("early", [True, False])
 async def test_its_bytes_and_how_many_they_are_come_in_any_order(
-    fifo: Path, other: int, early: bool
+    fifo: Path, other: int, early: bool, size: int
 ) -> None:
     pipe = Pipe(str(fifo), os.O_RDONLY)
     if early:
         pipe.ends(5)
-    reading = asyncio.ensure_future(pipe.read(5))
+    reading = asyncio.ensure_future(pipe.read(9, size))
     os.write(other, b"he")
     await asyncio.sleep(0.01)
     os.write(other, b"llo")

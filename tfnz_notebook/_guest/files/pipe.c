@@ -21,30 +21,37 @@ int pipe_open(const char *name, int flags)
     return fd;
 }
 
+/* The same with a copy, for files that cannot be spliced: of /proc. */
+static ssize_t copy(int from, int to)
+{
+    static char piece[64 << 10];
+    ssize_t n = read(from, piece, sizeof piece), done = 0, wrote = 0;
+    while (done < n && (wrote = write(to, piece + done, (size_t)(n - done))) > 0)
+        done += wrote;
+    if (done == n)
+        return n;
+    if (errno == EAGAIN && lseek(from, done - n, SEEK_CUR) >= 0 && done) /* a full pipe: what it did not take comes again */
+        return done;
+    return -1;
+}
+
 /* Bytes moved, at most about `most`; -1 with errno. `end`: `from` has no more. One of them is a file on a disk. */
 ssize_t pipe_move(int from, int to, size_t most, bool *end)
 {
-    static char piece[64 << 10];
     size_t moved = 0;
     *end = false;
     while (moved < most) {
-        ssize_t n = read(from, piece, sizeof piece), done = 0, wrote = 0;
+        ssize_t n = splice(from, NULL, to, NULL, most - moved, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+        if (n < 0 && errno == EINVAL)
+            n = copy(from, to);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
             return errno == EAGAIN ? (ssize_t)moved : -1;
-        if (n == 0) {
-            *end = true;
+        *end = n == 0;
+        if (*end)
             break;
-        }
-        while (done < n && ((wrote = write(to, piece + done, (size_t)(n - done))) >= 0 || errno == EINTR))
-            done += wrote > 0 ? wrote : 0;
-        moved += (size_t)done;
-        if (done == n)
-            continue;
-        if (errno != EAGAIN || lseek(from, done - n, SEEK_CUR) < 0) /* the pipe is full: read again what it did not take */
-            return -1;
-        break;
+        moved += (size_t)n;
     }
     return (ssize_t)moved;
 }

@@ -53,7 +53,7 @@ class Download(Piped):
     def _close(self) -> None:
         self._link.note("dial.close", {"reader": self.number})
 
-    def pipe(self, path: str) -> None:
+    def pipe(self, path: str, size: int) -> None:
         """Its bytes come that way."""
         if self._pipe is not None or not POSSIBLE or not self._link.local:
             return  # nobody asked for that
@@ -62,11 +62,11 @@ class Download(Piped):
         except OSError:
             self._unseen = True
         else:
-            self._link.background(self._take(self._pipe))
+            self._link.background(self._take(self._pipe, size))
 
-    async def _take(self, pipe: Pipe) -> None:
+    async def _take(self, pipe: Pipe, size: int) -> None:
         try:
-            whole = await pipe.read(MAX_BYTES)
+            whole = await pipe.read(MAX_BYTES, size)
         except OverflowError:
             self._refuse()
         except BrokenPipeError:

@@ -11,6 +11,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import fcntl
+import io
 import os
 import select
 import stat
@@ -53,12 +54,13 @@ class Pipe:
         """Put all of it in; how many bytes it were. OSError of the file; BrokenPipeError."""
         return await self._beside(lambda: self._write(content))
 
-    async def read(self, most: int) -> bytes:
+    async def read(self, most: int, size: int = 0) -> bytes:
         """What comes out of it up to the end, of which :meth:`ends` tells.
 
-        OverflowError for more than ``most`` bytes; BrokenPipeError.
+        ``size``: about how much that is. OverflowError for more than ``most`` bytes;
+        BrokenPipeError.
         """
-        return await self._beside(lambda: self._read(most))
+        return await self._beside(lambda: self._read(most, size))
 
     def ends(self, size: int) -> None:
         """So many bytes come in all."""
@@ -133,19 +135,24 @@ class Pipe:
                 return done
             done += moved
 
-    def _read(self, most: int) -> bytes:
-        pieces: list[bytes] = []
-        size = 0
-        while size != self._size:
-            try:
-                piece = os.read(self._pipe, ROOM)
-            except BlockingIOError:
-                self._wait(select.POLLIN)
-                continue
-            if not piece:
-                raise BrokenPipeError
-            pieces.append(piece)
-            size += len(piece)
-            if size > most:
-                raise OverflowError
-        return b"".join(pieces)
+    def _read(self, most: int, size: int) -> bytes:
+        # Filled where it is: what is read is copied once, out of the pipe.
+        whole, more, got = io.BytesIO(bytes(min(size, most))), list[bytes](), 0
+        with whole.getbuffer() as room:
+            while got != self._size:
+                try:
+                    if got < len(room):
+                        read = os.readv(self._pipe, [room[got : got + ROOM]])
+                    else:
+                        more.append(os.read(self._pipe, ROOM))
+                        read = len(more[-1])
+                except BlockingIOError:
+                    self._wait(select.POLLIN)
+                    continue
+                if not read:
+                    raise BrokenPipeError
+                got += read
+                if got > most:
+                    raise OverflowError
+        whole.truncate(got)
+        return b"".join((whole.getvalue(), *more)) if more else whole.getvalue()

@@ -78,7 +78,7 @@ class Upload(Piped):
                 self._pipe.stop()
         return bool(reply.body.get("piped"))
 
-    def pipe(self, path: str) -> None:
+    def pipe(self, path: str, size: int) -> None:
         """The container reads from there."""
         if self._pipe is not None:
             return

@@ -47,10 +47,10 @@ class Piped(Transfer):
         """A frame of this channel."""
         match frame.type:
             case Type.ACK:  # an upload's: it reads from there
-                self._begin()
+                self._begin(0)
             case Type.STAT if self.verb == "fetch":
                 super().frame(frame)
-                self._begin()
+                self._begin(frame.integer(Tag.SIZE))
             case Type.EOF:
                 told = {"reader": self._reader, "offset": frame.values[0]}
                 self._sink.event("pipe.eof", told)
@@ -62,10 +62,11 @@ class Piped(Transfer):
             case _:
                 super().frame(frame)
 
-    def _begin(self) -> None:
+    def _begin(self, size: int) -> None:
         if not self._begun:
             self._begun = True
-            self._sink.event("pipe", {"reader": self._reader, "path": str(self._pipe)})
+            told = {"reader": self._reader, "path": str(self._pipe), "size": max(0, size)}
+            self._sink.event("pipe", told)
 
     def _break(self, number: int) -> None:
         """More was to come, and does not."""
