@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tfnz_notebook._link.files import download, upload
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import FileError
 
@@ -42,6 +43,25 @@ def test_a_file_of_this_machine(box: Container, tmp_path: Path) -> None:
     source.write_bytes(os.urandom(1 << 20))
     box.put("/tmp/from-here", source)
     assert box.fetch("/tmp/from-here") == source.read_bytes()
+
+
+def test_where_a_pipe_cannot_be_opened_the_link_carries_the_bytes(
+    box: Container, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel in a container of its own that has the agent's socket, and no more."""
+    asked = []
+
+    def unseen(path: str, mode: int) -> None:
+        asked.append(mode)
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(download, "Pipe", unseen)
+    monkeypatch.setattr(upload, "Pipe", unseen)
+    data = os.urandom(2 << 20)
+    (tmp_path / "source").write_bytes(data)
+    box.put("/tmp/carried", tmp_path / "source")
+    assert box.fetch("/tmp/carried") == data
+    assert asked == [os.O_WRONLY, os.O_RDONLY]
 
 
 def test_mode_owner_and_parents(box: Container) -> None:

@@ -71,6 +71,9 @@ class Download(Piped):
             self._refuse()
         except BrokenPipeError:
             pass  # why, the link says
+        except MemoryError as error:
+            if not self._whole.done():
+                self._whole.set_exception(error)
         else:
             if not self._whole.done():
                 self._whole.set_result(whole)
