@@ -19,7 +19,7 @@ import contextlib
 import errno
 import os
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, Literal
 
@@ -34,6 +34,8 @@ TAIL: Final = 256 << 10
 SEGMENT: Final = 64 << 20
 #: Smaller chunks are joined up to this size: a process that writes byte by byte costs no more.
 MERGE: Final = 4096
+#: Written at once, where chunks are smaller.
+TOGETHER: Final = 64 << 10
 QUOTA: Final = int(os.environ.get("TFNZ_SPOOL_QUOTA", str(2 << 30)))
 
 #: First step in which room on the disk is reserved.
@@ -194,9 +196,8 @@ class Log:
             self.trouble = f"the quota of {numbers.size(self.quota)} is full"
             return False
         try:
-            for start, chunk in list(self._chunks):
-                if start + len(chunk) > self.spooled:
-                    self._write(chunk[self.spooled - start :] if start < self.spooled else chunk)
+            for piece in self._unspooled():
+                self._write(piece)
         except OSError as error:
             self.trouble = error.strerror or str(error)
             return False
@@ -215,6 +216,20 @@ class Log:
             with contextlib.suppress(OSError):
                 self._disk.remove(self._segment_path(start))
         return True
+
+    def _unspooled(self) -> Iterator[bytes]:
+        """What is not in a file yet; what came in small pieces comes in larger ones."""
+        pieces, size = list[bytes](), 0
+        for start, chunk in list(self._chunks):
+            new = chunk[max(0, self.spooled + size - start) :]
+            if pieces and size + len(new) > TOGETHER:
+                yield b"".join(pieces)
+                pieces, size = [], 0
+            if new:
+                pieces.append(new)
+                size += len(new)
+        if pieces:
+            yield b"".join(pieces)
 
     def lift(self) -> None:
         """Its process has exited: what is left in its pipe and in the guest is taken as well."""

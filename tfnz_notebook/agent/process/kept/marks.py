@@ -31,8 +31,12 @@ FEW: Final = 16
 SAVED: Final = 1000
 PART: Final = 64
 
-#: In the file: how many there are, from which one on no change is left out, the spacing.
+#: The file begins with what no earlier kind of it has, from which one on no change is left out, and
+#: the spacing; then each mark is a place and a time. New ones are put at its end: to replace the
+#: file takes a hundred times as long.
 _HEAD: Final = struct.Struct("<QQQ")
+_KIND: Final = 1 << 63
+_MARK: Final = 16
 
 Told = list[list[int]]
 
@@ -50,6 +54,7 @@ class Marks:
         "_spacing",
         "_stream",
         "_times",
+        "_written",
     )
 
     def __init__(self, path: str, disk: Disk) -> None:
@@ -62,6 +67,7 @@ class Marks:
         self._spacing = SPACING
         self._exact = 0  # from this one on no change is left out
         self._saved: int | None = None  # when the file was written
+        self._written = 0  # how many of them are in it as they are; 0: it is to be written anew
 
     def note(self, stream: int, offset: int, time: int) -> None:
         """Bytes of ``stream`` came, from ``offset`` on."""
@@ -73,6 +79,7 @@ class Marks:
 
     def _thin(self) -> None:
         """Double the spacing, and apply it to those of before, until a fourth of them has gone."""
+        self._written = 0
         places, times, old = self._places, self._times, len(self._times) - EXACT
         change = [n == 0 or bool((places[n] ^ places[n - 1]) & 1) for n in range(old)]
         if sum(change) > old // 2:
@@ -130,26 +137,40 @@ class Marks:
             self._save()
 
     def _save(self) -> None:
-        head = _HEAD.pack(len(self._times), self._exact, self._spacing)
-        with contextlib.suppress(OSError):
-            path = Path(self._path)
-            self._disk.replace(path, head + self._places.tobytes() + self._times.tobytes())
-            self._saved = self._last
+        new = array("q")
+        for place, time in zip(
+            self._places[self._written :], self._times[self._written :], strict=True
+        ):
+            new.extend((place, time))
+        path, data = Path(self._path), new.tobytes()
+        try:
+            if self._written:
+                file = self._disk.extend(path)
+                try:
+                    whole = file.append(data) == len(data)
+                finally:
+                    file.close()
+            else:
+                self._disk.replace(path, _HEAD.pack(_KIND, self._exact, self._spacing) + data)
+                whole = True
+        except OSError:
+            self._written = 0
+            return
+        self._written = len(self._times) if whole else 0
+        self._saved = self._last
 
     def _read(self, raw: bytes) -> None:
         if len(raw) < _HEAD.size:
             return
-        size, exact, spacing = _HEAD.unpack_from(raw)
-        places, times = array("q"), array("q")
-        middle = _HEAD.size + 8 * size
-        if size > MOST or len(raw) != middle + 8 * size:
+        kind, exact, spacing = _HEAD.unpack_from(raw)
+        count = (len(raw) - _HEAD.size) // _MARK  # the last one may be torn
+        if kind != _KIND or count > 2 * MOST:
             return
-        places.frombytes(raw[_HEAD.size : middle])
-        times.frombytes(raw[middle:])
-        self._places, self._times = places, times
+        both = array("q", raw[_HEAD.size : _HEAD.size + count * _MARK])
+        self._places, self._times = both[::2], both[1::2]
         self._exact, self._spacing = exact, spacing
-        if times:
-            self._stream, self._last = places[-1] % 2 + 1, times[-1]
+        if self._times:
+            self._stream, self._last = self._places[-1] % 2 + 1, self._times[-1]
         self._saved = self._last
 
     def remove(self) -> None:
