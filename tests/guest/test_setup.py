@@ -193,7 +193,9 @@ def test_a_user_without_any_privilege(restricted: Agent, tmp_path: Path) -> None
     agent = restricted
     assert agent.hello is not None
     assert agent.hello.integer(Tag.UID) == OTHER_UID
-    assert Feature(agent.hello.integer(Tag.FEATURES)) == Feature.SETUP | Feature.FILES
+    assert (
+        Feature(agent.hello.integer(Tag.FEATURES)) == Feature.SETUP | Feature.FILES | Feature.PIPES
+    )
     for user in (str(OTHER_UID), f"{OTHER_UID}:7", ""):
         assert setup(agent, "sh", "-c", "id -u; read x", env=["A=1"], user=user) == 0
     for user in ("0", "root", f"{OTHER_UID}:8", "1"):

@@ -1,6 +1,7 @@
 """Our end of a FIFO that a container has as well: what is opened, and that every wait ends."""
 
 import asyncio
+import errno
 import os
 from pathlib import Path
 
@@ -53,9 +54,20 @@ def test_nothing_but_a_fifo_is_opened(tmp_path: Path, fifo: Path) -> None:
     assert held() == before
 
 
-async def test_a_file_and_bytes_go_in(tmp_path: Path, fifo: Path, other: int) -> None:
+def unspliced(*_: int) -> int:
+    raise OSError(errno.EINVAL, "it cannot be spliced")
+
+
+async def test_a_file_and_bytes_go_in(
+    tmp_path: Path, fifo: Path, other: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_bytes(BLOCK)
-    for content in (BLOCK, tmp_path / "file"):
+    for content, splice in (
+        (BLOCK, os.splice),
+        (tmp_path / "file", os.splice),
+        (tmp_path / "file", unspliced),
+    ):
+        monkeypatch.setattr(os, "splice", splice)
         pipe = Pipe(str(fifo), os.O_WRONLY)
         assert not fifo.exists(), "nobody else is to open it"
         told, found = await asyncio.gather(pipe.write(content), drained(other, len(BLOCK)))

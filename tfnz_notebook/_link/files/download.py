@@ -23,6 +23,7 @@ class Download(Piped):
         self._pieces: list[bytes] = []
         self._window = Receiver(0, WINDOW, gaps=False)
         self._whole: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._whole.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._pipe: Pipe | None = None
         self._unseen = False
         self.number = link.reader(self)

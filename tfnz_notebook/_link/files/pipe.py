@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import errno
 import fcntl
 import io
 import os
@@ -24,6 +25,8 @@ T = TypeVar("T")
 
 #: Bytes that a pipe holds, if the machine lets it, and that are moved at once.
 ROOM: Final = 1 << 20
+#: Bytes that are read again where the pipe did not take all of them.
+PIECE: Final = 64 << 10
 #: Whether there is all that this needs: Linux.
 POSSIBLE: Final = all(hasattr(os, name) for name in ("O_PATH", "eventfd", "splice"))
 
@@ -114,14 +117,18 @@ class Pipe:
             raise BrokenPipeError
 
     def _write(self, content: bytes | Path) -> int:
+        pipe = self._pipe
         if isinstance(content, Path):
             with content.open("rb") as file:
                 source = file.fileno()
-                return self._fill(
-                    lambda _: os.splice(source, self._pipe, ROOM, flags=os.SPLICE_F_NONBLOCK)
-                )
+                try:
+                    return self._fill(lambda _: os.splice(source, pipe, ROOM))
+                except OSError as error:
+                    if error.errno != errno.EINVAL:  # of a file system that cannot be spliced
+                        raise
+                return self._fill(lambda done: os.write(pipe, os.pread(source, PIECE, done)))
         view = memoryview(content)
-        return self._fill(lambda done: os.write(self._pipe, view[done:]) if done < len(view) else 0)
+        return self._fill(lambda done: os.write(pipe, view[done:]) if done < len(view) else 0)
 
     def _fill(self, some: Callable[[int], int]) -> int:
         done = 0

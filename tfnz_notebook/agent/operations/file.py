@@ -85,7 +85,7 @@ async def _put_piped(client: Client, container: Container, body: dict[str, Any])
     except NoPipe:
         return NOTHING
     finally:
-        del client.transfers[body["transfer"]]
+        client.transfers.pop(body["transfer"], None)
         client.close_reader(body["reader"])
     return {"piped": True}, None
 

@@ -37,7 +37,7 @@ class Piped(Transfer):
         self._pipe = pipe
         self._sink = sink
         self._reader = reader
-        self._begun = False
+        self._begun = self._told = False
 
     def say(self, kind: Type, fields: list[Field]) -> None:
         """Open the channel with that request."""
@@ -51,7 +51,8 @@ class Piped(Transfer):
             case Type.STAT if self.verb == "fetch":
                 super().frame(frame)
                 self._begin(frame.integer(Tag.SIZE))
-            case Type.EOF:
+            case Type.EOF if self._begun and not self._told:
+                self._told = True
                 told = {"reader": self._reader, "offset": frame.values[0]}
                 self._sink.event("pipe.eof", told)
             case Type.FAILED if frame.text(Tag.STAGE) == STAGE:
@@ -69,8 +70,9 @@ class Piped(Transfer):
             self._sink.event("pipe", told)
 
     def _break(self, number: int) -> None:
-        """More was to come, and does not."""
-        self._sink.event("dial.closed", {"reader": self._reader, "errno": number})
+        """More was to come, and does not; before it began, the request's answer says so."""
+        if self._begun:
+            self._sink.event("dial.closed", {"reader": self._reader, "errno": number})
 
     def lost(self, error: TfnzError) -> None:
         """Transfers do not survive a connection."""
