@@ -85,7 +85,7 @@ class Files(Base):
                 "parents": True,
             }
             self._check("put a file")
-            await Upload(self._link, body).put(content)
+            await Upload(self._link, body, content).put()
 
     @face
     async def fetch(self, filename: str, *, timeout: float | None = None) -> bytes:

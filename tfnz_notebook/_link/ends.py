@@ -80,10 +80,31 @@ class LogSink(Sink, Protocol):
 
 
 class Piped:
-    """A sink of one file, whose bytes may go through a pipe: if it asked for that."""
+    """A sink of one file, whose bytes may go through a pipe if it asked for that.
+
+    What the request's answer tells as well, and what only one direction has, it need not hear.
+    """
 
     def pipe(self, path: str, size: int) -> None:
         """Through the FIFO that is there; a download's are about so many."""
 
     def piped(self, size: int) -> None:
         """So many bytes are in it, and that is all."""
+
+    def data(self, offset: int, payload: bytes) -> None:
+        """Bytes that come over the link."""
+
+    def eof(self, offset: int) -> None:
+        """They are over."""
+
+    def room(self, upto: int) -> None:
+        """Nothing is sent but by requests."""
+
+    def closed(self, errno: int) -> None:
+        """It broke off."""
+
+    def broken(self, error: TfnzError, final: bool) -> None:
+        """The link broke, and no file survives that."""
+
+    def mended(self) -> None:
+        """It has ended already."""

@@ -26,6 +26,8 @@ static ssize_t copy(int from, int to)
 {
     static char piece[64 << 10];
     ssize_t n = read(from, piece, sizeof piece), done = 0, wrote = 0;
+    if (n < 0)
+        return -1;
     while (done < n && (wrote = write(to, piece + done, (size_t)(n - done))) > 0)
         done += wrote;
     if (done == n)

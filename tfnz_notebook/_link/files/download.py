@@ -112,9 +112,6 @@ class Download(Piped):
         if not self._whole.done():
             self._whole.set_result(b"".join(self._pieces))
 
-    def room(self, upto: int) -> None:
-        """Downloads send nothing."""
-
     def closed(self, errno: int) -> None:
         """Reading it failed in the middle."""
         if not self._whole.done():
@@ -130,6 +127,3 @@ class Download(Piped):
         """A download does not survive a break."""
         if not self._whole.done():
             self._whole.set_exception(LinkClosed(str(error)))
-
-    def mended(self) -> None:
-        """It has ended already."""

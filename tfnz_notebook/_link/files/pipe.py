@@ -44,7 +44,11 @@ class Pipe:
             self._pipe = os.open(f"/proc/self/fd/{handle}", flags)
         finally:
             os.close(handle)
-        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        try:
+            self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        except OSError:  # no more descriptors
+            os.close(self._pipe)
+            raise
         self._closed = self._stopped = False
         self._size: int | None = None
         self._done: concurrent.futures.Future[Any] | None = None

@@ -16,7 +16,7 @@ from tfnz_notebook._link.files.pipe import POSSIBLE, Pipe
 from tfnz_notebook._link.jobs.several import Several
 from tfnz_notebook._link.link import Link
 from tfnz_notebook._wire.operations import MAX_CHUNK
-from tfnz_notebook.errors import FileError, TfnzError
+from tfnz_notebook.errors import FileError
 
 #: Up to so many bytes go in a message: a pipe costs some more.
 SMALL: Final = MAX_CHUNK
@@ -25,44 +25,43 @@ SMALL: Final = MAX_CHUNK
 class Upload(Piped):
     """One file. ``body``: what ``file.put`` says of it."""
 
-    def __init__(self, link: Link, body: dict[str, Any]) -> None:
+    def __init__(self, link: Link, body: dict[str, Any], content: bytes | Path) -> None:
         self._link = link
         self._body = {**body, "transfer": fresh()}
-        self._content: bytes | Path = b""
+        self._content = content
         self._number = 0
         self._pipe: Pipe | None = None
         self._failed: OSError | None = None
         self._unseen = False
 
-    async def put(self, content: bytes | Path) -> None:
+    async def put(self) -> None:
         """It is there afterwards, or nothing of it. Raises FileError, ContainerGone, LinkClosed."""
         try:
-            if not (self._large(content) and await self._through_pipe(content)):
-                await self._in_pieces(content)
+            if not (self._large() and await self._through_pipe()):
+                await self._in_pieces()
         except BaseException:
             # The agent takes it after the pieces that it has, and leaves nothing of them.
             self._link.take_back("file.put", {**self._body, "drop": True})
             raise
 
-    def _large(self, content: bytes | Path) -> bool:
+    def _large(self) -> bool:
         if not POSSIBLE or not self._link.local:
             return False
-        if isinstance(content, bytes):
-            return len(content) > SMALL
-        about = content.stat()
+        if isinstance(self._content, bytes):
+            return len(self._content) > SMALL
+        about = self._content.stat()
         return stat.S_ISREG(about.st_mode) and about.st_size > SMALL
 
-    async def _in_pieces(self, content: bytes | Path) -> None:
+    async def _in_pieces(self) -> None:
         async with (
-            contextlib.aclosing(_pieces(content)) as pieces,
+            contextlib.aclosing(_pieces(self._content)) as pieces,
             Several(self._link.request) as sent,
         ):
             async for start, piece, last in pieces:
                 await sent.ask("file.put", {**self._body, "offset": start, "last": last}, piece)
             await sent.last()
 
-    async def _through_pipe(self, content: bytes | Path) -> bool:
-        self._content = content
+    async def _through_pipe(self) -> bool:
         self._number = self._link.reader(self)
         try:
             reply = await self._link.request("file.put", {**self._body, "reader": self._number})
@@ -100,26 +99,6 @@ class Upload(Piped):
             self._link.note("dial.close", {"reader": self._number})
         else:
             self._link.note("pipe.eof", {"reader": self._number, "offset": size})
-
-    # -- called by the link
-
-    def data(self, offset: int, payload: bytes) -> None:
-        """Nothing comes."""
-
-    def eof(self, offset: int) -> None:
-        """Nothing comes."""
-
-    def room(self, upto: int) -> None:
-        """The pipe has that itself."""
-
-    def closed(self, errno: int) -> None:
-        """The request's answer says why."""
-
-    def broken(self, error: TfnzError, final: bool) -> None:
-        """The request fails, too."""
-
-    def mended(self) -> None:
-        """It has failed already."""
 
 
 async def _pieces(content: bytes | Path) -> AsyncGenerator[tuple[int, bytes, bool]]:
