@@ -53,7 +53,7 @@ async def test_all_but_what_only_root_may(place: Place, monkeypatch: pytest.Monk
     hello = await talk.hello()
     assert hello.integer(Tag.UID) == 12345
     assert hello.integer(Tag.ORPHAN) == 600
-    assert Feature(hello.integer(Tag.FEATURES)) == Feature.SETUP | Feature.FILES | Feature.PIPES
+    assert Feature(hello.integer(Tag.FEATURES)) == Feature.SETUP | Feature.PIPES | Feature.WIDE
     said = [(Tag.ARG, "sh"), (Tag.ARG, "-c"), (Tag.ARG, "echo $A; id -u; read x")]
     for frame in wire.setup(1, [*said, (Tag.ENV, "A=told"), (Tag.USER, "12345")]):
         talk.send(frame)

@@ -60,7 +60,7 @@ class Process:
         self.stats: list[Frame] = []
         self.closed: int | None = None
         self.gone = False
-        self.window = wire.WINDOW_OUT
+        self.window = agent.window
         #: Its bytes do not come over the connection.
         self.piped = False
         self.auto_ack = agent.auto_ack
@@ -161,8 +161,12 @@ class Process:
 class Agent:
     """One connection. ``hello=False`` leaves the first word to the test."""
 
-    def __init__(self, guest: Guest, *, hello: bool = True, auto_ack: bool = True) -> None:
+    def __init__(
+        self, guest: Guest, *, hello: bool = True, auto_ack: bool = True, wide: bool = False
+    ) -> None:
         self.guest, self.auto_ack = guest, auto_ack
+        #: Of output: how much of a stream may come.
+        self.window = wire.WINDOW_WIDE if wide else wire.WINDOW_OUT
         self.decoder = wire.Decoder()
         self.channels: dict[int, Process] = {}
         self.frames: list[Frame] = []
@@ -180,17 +184,12 @@ class Agent:
         self._sending = False
         self.reader, self.writer, self._end = guest.connect()
         if hello:
-            self.say_hello()
+            self.send(wire.greeting("test", wide=wide))
             self.until(lambda: self.ready)
 
     def say_hello(self, version: int = wire.VERSION, oldest: int = wire.VERSION_MIN) -> None:
-        self.send(
-            wire.fielded(
-                Type.HELLO,
-                0,
-                [(Tag.VERSION, version), (Tag.VERSION_MIN, oldest), (Tag.NAME, "test")],
-            )
-        )
+        fields = [(Tag.VERSION, version), (Tag.VERSION_MIN, oldest), (Tag.NAME, "test")]
+        self.send(wire.fielded(Type.HELLO, 0, fields))
 
     def close(self) -> None:
         self._end()

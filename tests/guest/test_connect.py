@@ -7,6 +7,7 @@ does, a stdout that is read, full or closed, a guest that lives, has ended or ta
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import resource
 import select
@@ -21,7 +22,7 @@ import pytest
 from guest.harness import Guest, until
 
 from tfnz_notebook._wire import guest as wire
-from tfnz_notebook._wire.guest import Tag, Type
+from tfnz_notebook._wire.guest import Tag, Target, Type
 
 #: Longer than a bridge lingers that nobody reads.
 LINGER = 40
@@ -199,3 +200,21 @@ def test_what_is_read_slowly_is_read_whole(
         time.sleep(0.01)
     assert read > 2
     assert each.cost() < 0.25
+
+
+def test_whoever_reads_it_finds_full_pieces(bridge: Callable[..., tuple[Guest, Bridge]]) -> None:
+    """On a cluster each of them is a frame, which five programs pass on. And no longer than that:
+    the kernel counts the pages of a user's pipes."""
+    _, joined = bridge(flood=True)
+    pipe = joined.stdout.fileno()
+    until(lambda: fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) == 1 << 20)
+    joined.stdin.write(wire.fixed(Type.SIGNAL, 2, 1, signal.SIGKILL, Target.TREE))
+    joined.stdin.flush()
+    os.set_blocking(pipe, False)
+
+    def is_small() -> bool:
+        while joined.stdout.read1(1 << 20):
+            pass
+        return fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) == 64 << 10
+
+    until(is_small)

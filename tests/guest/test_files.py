@@ -434,10 +434,10 @@ def test_a_directory_that_vanishes_while_it_is_listed(plain: Agent, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("flags", "window"), [(0, wire.WINDOW_OUT), (Flag.WIDE, wire.WINDOW_FILE)], ids=str
+    ("flags", "window"), [(0, wire.WINDOW_OUT), (Flag.WIDE, wire.WINDOW_WIDE)], ids=str
 )
 def test_download_window(plain: Agent, tmp_path: Path, flags: int, window: int) -> None:
-    (tmp_path / "big").write_bytes(BLOCK * 3)
+    (tmp_path / "big").write_bytes(BLOCK * 5)
     plain.auto_ack = False
     asked = ((Tag.PATH, str(tmp_path / "big")), (Tag.FLAGS, int(flags)))
     transfer = plain.open(Type.GET, *asked)
@@ -448,16 +448,23 @@ def test_download_window(plain: Agent, tmp_path: Path, flags: int, window: int) 
     transfer.auto_ack = True
     transfer.ack()
     plain.until(lambda: transfer.gone)
-    assert transfer.out == BLOCK * 3
+    assert transfer.out == BLOCK * 5
 
 
-def test_an_upload_is_acknowledged_seldom(plain: Agent, tmp_path: Path) -> None:
-    """And before an agent from before, who goes by WINDOW_IN, has to wait for it."""
-    transfer = plain.open(Type.PUT, (Tag.PATH, str(tmp_path / "file")))
-    size = wire.WINDOW_IN // 2
+@pytest.mark.parametrize(
+    ("flags", "size"),
+    [(0, wire.WINDOW_IN // 2), (Flag.WIDE, wire.WINDOW_WIDE // 4)],
+    ids=["of one from before", "wide"],
+)
+def test_an_upload_is_acknowledged_seldom(
+    plain: Agent, tmp_path: Path, flags: int, size: int
+) -> None:
+    """And before its agent has to wait for it, by whichever window that goes."""
+    transfer = plain.open(Type.PUT, (Tag.PATH, str(tmp_path / "file")), (Tag.FLAGS, int(flags)))
+    transfer.taken = wire.WINDOW_WIDE  # it does not wait
     transfer.write(BLOCK[: size - 1])
     plain.sync()
-    assert not transfer.taken
+    assert transfer.taken == wire.WINDOW_WIDE
     transfer.write(b"x")
     plain.until(lambda: transfer.taken == size)
     transfer.close_stdin()

@@ -194,7 +194,7 @@ def test_a_user_without_any_privilege(restricted: Agent, tmp_path: Path) -> None
     assert agent.hello is not None
     assert agent.hello.integer(Tag.UID) == OTHER_UID
     assert (
-        Feature(agent.hello.integer(Tag.FEATURES)) == Feature.SETUP | Feature.FILES | Feature.PIPES
+        Feature(agent.hello.integer(Tag.FEATURES)) == Feature.SETUP | Feature.PIPES | Feature.WIDE
     )
     for user in (str(OTHER_UID), f"{OTHER_UID}:7", ""):
         assert setup(agent, "sh", "-c", "id -u; read x", env=["A=1"], user=user) == 0

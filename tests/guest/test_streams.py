@@ -40,6 +40,56 @@ def test_the_window(plain: Agent) -> None:
     assert process.out == NUMBERS
 
 
+def test_over_a_long_way_a_few_streams_have_a_wide_window(guest: Guest) -> None:
+    """As many as may, while they are full; and where one of them is over, another has its turn."""
+    agent = guest.agent(auto_ack=False, wide=True)
+    size = 6 << 20
+    many = [agent.spawn("head", "-c", str(size), "/dev/zero", stdin=False) for _ in range(6)]
+    terminal = agent.sh("head -c 100000 /dev/zero", tty=True)
+
+    def held() -> list[int]:
+        return sorted(len(process.out) for process in many)
+
+    full = [wire.WINDOW_OUT] * 2 + [wire.WINDOW_WIDE] * 4
+    agent.until(lambda: held() == full)
+    agent.sync()
+    assert held() == full
+    assert len(terminal.out) == wire.WINDOW_TTY
+    over = next(process for process in many if len(process.out) == wire.WINDOW_WIDE)
+    narrow = [process for process in many if len(process.out) == wire.WINDOW_OUT]
+    over.auto_ack = True
+    over.ack()
+    over.wait_gone()
+    for process in narrow:
+        process.ack(offset=1)  # it is looked at again
+    agent.until(
+        lambda: (
+            held() == [wire.WINDOW_OUT + 1] + [wire.WINDOW_WIDE] * 3 + [wire.WINDOW_WIDE + 1, size]
+        )
+    )
+    for process in (*many, terminal):
+        process.auto_ack = True
+        process.ack()
+        process.wait()
+    assert held() == [size] * 6
+
+
+def test_a_wide_stream_is_whole(guest: Guest) -> None:
+    """Its bytes move into a larger ring in the middle, wherever they begin in it."""
+    agent = guest.agent(auto_ack=False, wide=True)
+    process = agent.spawn("seq", "0", str(COUNT - 1), stdin=False)
+    agent.until(lambda: len(process.out) >= wire.WINDOW_OUT)
+    for offset in range(300_000, len(NUMBERS), 300_000):
+        process.ack(offset=offset)
+        agent.until(
+            lambda offset=offset: len(process.out) >= min(len(NUMBERS), offset + wire.WINDOW_OUT)
+        )
+    process.auto_ack = True
+    process.ack()
+    process.wait()
+    assert process.out == NUMBERS
+
+
 def test_acknowledgements_out_of_range(plain: Agent) -> None:
     guest = plain.guest
     process = plain.sh("echo hello; read line")

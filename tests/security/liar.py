@@ -19,10 +19,9 @@ from tfnz_notebook.testing import FakeEngine
 READY = wire.fixed(Type.READY, 0)
 
 
-def hello(boot: bytes = b"b" * 16) -> bytes:
-    return wire.fielded(
-        Type.HELLO, 0, [(Tag.VERSION, 1), (Tag.VERSION_MIN, 1), (Tag.BOOT, boot), (Tag.SLEEPING, 1)]
-    )
+def hello(boot: bytes = b"b" * 16, features: int = 0) -> bytes:
+    told = {Tag.VERSION: 1, Tag.VERSION_MIN: 1, Tag.SLEEPING: 1, Tag.FEATURES: features}
+    return wire.fielded(Type.HELLO, 0, [*told.items(), (Tag.BOOT, boot)])
 
 
 def proc(channel: int, ident: object = None, text: object = "sleep", **more: int) -> bytes:

@@ -10,7 +10,7 @@ import pytest
 from security.liar import READY, Liar, hello, proc
 
 from tfnz_notebook._wire import guest as wire
-from tfnz_notebook._wire.guest import WINDOW_FILE, WINDOW_OUT, Flag, Tag, Type
+from tfnz_notebook._wire.guest import WINDOW_OUT, WINDOW_WIDE, Feature, Flag, Tag, Type
 from tfnz_notebook.agent.container import labels
 from tfnz_notebook.agent.container.dial import Dial
 from tfnz_notebook.agent.container.files import transfers
@@ -86,11 +86,12 @@ async def test_bytes_beyond_the_window_are_not_held(tmp_path: Path) -> None:
     liar = Liar(tmp_path, hello(), proc(2, "a" * 32), READY)
     container = await liar.meet()
     container.processes["a" * 32].logs[0].quota = 0  # nothing is acknowledged
-    for number in range(5):
-        liar.line.say(data(2, number * 200_000))
+    whole = WINDOW_WIDE - WINDOW_WIDE % 200_000
+    for at in range(0, whole, 200_000):
+        liar.line.say(data(2, at))
     assert liar.line.open
-    await refused(liar, data(2, 1_000_000))
-    assert container.processes["a" * 32].logs[0].head <= WINDOW_OUT
+    await refused(liar, data(2, whole))
+    assert container.processes["a" * 32].logs[0].head <= WINDOW_WIDE
     container.let_go()
 
 
@@ -101,10 +102,10 @@ class Page:
 
 
 async def test_downloads_and_connections_are_held_back_too(tmp_path: Path) -> None:
-    liar = Liar(tmp_path)
+    liar = Liar(tmp_path, hello(features=Feature.WIDE), READY)
     container = await liar.meet()
     assert container.guest is not None
-    for window in (WINDOW_OUT, WINDOW_FILE):
+    for window in (WINDOW_OUT, WINDOW_WIDE):
         if window == WINDOW_OUT:
             channel = Dial(container.guest, Page(), 1, "localhost", 80, 0)._channel
         else:

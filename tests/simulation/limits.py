@@ -14,7 +14,7 @@ from typing import Any
 SMALL: tuple[tuple[str, dict[str, Any]], ...] = (
     (
         "_wire.guest",
-        {"WINDOW_OUT": 4096, "WINDOW_TTY": 1024, "WINDOW_IN": 2048, "WINDOW_FILE": 3000}
+        {"WINDOW_OUT": 4096, "WINDOW_TTY": 1024, "WINDOW_IN": 2048, "WINDOW_WIDE": 6000}
         | {"MAX_DATA": 1500, "MAX_CHANNELS": 52},
     ),
     (

@@ -100,6 +100,7 @@ struct ring { /* mapped when the first byte arrives */
 };
 
 bool ring_reserve(struct ring *, uint32_t size);
+bool ring_widen(struct ring *, uint32_t size);
 int ring_room(struct ring *, struct iovec[2]);
 int ring_data(struct ring *, uint32_t skip, uint32_t length, struct iovec[2]);
 void ring_drop(struct ring *, uint32_t);
@@ -114,7 +115,7 @@ struct out { /* bytes for the agent; the ring holds [head - ring.used, head) */
     uint64_t elided, logged;   /* the main process's: dropped unread; written to the guest's own stdout or stderr */
     uint32_t window;
     uint8_t stream;
-    bool eof, flowing, eof_said, grown;
+    bool eof, flowing, eof_said, grown, widened;
     struct log *log; /* NULL but for the main process */
     struct ring ring;
     struct line *line; /* where it waits for its turn to send, NULL: it has nothing */
@@ -130,7 +131,7 @@ struct in { /* bytes from the agent */
     struct channel *channel;
     uint64_t received, taken, said; /* from the agent; by the other side; the last ACK */
     uint64_t window_from;           /* more than `taken` only just after a connection came */
-    uint32_t window;
+    uint32_t window, step;          /* at most so many bytes on the way; an ACK is said after so many */
     uint64_t eof_at;                /* ~0: not said */
     bool closed, told;              /* nothing is taken any more; the agent was told so */
     struct ring ring;
@@ -194,7 +195,7 @@ void channels_disconnected(void);
 
 struct conn {
     struct source source;
-    bool hello, ready, stalled;
+    bool hello, ready, stalled, wide; /* wide: its way is long, the agent says */
     struct buffer in, queue;
     struct { /* the DATA frame on its way */
         struct out *out;

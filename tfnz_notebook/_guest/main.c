@@ -203,7 +203,7 @@ static _Noreturn void init_main(const char *socket_path, const char *root, const
     if (guest.pid != 1)
         prctl(PR_SET_CHILD_SUBREAPER, 1); /* should a keeper be killed */
     boot_id();
-    guest.features = FEATURE_SETUP | FEATURE_FILES | FEATURE_PIPES | user_features();
+    guest.features = FEATURE_SETUP | FEATURE_PIPES | FEATURE_WIDE | user_features();
     int error = path_root(root);
     if (error) {
         note("cannot use %s as the root for files: %s", root, strerror(error));

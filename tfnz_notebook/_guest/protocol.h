@@ -9,7 +9,7 @@
 #define WINDOW_OUT 1048576
 #define WINDOW_TTY 65536
 #define WINDOW_IN 262144
-#define WINDOW_FILE 2097152
+#define WINDOW_WIDE 4194304
 #define MAX_CHANNELS 16384
 #define MAX_META 4096
 #define MAX_ARGUMENTS 6291456
@@ -138,15 +138,15 @@ enum flag_e {
     FLAG_OOM = 8,
     FLAG_ADOPT = 16,
     FLAG_EXIST_OK = 32,
-    FLAG_WIDE = 64,
+    FLAG_WIDE = 128,
 };
 
 enum feature_e {
     FEATURE_SETUP = 1,
     FEATURE_USERS = 2,
     FEATURE_OWNERS = 4,
-    FEATURE_FILES = 8,
     FEATURE_PIPES = 16,
+    FEATURE_WIDE = 32,
 };
 
 #endif

@@ -35,9 +35,9 @@ WINDOW_OUT: Final = 1 << 20
 WINDOW_TTY: Final = 64 << 10
 #: Bytes of one input stream (stdin, uploads) that may be unacknowledged.
 WINDOW_IN: Final = 256 << 10
-#: The same of a file, where both know it (``Feature.FILES``, ``Flag.WIDE``): nobody waits for more
-#: than its end, and its way may be long.
-WINDOW_FILE: Final = 2 << 20
+#: The same of a file, of which nobody waits for more than the end, and of output where the way is
+#: long (``Feature.WIDE``, ``Flag.WIDE``): each acknowledgement travels as far as the bytes do.
+WINDOW_WIDE: Final = 4 << 20
 MAX_CHANNELS: Final = 16384
 MAX_META: Final = 4096
 #: Bytes of a process's arguments and environment: no Linux takes more, execve(2).
@@ -155,7 +155,7 @@ class Tag(IntEnum):
 
 
 class Flag(IntFlag):
-    """FLAGS of SPAWN, PUT, GET and MKDIR; of EXIT."""
+    """FLAGS of SPAWN, PUT, GET and MKDIR; of EXIT; of the agent's HELLO."""
 
     TTY = 1
     PARENTS = 2  # make missing directories
@@ -163,7 +163,7 @@ class Flag(IntFlag):
     OOM = 8  # EXIT: killed for memory
     ADOPT = 16  # SPAWN: take the user's HOME and shell from the container's passwd, as a login does
     EXIST_OK = 32
-    WIDE = 64  # GET: by a window of WINDOW_FILE
+    WIDE = 128  # PUT, GET: by a window of WINDOW_WIDE; HELLO: output, too. 64 was of 2 MiB
 
 
 class Feature(IntFlag):
@@ -172,8 +172,8 @@ class Feature(IntFlag):
     SETUP = 1  # it takes SETUP
     USERS = 2  # it may start processes as any user
     OWNERS = 4  # it may give files to any user
-    FILES = 8  # it takes files (PUT) by a window of WINDOW_FILE
-    PIPES = 16  # and both ways through a FIFO
+    PIPES = 16  # it takes and gives files through a FIFO; 8 was of windows of 2 MiB
+    WIDE = 32  # it knows WINDOW_WIDE
 
 
 class Target(IntEnum):
@@ -363,6 +363,18 @@ def _fielded(kind: Type, channel: int, fields: list[bytes]) -> bytes:
             limit=MAX_PAYLOAD,
         )
     return b"".join((HEADER.pack(size, kind, 0, 0, channel), *fields))
+
+
+def greeting(name: str, *, wide: bool) -> bytes:
+    """The agent's HELLO. ``wide``: its way is long, and each acknowledgement costs."""
+    ours: Fields = [
+        (Tag.VERSION, VERSION),
+        (Tag.VERSION_MIN, VERSION_MIN),
+        (Tag.NAME, name.encode()),
+    ]
+    if wide:
+        ours.append((Tag.FLAGS, int(Flag.WIDE)))
+    return fielded(Type.HELLO, CONNECTION, ours)
 
 
 def data(channel: int, stream: int, offset: int, chunk: bytes | memoryview) -> bytes:

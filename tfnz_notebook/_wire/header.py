@@ -18,7 +18,7 @@ _NUMBERS = (
     "WINDOW_OUT",
     "WINDOW_TTY",
     "WINDOW_IN",
-    "WINDOW_FILE",
+    "WINDOW_WIDE",
     "MAX_CHANNELS",
     "MAX_META",
     "MAX_ARGUMENTS",

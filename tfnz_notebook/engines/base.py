@@ -302,6 +302,9 @@ class Stream(ABC):
     def close(self) -> None:
         """Drop the connection; ``closed`` is called once, soon. Idempotent."""
 
+    far: bool = False
+    """Its bytes pass other programs, or a network, on their way."""
+
     def pipe(self) -> Path | None:
         """A new FIFO of this machine that the guest has beside its socket, if there can be one."""
         return None

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from tfnz_notebook._wire import guest as wire
-from tfnz_notebook._wire.guest import Decoder, Frame, Reason, Tag, Target, Type
+from tfnz_notebook._wire.guest import Decoder, Flag, Frame, Reason, Tag, Target, Type
 from tfnz_notebook.agent.container.guest import Guest
 from tfnz_notebook.agent.process.asking import ask, write
 from tfnz_notebook.agent.process.command import Command
@@ -74,6 +74,7 @@ class ScriptedGuest:
         self.status = "running"
         self.boot = b"b" * 16
         self.pipe: Pipe | None = None
+        self.far = False
         self.connections = 0
 
     # the engine's side
@@ -81,6 +82,7 @@ class ScriptedGuest:
     async def connect(self, ref: str, received: Received, closed: Closed) -> Stream:
         self.connections += 1
         self.pipe = Pipe(self, received, closed)
+        self.pipe.far = self.far
         low, high = self.versions
         self.say(
             wire.fielded(
@@ -155,6 +157,14 @@ async def test_hello_is_answered_and_the_inventory_adopted():
     assert [frame.channel for frame in setting.adopted] == [7]
     assert setting.script.of(Type.HELLO)[0].integer(Tag.VERSION) == wire.VERSION
     assert setting.guest.open(cast("Any", None)) == 8  # numbers are never reused
+
+
+@pytest.mark.parametrize("far", [False, True])
+async def test_a_guest_is_told_that_the_way_to_it_is_long(far):
+    setting = Setting()
+    setting.script.far = far
+    await setting.guest.connect()
+    assert setting.script.of(Type.HELLO)[0].integer(Tag.FLAGS) == (Flag.WIDE if far else 0)
 
 
 async def test_a_guest_of_another_version_is_refused():

@@ -12,7 +12,7 @@ import pytest
 from unit.agent.live import LiveAgent, container, live_agent, process, until
 
 from tfnz_notebook._link.link import Link
-from tfnz_notebook._wire.guest import WINDOW_FILE, WINDOW_IN, Feature
+from tfnz_notebook._wire.guest import WINDOW_IN, WINDOW_WIDE
 from tfnz_notebook.agent.container.dial import Dial
 from tfnz_notebook.agent.container.files.transfers import Transfer, begin_put
 from tfnz_notebook.agent.container.guest import Guest
@@ -114,7 +114,7 @@ class Line:
     def __init__(self) -> None:
         self.frames: list[bytes] = []
         self.writable = True
-        self.features: Feature | None = None
+        self.wide = False
         self.waiting: list[object] = []
 
     def open(self, owner: object) -> int:
@@ -155,15 +155,13 @@ async def test_a_kernel_sends_what_it_has_credit_for_in_its_place() -> None:
 
 
 @pytest.mark.parametrize(
-    ("features", "window"),
-    [(None, WINDOW_IN), (Feature.SETUP, WINDOW_IN), (Feature.FILES, WINDOW_FILE)],
-    ids=["one from before", "one that is told less", "one that takes more"],
+    ("wide", "window"),
+    [(False, WINDOW_IN), (True, WINDOW_WIDE)],
+    ids=["one from before", "one that takes more"],
 )
-async def test_an_upload_goes_as_far_as_its_guest_takes_it(
-    features: Feature | None, window: int
-) -> None:
+async def test_an_upload_goes_as_far_as_its_guest_takes_it(wide: bool, window: int) -> None:
     line = Line()
-    line.features = features
+    line.wide = wide
     transfer = Transfer(cast("Guest", line), "put", "/f")
     begin_put(transfer, None, None, parents=False)
     upload = asyncio.create_task(transfer.upload(bytes(window + 1)))

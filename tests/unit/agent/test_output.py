@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from unit.agent.test_log import adopted
 
-from tfnz_notebook._wire.guest import WINDOW_OUT, WINDOW_TTY
+from tfnz_notebook._wire.guest import WINDOW_OUT, WINDOW_TTY, WINDOW_WIDE
 from tfnz_notebook.agent.process import log as logs
 from tfnz_notebook.agent.process import output as outputs
 from tfnz_notebook.agent.process.log import PENDING, Log
@@ -172,15 +172,15 @@ def test_repeats_are_skipped(tmp_path):
 def test_a_guest_sends_a_window_beyond_what_it_may_forget_and_no_byte_more(tmp_path):
     output, acknowledged = make(tmp_path)
     output.add(Reader(Nobody(), 1, output.log, 0, 0, hold=True))
-    output.data(0, b"x" * WINDOW_OUT)
+    output.data(0, b"x" * WINDOW_WIDE)
     assert acknowledged == [HOLD]
-    output.data(WINDOW_OUT, b"x" * HOLD)
+    output.data(WINDOW_WIDE, b"x" * HOLD)
     with pytest.raises(ProtocolError):
-        output.data(WINDOW_OUT + HOLD, b"x")
+        output.data(WINDOW_WIDE + HOLD, b"x")
     # A new connection: the guest begins below what is here already.
-    output.resume(0, WINDOW_OUT + HOLD)
-    assert output.acked == output.log.spooled == WINDOW_OUT
+    output.resume(0, WINDOW_WIDE + HOLD)
+    assert output.acked == output.log.spooled == WINDOW_WIDE
     with pytest.raises(ProtocolError):
-        output.data(WINDOW_OUT, b"x" * (WINDOW_OUT + 1))
-    output.data(WINDOW_OUT, b"x" * WINDOW_OUT)
-    assert output.log.head == 2 * WINDOW_OUT
+        output.data(WINDOW_WIDE, b"x" * (WINDOW_WIDE + 1))
+    output.data(WINDOW_WIDE, b"x" * WINDOW_WIDE)
+    assert output.log.head == 2 * WINDOW_WIDE

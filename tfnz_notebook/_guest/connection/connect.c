@@ -2,7 +2,16 @@
  * through its exec, whose one byte stream then is the connection. */
 #include "guest.h"
 
-enum { CHUNK = 256 << 10, PATIENCE_MS = 5000, LINGER_MS = 10000 };
+enum {
+    CHUNK = 256 << 10,
+    PATIENCE_MS = 5000,
+    LINGER_MS = 10000,
+    /* Of stdout while much is said: whoever reads it takes full pieces then, each of which is a frame that passes five
+     * programs on a cluster. No longer, for the kernel counts a user's (see stream.c). */
+    WIDE = 1 << 20,
+    USUAL = 64 << 10,
+    QUIET_MS = 1000,
+};
 
 struct pump {
     int from, to;
@@ -70,7 +79,7 @@ static void both_ways(int fd)
     static struct pump up, down; /* static: half a megabyte that a guest never touches */
     up.to = down.from = fd;
     down.to = 1;
-    bool half_closed = false, gone = false;
+    bool half_closed = false, gone = false, wide = false, asked = false;
     while (!(down.eof && down.start == down.end)) {
         struct pollfd p[3] = {
             {0, wanted(&up, true), 0},
@@ -81,9 +90,15 @@ static void both_ways(int fd)
             p[0].fd = -1;
         if (gone && !p[1].events)
             p[1].fd = -1;
-        int n = poll(p, 3, gone ? LINGER_MS : -1);
+        int n = poll(p, 3, gone ? LINGER_MS : wide && !asked ? QUIET_MS : -1);
         if (n < 0 && errno == EINTR)
             continue;
+        if (!n && !gone) {
+            wide = fcntl(1, F_SETPIPE_SZ, USUAL) < 0; /* more than that is still unread */
+            asked = true;
+            continue;
+        }
+        asked = false;
         if (n <= 0 || p[2].revents & (POLLERR | POLLHUP | POLLNVAL))
             return;
         gone = gone || p[1].revents & (POLLHUP | POLLERR);
@@ -93,6 +108,8 @@ static void both_ways(int fd)
         }
         if (!move(&down, p[1].revents & (POLLIN | POLLHUP | POLLERR), p[2].revents))
             return;
+        if (!wide && down.start < down.end)
+            wide = fcntl(1, F_SETPIPE_SZ, WIDE) > 0;
         if (up.eof && up.start == up.end && !half_closed) {
             half_closed = true;
             shutdown(fd, SHUT_WR);

@@ -8,6 +8,7 @@ static void hello(struct frame *f)
         conn_close(conn.hello ? "a second HELLO" : "the agent's protocol version is another");
         return;
     }
+    conn.wide = field_int(f, TAG_FLAGS, 0) & FLAG_WIDE;
     conn.hello = true; /* the inventory follows as the socket takes it, see conn_flush */
 }
 

@@ -13,6 +13,22 @@ bool ring_reserve(struct ring *r, uint32_t size)
     return true;
 }
 
+/* The same bytes in a larger one. */
+bool ring_widen(struct ring *r, uint32_t size)
+{
+    struct ring wider = {0};
+    struct iovec v[2];
+    if (!ring_reserve(&wider, size))
+        return false;
+    for (int i = 0, n = ring_data(r, 0, r->used, v); i < n; i++) {
+        memcpy(wider.base + wider.used, v[i].iov_base, v[i].iov_len);
+        wider.used += (uint32_t)v[i].iov_len;
+    }
+    ring_free(r);
+    *r = wider;
+    return true;
+}
+
 static int pieces(struct ring *r, uint32_t from, uint32_t length, struct iovec v[2])
 {
     if (!length)

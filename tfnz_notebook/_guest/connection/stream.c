@@ -6,9 +6,10 @@ enum {
     WIDE = 1 << 20,
     /* The kernel counts a user's pipe pages; past 64 MiB every new pipe of that user shrinks to two pages. */
     WIDE_MOST = 16,
+    WIDENED_MOST = 4, /* streams at a time: it is the container's memory */
     ELIDE = 64 << 10, /* how much the main process's unread ring drops at a time */
 };
-static int wide;
+static int wide, widened;
 static void at_eof(struct out *);
 static bool fill(struct out *, size_t most);
 
@@ -45,13 +46,35 @@ static void at_eof(struct out *o)
     log_pump(o);
 }
 
+/* Full, and each acknowledgement takes its time to come. */
+static bool widen(struct out *o)
+{
+    if (!conn.wide || o->eof || o->log || o->window != WINDOW_OUT || o->channel->kind != K_PROCESS || widened >= WIDENED_MOST ||
+        !ring_widen(&o->ring, WINDOW_WIDE))
+        return false;
+    o->window = WINDOW_WIDE;
+    o->widened = true;
+    widened++;
+    return true;
+}
+
+static void let_go(struct out *o)
+{
+    ring_free(&o->ring);
+    if (o->widened) {
+        o->window = WINDOW_OUT;
+        o->widened = false;
+        widened--;
+    }
+}
+
 void out_close(struct out *o)
 {
     if (!o->eof)
         at_eof(o);
     conn_forget_out(o);
     conn_unqueue(o);
-    ring_free(&o->ring);
+    let_go(o);
 }
 
 uint32_t out_pending(const struct out *o)
@@ -66,7 +89,7 @@ static void release(struct out *o)
     if (until > tail)
         ring_drop(&o->ring, (uint32_t)(until - tail));
     if (!o->ring.used && o->eof)
-        ring_free(&o->ring);
+        let_go(o);
 }
 
 /* The main process's ring, while nobody listens: it may not be left full, or nobody would look at its pipe again. */
@@ -87,7 +110,7 @@ static void elide(struct out *o)
 
 void out_watch(struct out *o)
 {
-    bool room = o->ring.used < o->window;
+    bool room = o->ring.used < o->window || widen(o);
     source_want(&o->source, room && !o->eof ? EPOLLIN : 0);
     bool pull = o->channel->kind == K_GET && !o->eof && room;
     if ((pull || out_pending(o)) && !o->line && conn.ready)
@@ -134,7 +157,7 @@ static bool fill(struct out *o, size_t most)
     }
     elide(o);
     if (!o->ring.used && o->ring.base && !some)
-        ring_free(&o->ring);
+        let_go(o);
     return some;
 }
 
@@ -195,7 +218,7 @@ static void in_ready(struct source *s, uint32_t events)
 
 void in_open(struct in *i, struct channel *c, int fd)
 {
-    *i = (struct in){.channel = c, .window = WINDOW_IN, .eof_at = UINT64_MAX};
+    *i = (struct in){.channel = c, .window = WINDOW_IN, .step = WINDOW_IN / 8, .eof_at = UINT64_MAX};
     source_open(&i->source, fd, in_ready);
 }
 
@@ -289,8 +312,7 @@ void in_pump(struct in *i)
         }
     }
     /* Nobody waits for a file's, and each travels as far as the bytes: few. One from before counts on WINDOW_IN. */
-    bool file = i->channel->kind == K_PUT;
-    if ((!file && !i->ring.used) || i->taken - i->said >= WINDOW_IN / (file ? 2 : 8))
+    if ((i->channel->kind != K_PUT && !i->ring.used) || i->taken - i->said >= i->step)
         in_ack(i);
 }
 

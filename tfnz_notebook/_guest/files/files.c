@@ -216,7 +216,8 @@ static int put_begin(struct file *f, const struct frame *q, const char *path, co
         return error;
     }
     in_open(&f->channel.in, &f->channel, fd);
-    f->channel.in.window = WINDOW_FILE;
+    f->channel.in.window = WINDOW_WIDE;
+    f->channel.in.step = field_int(q, TAG_FLAGS, 0) & FLAG_WIDE ? WINDOW_WIDE / 4 : WINDOW_IN / 2;
     error = pipe_begin(f, q, O_RDONLY, put_ready, stage);
     if (!error && file_piped(&f->channel))
         say64(T_ACK, S_IN, f->channel.id, 0); /* it is open here: who writes may open it now */
@@ -299,7 +300,7 @@ static int get_begin(struct file *f, const struct frame *q, const char *path, co
         return 0;
     out_open(&f->channel.out, &f->channel, S_OUT, -1);
     if (field_int(q, TAG_FLAGS, 0) & FLAG_WIDE)
-        f->channel.out.window = WINDOW_FILE;
+        f->channel.out.window = WINDOW_WIDE;
     return 0;
 }
 

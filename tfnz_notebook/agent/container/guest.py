@@ -422,10 +422,8 @@ class Guest:
         self._orphan = frame.integer(Tag.ORPHAN)
         told = frame.integer(Tag.ARGUMENTS, wire.MAX_PAYLOAD)  # one from before says nothing
         self.arguments = min(max(told, wire.MAX_PAYLOAD), wire.MAX_ARGUMENTS)
-        ours = [(Tag.VERSION, wire.VERSION), (Tag.VERSION_MIN, wire.VERSION_MIN)]
-        hello = wire.fielded(Type.HELLO, wire.CONNECTION, [*ours, (Tag.NAME, "agent")])
         if self._stream is not None:
-            self._stream.write(hello)
+            self._stream.write(wire.greeting("agent", wide=self._stream.far))
 
     def answer(self, frame: Frame) -> None:
         """Give a RESULT, WAITING or STATS frame to whoever asked."""
@@ -461,6 +459,11 @@ class Guest:
         frames, self._frames, self._queued = self._frames, [], 0
         if self._stream is not None and frames:
             self._stream.write(frames[0] if len(frames) == 1 else b"".join(frames))
+
+    @property
+    def wide(self) -> bool:
+        """It knows windows of ``WINDOW_WIDE``."""
+        return self.features is not None and Feature.WIDE in self.features
 
     def pipe(self) -> Path | None:
         """A new FIFO that it can open by its name, if there can be one and it knows how."""

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from tfnz_notebook._base import numbers
-from tfnz_notebook._wire.guest import WINDOW_OUT
+from tfnz_notebook._wire.guest import WINDOW_OUT, WINDOW_WIDE
 from tfnz_notebook.agent.disk import REAL, Disk, File
 from tfnz_notebook.errors import LogGone
 
@@ -233,7 +233,7 @@ class Log:
 
     def lift(self) -> None:
         """Its process has exited: what is left in its pipe and in the guest is taken as well."""
-        self.quota += 2 * WINDOW_OUT
+        self.quota += 2 * WINDOW_WIDE
 
     def _segment_path(self, start: int) -> Path:
         return Path(f"{self.path}.{start}")

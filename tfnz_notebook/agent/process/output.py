@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from tfnz_notebook._wire.guest import WINDOW_OUT, WINDOW_TTY
+from tfnz_notebook._wire.guest import WINDOW_OUT, WINDOW_TTY, WINDOW_WIDE
 from tfnz_notebook._wire.window import Receiver
 from tfnz_notebook.agent.process.log import Log
 from tfnz_notebook.agent.process.reader import Reader
@@ -35,8 +35,8 @@ class Output:
         stalled: Callable[[], None] = lambda: None,
     ) -> None:
         self.log = log
-        self._window = Receiver(log.head, WINDOW_OUT)
-        self._size = WINDOW_OUT  # what the guest holds of it at most
+        self._window = Receiver(log.head, WINDOW_WIDE)
+        self._size = WINDOW_OUT  # what the guest holds of it, and more only where it can
         self._acknowledge = acknowledge
         self._stalled = stalled
         self._readers: list[Reader] = []
@@ -170,7 +170,7 @@ class Output:
             self.log.skip_to(base)
         # Below base nothing is left in the guest; above our files we ask for it again.
         acked = max(base, min(self.log.spooled, head))
-        self._window = Receiver(max(self.log.head, acked), WINDOW_OUT, taken=acked)
+        self._window = Receiver(max(self.log.head, acked), WINDOW_WIDE, taken=acked)
         self._acknowledge(acked)
         self._due = head
         self._look_whether_due()

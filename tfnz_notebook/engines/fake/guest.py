@@ -44,7 +44,7 @@ class _Put:
     mode: int | None
     flags: int
     content: bytearray = field(default_factory=bytearray)
-    window: Receiver = field(default_factory=lambda: Receiver(0, wire.WINDOW_FILE, gaps=False))
+    window: Receiver = field(default_factory=lambda: Receiver(0, wire.WINDOW_WIDE, gaps=False))
 
 
 class FakeGuest:

@@ -2,8 +2,9 @@
 
 ``wsproto`` copies what it decodes four times and masks in four strides: of 256 MiB that came by
 an exec it was 0.33 of 0.9 seconds of this process, of 100 MiB that went 0.5 of 0.6. So a whole,
-unmasked binary frame is taken apart here, as it comes, and one of ours is made here. Every other
-frame (controls, fragments, mistakes) is handed on as it is, for who knows the rest of RFC 6455.
+unmasked binary frame is taken apart here, as it comes, and one of ours is made here, masked by
+tornado's C (100 MiB in 0.013 s; 0.4 by Python's long integers). Every other frame (controls,
+fragments, mistakes) is handed on as it is, for who knows the rest of RFC 6455.
 """
 
 from __future__ import annotations
@@ -12,12 +13,11 @@ import os
 import struct
 from typing import Final, NamedTuple
 
+from tornado.util import _websocket_mask as mask
+
 _BINARY: Final = 0x82  # the last, and only, fragment of a binary message
 _MASKED: Final = 0x80
 _SIZE: Final = 0x7F
-#: A long xor is one of integers, by pieces that stay in the processor's cache.
-_PIECE: Final = 64 << 10
-_ONES: Final = int.from_bytes(b"\1\0\0\0" * (_PIECE // 4), "little")
 
 
 class Piece(NamedTuple):
@@ -95,15 +95,5 @@ def binary(channel: int, data: bytes) -> bytes:
         )
     )
     key = os.urandom(4)
-    parts = [head, key, bytes((channel ^ key[0],))]
-    key = key[1:] + key[:1]
-    whole = len(data) - len(data) % _PIECE
-    mask = _ONES * int.from_bytes(key, "little") if whole else 0
-    for at in range(0, whole, _PIECE):
-        part = int.from_bytes(data[at : at + _PIECE], "little") ^ mask
-        parts.append(part.to_bytes(_PIECE, "little"))
-    if rest := data[whole:]:
-        pattern = key * (len(rest) // 4 + 1)
-        part = int.from_bytes(rest, "little") ^ int.from_bytes(pattern[: len(rest)], "little")
-        parts.append(part.to_bytes(len(rest), "little"))
-    return b"".join(parts)
+    # The channel is the message's first byte; the rest begins with the key's second.
+    return b"".join((head, key, bytes((channel ^ key[0],)), mask(key[1:] + key[:1], data)))

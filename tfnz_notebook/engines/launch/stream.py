@@ -157,6 +157,8 @@ class BridgeStream(TransportStream):
     Stderr is the bridge's complaint, kept for the error.
     """
 
+    far = True
+
     def __init__(self, received: Received, closed: Closed) -> None:
         super().__init__(received, closed)
         self.stderr = b""

@@ -39,9 +39,9 @@ class Piped(Transfer):
         self._reader = reader
         self._begun = self._told = False
 
-    def say(self, kind: Type, fields: list[Field]) -> None:
+    def say(self, kind: Type, fields: list[Field], flags: int = 0) -> None:
         """Open the channel with that request."""
-        super().say(kind, [*fields, (Tag.PIPE, self._pipe.name)])
+        super().say(kind, [*fields, (Tag.PIPE, self._pipe.name)], flags)
 
     def frame(self, frame: Frame) -> None:
         """A frame of this channel."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgpack
 
 from tfnz_notebook._wire import guest as wire
-from tfnz_notebook._wire.guest import WINDOW_FILE, WINDOW_IN, Feature, Flag, Frame, Tag, Type
+from tfnz_notebook._wire.guest import WINDOW_IN, WINDOW_OUT, WINDOW_WIDE, Flag, Frame, Tag, Type
 from tfnz_notebook._wire.operations import MAX_LISTING
 from tfnz_notebook.agent.container.guest import Guest
 from tfnz_notebook.agent.container.inflow import Inflow
@@ -40,13 +40,21 @@ class Transfer:
         self.verb = verb
         self._guest = guest
         self._channel = guest.open(self)
-        wide = guest.features is not None and Feature.FILES in guest.features
-        self._inflow = Inflow(guest, self._channel, WINDOW_FILE if wide else WINDOW_IN)
+        self._wide = guest.wide
+        self._inflow = Inflow(guest, self._channel, WINDOW_WIDE if self._wide else WINDOW_IN)
         self._listed = 0
 
-    def say(self, kind: Type, fields: list[Field]) -> None:
+    def say(self, kind: Type, fields: list[Field], flags: int = 0) -> None:
         """Open the channel with that request."""
-        self._guest.send(wire.fielded(kind, self._channel, [(Tag.PATH, self.path), *fields]))
+        flags |= Flag.WIDE if self._wide else 0
+        told: list[Field] = [(Tag.PATH, self.path), (Tag.FLAGS, int(flags)), *fields]
+        self._guest.send(wire.fielded(kind, self._channel, told))
+
+    def into(self, sink: Sink, reader: int, credit: int) -> None:
+        """What comes streams to that reader."""
+        window = WINDOW_WIDE if self._wide else WINDOW_OUT
+        self.flow = Flow(sink, reader, credit, self.taken, window)
+        self.flow.left = self.abort
 
     def frame(self, frame: Frame) -> None:
         """A frame of this channel."""
@@ -140,12 +148,12 @@ class Transfer:
 
 def begin_put(transfer: Transfer, mode: int | None, user: str | None, parents: bool) -> None:
     """Open an upload."""
-    transfer.say(Type.PUT, _options(mode, user, Flag.PARENTS if parents else Flag(0)))
+    transfer.say(Type.PUT, _options(mode, user), Flag.PARENTS if parents else 0)
 
 
 async def begin_get(transfer: Transfer) -> dict[str, Any]:
     """Open a download; what the file is."""
-    transfer.say(Type.GET, [(Tag.FLAGS, int(Flag.WIDE))])
+    transfer.say(Type.GET, [])
     return described(await transfer.answer)
 
 
@@ -154,8 +162,7 @@ async def get(
 ) -> tuple[Transfer, dict[str, Any]]:
     """Open a download that streams to ``reader``; (transfer, what the file is)."""
     transfer = Transfer(guest, "fetch", path)
-    transfer.flow = Flow(sink, reader, credit, transfer.taken, WINDOW_FILE)
-    transfer.flow.left = transfer.abort
+    transfer.into(sink, reader, credit)
     return transfer, await begin_get(transfer)
 
 
@@ -172,12 +179,12 @@ async def make_directory(
 ) -> None:
     """Make a directory. Raises FileError."""
     transfer = Transfer(guest, "make directory", path)
-    transfer.say(Type.MKDIR, _options(mode, user, flags))
+    transfer.say(Type.MKDIR, _options(mode, user), flags)
     await transfer.answer
 
 
-def _options(mode: int | None, user: str | None, flags: Flag) -> list[Field]:
-    fields: list[Field] = [(Tag.FLAGS, int(flags))]
+def _options(mode: int | None, user: str | None) -> list[Field]:
+    fields: list[Field] = []
     if mode is not None:
         fields.append((Tag.MODE, mode))
     if user is not None:

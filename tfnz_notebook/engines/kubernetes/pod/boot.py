@@ -68,6 +68,8 @@ class Boot:
 class Line(Stream):
     """One stream to a guest: the engine's until :meth:`hand_over`, then the agent's."""
 
+    far = True
+
     def __init__(self) -> None:
         self._stream: Stream | None = None
         self._decoder: Decoder | None = Decoder()
@@ -172,8 +174,7 @@ class Line(Stream):
         False where it was told on a stream that broke, or runs its main process already.
         """
         hello = await self.hello()
-        fields = [(Tag.VERSION, wire.VERSION), (Tag.VERSION_MIN, wire.VERSION_MIN)]
-        self._say(wire.fielded(Type.HELLO, wire.CONNECTION, [*fields, (Tag.NAME, "engine")]))
+        self._say(wire.greeting("engine", wide=self.far))
         while not self._ready:
             await self._news()
         return bool(hello.integer(Tag.SLEEPING) and not hello.integer(Tag.CONFIGURED))
