@@ -25,7 +25,7 @@ ROOMS := $(filter-out tests/guest/ tests/cluster/ %__pycache__/,$(wildcard tests
 ARGS ?=
 SECONDS ?= 3600
 
-.PHONY: FORCE help system wheel dist demo lab check test test-long lint types frontend unit guest-test guest-checks contract browser firefox cluster cluster-down test-cluster test-engines bench soak docs pictures notebooks lock clean
+.PHONY: FORCE help system wheel dist demo lab check test test-long lint types frontend unit guest-test guest-checks contract browser firefox cluster cluster-down test-cluster test-engines bench bench-cluster soak docs pictures notebooks lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -144,6 +144,11 @@ test-engines: build/.wheel ## newer engines, some of them out of reach or a user
 
 bench: build/.wheel ## a table of medians beside docker-py, the command lines and subprocess
 	@.ci/with-engines .ci/bench $(BIN)/python $(ARGS)
+
+bench-cluster: build/.wheel ## pods beside kubectl and the official Python client, on a cluster that is compiled as people have it
+	@.ci/setup-system cluster
+	export TFNZ_TEST_OPTIMISED=1 PYTHONPATH=tests
+	TFNZ_IMAGES="busybox debian" .ci/with-engines $(PYTHON) -m cluster with $(abspath $(BIN)/python) tests/bench/pods.py $(ARGS)
 
 soak: build/.wheel ## an hour of mixed work in which nothing may grow; SECONDS=600 for less
 	@TFNZ_IMAGES=busybox TFNZ_SOAK=$(SECONDS) .ci/with-engines env $(PYTEST) -m long tests/faults/test_soak.py $(ARGS)

@@ -1,6 +1,6 @@
-"""Pods beside kubectl and the official client: python tests/bench/pods.py, under `cluster with`.
+"""Pods beside kubectl and the official client: `make bench-cluster`.
 
-Where a Docker engine answers, too (`.ci/with-engines`), the first bar is against it.
+Where a Docker engine answers, too, the first bar is against it.
 """
 
 import asyncio
