@@ -386,6 +386,8 @@ def test_stopping(
     assert agent.named("container.destroy")[-1].body["container"] == shell["c"].id
     shell.run("%tf_stop p")  # it has ended: said, and no error
     assert "had ended with -15" in capsys.readouterr().out
+    shell.run("%tf_stop c")
+    assert " was destroyed before" in capsys.readouterr().out
     shell.run("%tf_stop --all")
     assert agent.named("container.destroy")[-1].body["container"] == web
     for line in ("%tf_stop", "%tf_stop --all web"):

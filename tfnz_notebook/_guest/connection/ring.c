@@ -13,19 +13,15 @@ bool ring_reserve(struct ring *r, uint32_t size)
     return true;
 }
 
-/* The same bytes in a larger one. */
+/* Of one that is full: what had come round to its start goes behind its end. */
 bool ring_widen(struct ring *r, uint32_t size)
 {
-    struct ring wider = {0};
-    struct iovec v[2];
-    if (!ring_reserve(&wider, size))
+    void *base = mremap(r->base, r->size, size, MREMAP_MAYMOVE);
+    if (base == MAP_FAILED)
         return false;
-    for (int i = 0, n = ring_data(r, 0, r->used, v); i < n; i++) {
-        memcpy(wider.base + wider.used, v[i].iov_base, v[i].iov_len);
-        wider.used += (uint32_t)v[i].iov_len;
-    }
-    ring_free(r);
-    *r = wider;
+    r->base = base;
+    memcpy(r->base + r->size, r->base, r->at);
+    r->size = size;
     return true;
 }
 

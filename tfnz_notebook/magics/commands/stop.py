@@ -8,7 +8,7 @@ from typing import Final
 from tfnz_notebook._base.names import signal_number
 from tfnz_notebook._base.numbers import plural
 from tfnz_notebook.container import Container
-from tfnz_notebook.errors import Misuse, ProcessGone
+from tfnz_notebook.errors import ContainerGone, Misuse, ProcessGone
 from tfnz_notebook.magics.here import Here, called, titled
 from tfnz_notebook.magics.parse import Parser
 from tfnz_notebook.magics.table import Magic
@@ -63,12 +63,22 @@ def stop(here: Here, asked: argparse.Namespace) -> None:
         found += here.location().containers()
     for each in {each.id: each for each in found}.values():
         if isinstance(each, Container):
-            each.destroy(grace=asked.grace)
-            print(f"destroyed {called(each)}")  # noqa: T201  # for the user
+            _destroy(each, asked.grace)
         else:
             _end(each, asked.grace)
     if asked.all and not found:
         print("there is no container")  # noqa: T201  # for the user
+
+
+def _destroy(container: Container, grace: float) -> None:
+    try:
+        container.destroy(grace=grace)
+    except ContainerGone:  # by itself, with --rm, or by another kernel
+        if container.state != "destroyed":
+            raise
+        print(f"{called(container)} was destroyed before")  # noqa: T201  # for the user
+        return
+    print(f"destroyed {called(container)}")  # noqa: T201  # for the user
 
 
 def _end(process: Process, grace: float) -> None:
