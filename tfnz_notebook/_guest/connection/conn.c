@@ -191,7 +191,12 @@ static int frame_pieces(struct iovec *v)
     return n + ring_data(&o->ring, (uint32_t)(conn.frame.offset - tail) + skip, conn.frame.length - head - skip, v + n);
 }
 
-/* The stream goes away while its frame is: put a copy of the rest where the frame would have gone. */
+static size_t queued(void)
+{
+    return conn.queue.end - conn.queue.start;
+}
+
+/* The stream goes away while its frame is, or it is a small one: put a copy of the rest where the frame would have gone. */
 void conn_forget_out(struct out *o)
 {
     if (conn.frame.out != o)
@@ -199,13 +204,17 @@ void conn_forget_out(struct out *o)
     struct iovec v[3];
     int n = frame_pieces(v);
     struct buffer old = conn.queue;
-    conn.queue = (struct buffer){0};
-    put_bytes(QUEUE, old.base + old.start, conn.frame.before);
+    bool between = conn.frame.before < queued();
+    if (between) {
+        conn.queue = (struct buffer){0};
+        put_bytes(QUEUE, old.base + old.start, conn.frame.before);
+    }
     for (int i = 0; i < n; i++)
         put_bytes(QUEUE, v[i].iov_base, v[i].iov_len);
-    put_bytes(QUEUE, old.base + old.start + conn.frame.before, old.end - old.start - conn.frame.before);
-    if (old.base)
+    if (between) {
+        put_bytes(QUEUE, old.base + old.start + conn.frame.before, old.end - old.start - conn.frame.before);
         munmap(old.base, old.size);
+    }
     conn.frame.out = NULL;
 }
 
@@ -246,11 +255,6 @@ static struct out *take_turn(uint32_t *most)
     *most = brief ? SMALL : conn.brief.first || conn.bulk.first ? PIECE : MAX_DATA;
     conn.briefly = brief ? conn.briefly + SMALL : 0;
     return o;
-}
-
-static size_t queued(void)
-{
-    return conn.queue.end - conn.queue.start;
 }
 
 /* The next stream's frame. What is queued now goes before it, what is queued later behind it: a stream's EOF, END and
