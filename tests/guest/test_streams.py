@@ -51,7 +51,7 @@ def test_over_a_long_way_a_few_streams_have_a_wide_window(guest: Guest) -> None:
         return sorted(len(process.out) for process in many)
 
     full = [wire.WINDOW_OUT] * 2 + [wire.WINDOW_WIDE] * 4
-    agent.until(lambda: held() == full)
+    agent.until(lambda: held() == full and len(terminal.out) == wire.WINDOW_TTY)
     agent.sync()
     assert held() == full
     assert len(terminal.out) == wire.WINDOW_TTY
