@@ -12,7 +12,7 @@ import pytest
 from unit.agent.live import LiveAgent, container, live_agent, process, until
 
 from tfnz_notebook._link.link import Link
-from tfnz_notebook._wire.guest import WINDOW_IN, WINDOW_WIDE
+from tfnz_notebook._wire.guest import WINDOW_IN, WINDOW_WIDE, Feature
 from tfnz_notebook.agent.container.dial import Dial
 from tfnz_notebook.agent.container.files.transfers import Transfer, begin_put
 from tfnz_notebook.agent.container.guest import Guest
@@ -114,8 +114,11 @@ class Line:
     def __init__(self) -> None:
         self.frames: list[bytes] = []
         self.writable = True
-        self.wide = False
+        self.features = Feature(0)
         self.waiting: list[object] = []
+
+    def can(self, feature: Feature) -> bool:
+        return feature in self.features
 
     def open(self, owner: object) -> int:
         return 2
@@ -161,7 +164,7 @@ async def test_a_kernel_sends_what_it_has_credit_for_in_its_place() -> None:
 )
 async def test_an_upload_goes_as_far_as_its_guest_takes_it(wide: bool, window: int) -> None:
     line = Line()
-    line.wide = wide
+    line.features = Feature.WIDE if wide else Feature.SETUP
     transfer = Transfer(cast("Guest", line), "put", "/f")
     begin_put(transfer, None, None, parents=False)
     upload = asyncio.create_task(transfer.upload(bytes(window + 1)))

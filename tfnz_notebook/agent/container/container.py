@@ -283,9 +283,7 @@ class Container:
         """As a spare: it is there, asleep, and can be told what it is for."""
         guest = self.guest
         ready = self.state == "running" and guest is not None and guest.there
-        return (
-            ready and guest is not None and bool(guest.features and Feature.SETUP in guest.features)
-        )
+        return ready and guest is not None and guest.can(Feature.SETUP)
 
     @property
     def image(self) -> Image | None:
@@ -340,7 +338,7 @@ class Container:
 
     async def _say_what_for(self, guest: Guest) -> None:
         """Its files, then what the image would say. Raises what stands against it."""
-        owner = "0" if guest.features and Feature.OWNERS in guest.features else None
+        owner = "0" if guest.can(Feature.OWNERS) else None
         for path, content in self.spec.files.items():
             transfer = transfers.Transfer(guest, "put", path)
             transfers.begin_put(transfer, 0o644, owner, parents=True)

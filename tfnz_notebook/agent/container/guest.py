@@ -460,15 +460,15 @@ class Guest:
         if self._stream is not None and frames:
             self._stream.write(frames[0] if len(frames) == 1 else b"".join(frames))
 
-    @property
-    def wide(self) -> bool:
-        """It knows windows of ``WINDOW_WIDE``."""
-        return self.features is not None and Feature.WIDE in self.features
+    def can(self, feature: Feature) -> bool:
+        """It has said so."""
+        return self.features is not None and feature in self.features
 
     def pipe(self) -> Path | None:
         """A new FIFO that it can open by its name, if there can be one and it knows how."""
-        can = self.features is not None and Feature.PIPES in self.features
-        return self._stream.pipe() if can and self._stream is not None else None
+        if self._stream is None or not self.can(Feature.PIPES):
+            return None
+        return self._stream.pipe()
 
     @property
     def writable(self) -> bool:

@@ -10,7 +10,16 @@ from typing import Any, Final
 import msgpack
 
 from tfnz_notebook._wire import guest as wire
-from tfnz_notebook._wire.guest import WINDOW_IN, WINDOW_OUT, WINDOW_WIDE, Flag, Frame, Tag, Type
+from tfnz_notebook._wire.guest import (
+    WINDOW_IN,
+    WINDOW_OUT,
+    WINDOW_WIDE,
+    Feature,
+    Flag,
+    Frame,
+    Tag,
+    Type,
+)
 from tfnz_notebook._wire.operations import MAX_LISTING
 from tfnz_notebook.agent.container.guest import Guest
 from tfnz_notebook.agent.container.inflow import Inflow
@@ -40,7 +49,7 @@ class Transfer:
         self.verb = verb
         self._guest = guest
         self._channel = guest.open(self)
-        self._wide = guest.wide
+        self._wide = guest.can(Feature.WIDE)
         self._inflow = Inflow(guest, self._channel, WINDOW_WIDE if self._wide else WINDOW_IN)
         self._listed = 0
 
