@@ -23,6 +23,46 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
+class Gate:
+    """As asyncio.Event, and small.
+
+    That one makes room for 64 who wait, half a KiB, before there is anybody, and a process has
+    four of them.
+    """
+
+    __slots__ = ("_open", "_waiting")
+
+    def __init__(self, *, opened: bool = False) -> None:
+        self._open = opened
+        self._waiting: list[asyncio.Future[None]] | None = None
+
+    def set(self) -> None:
+        """Let all through who wait, and who will come."""
+        self._open = True
+        waiting, self._waiting = self._waiting, None
+        for each in waiting or ():
+            if not each.done():
+                each.set_result(None)
+
+    def clear(self) -> None:
+        """Let nobody through any more."""
+        self._open = False
+
+    async def wait(self) -> None:
+        """Until it is open."""
+        if self._open:
+            return
+        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._waiting is None:
+            self._waiting = []
+        self._waiting.append(mine)
+        try:
+            await mine
+        finally:
+            if self._waiting is not None and mine in self._waiting:
+                self._waiting.remove(mine)
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """``alive``: whether the process of that pid and start time lives on this machine.

@@ -7,7 +7,6 @@ sent yet waits here, so that a signal, a size or an acknowledgement is never beh
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from typing import Final
 
@@ -15,6 +14,7 @@ from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire.guest import Type
 from tfnz_notebook._wire.window import Sender
 from tfnz_notebook.agent.container.guest import Guest
+from tfnz_notebook.agent.world import Gate
 
 #: Bytes in one frame: a fraction of the window, so that one frame never fills it.
 PIECE: Final = wire.WINDOW_IN // 4
@@ -27,16 +27,19 @@ class Inflow:
         self.channel = channel
         self.window = Sender(window=window)
         self._guest = guest
-        self._pieces: deque[bytes] = deque()  # the first one begins at window.acked
+        #: The first one begins at window.acked. A deque as soon as there is one: it is large.
+        self._pieces: deque[bytes] | None = None
         self._ending = self._eof_sent = False
         #: Nobody will read it any more.
         self.over = False
-        self._moved = asyncio.Event()
+        self._moved = Gate()
 
     def write(self, chunk: bytes) -> None:
         """Send it, in its turn; nothing once it is over."""
         if self.over:
             return
+        if self._pieces is None:
+            self._pieces = deque()
         for start in range(0, len(chunk), PIECE):
             self._pieces.append(chunk[start : start + PIECE])
         self.window.add(len(chunk))
@@ -51,7 +54,7 @@ class Inflow:
     def push(self) -> None:
         """Send what may be sent now."""
         at, before = self.window.acked, self.window.sent
-        for piece in self._pieces:
+        for piece in self._pieces or ():
             if at == self.window.sent:
                 if len(piece) > self.window.room:
                     break
@@ -77,7 +80,7 @@ class Inflow:
         size = -self.window.acked
         self.window.acknowledge(upto)
         size += self.window.acked
-        while size:
+        while self._pieces and size:
             piece = self._pieces.popleft()
             if len(piece) > size:
                 self._pieces.appendleft(piece[size:])
@@ -87,7 +90,7 @@ class Inflow:
         """Nobody will read it any more: nothing is kept, and nobody waits."""
         self.over = True
         self._guest.stop_waiting(self.push)
-        self._pieces.clear()
+        self._pieces = None
         self.window = Sender(self.window.head)
         self._moved.set()
 

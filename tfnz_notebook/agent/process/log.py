@@ -18,7 +18,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, Literal
@@ -76,7 +75,7 @@ class Log:
         self.full = False
         #: Why it is not there any more, though it was; empty while it is.
         self.dropped = ""
-        self._chunks: deque[tuple[int, bytes]] = deque()
+        self._chunks: list[tuple[int, bytes]] = []  # few: a deque of none is larger
         self._kept = 0
         self._segments: list[Segment] = []
         #: Where the first segment is, if it is in a file that others share: path, offset there.
@@ -203,7 +202,7 @@ class Log:
             return False
         self.trouble = ""
         while self._chunks and self._kept - len(self._chunks[0][1]) >= TAIL:
-            self._kept -= len(self._chunks.popleft()[1])
+            self._kept -= len(self._chunks.pop(0)[1])
         while self.retain == "tail" and len(self._segments) > 1:
             start, size = self._segments[0]
             if self.head - (start + size) < self.quota // 2 and self.head - start <= self.quota:

@@ -11,6 +11,7 @@ from tfnz_notebook._wire.guest import WINDOW_OUT, WINDOW_TTY, WINDOW_WIDE
 from tfnz_notebook._wire.window import Receiver
 from tfnz_notebook.agent.process.log import Log
 from tfnz_notebook.agent.process.reader import Reader
+from tfnz_notebook.agent.world import Gate
 
 #: How far a process may be ahead of a reader that holds it back: little, so that what a person
 #: types after a flood is answered on their screen at once.
@@ -45,8 +46,7 @@ class Output:
         self._retry: asyncio.TimerHandle | None = None
         #: What the guest had when it was last met, and whether all that is here.
         self._due = 0
-        self.caught_up = asyncio.Event()
-        self.caught_up.set()
+        self.caught_up = Gate(opened=True)
 
     @property
     def acked(self) -> int:

@@ -30,7 +30,7 @@ from tfnz_notebook.agent.process.records import Records
 from tfnz_notebook.agent.process.states import NEXT, Event
 from tfnz_notebook.agent.process.stdin import Stdin
 from tfnz_notebook.agent.process.stop import end
-from tfnz_notebook.agent.world import now
+from tfnz_notebook.agent.world import Gate, now
 from tfnz_notebook.errors import ContainerGone, ProcessGone, TfnzError, TooLarge, WaitTimeout
 
 #: Seconds between TERM and KILL when a timeout ends a process.
@@ -106,7 +106,7 @@ class Process:
         self.channel = 0
         self._spawned: asyncio.Future[None] | None = None
         self._abandoned = False
-        self.done = asyncio.Event()
+        self.done = Gate()
         self._telling: asyncio.Handle | None = None
         self.turn = asyncio.Lock()  # one question after the other
         self._timer: asyncio.Handle | None = None
