@@ -4,10 +4,10 @@
 not answer fails its tests. A test that is about containers proper says so with
 ``@pytest.mark.engines("podman", "docker")``.
 
-What the engines can do is proven on each of them by tests/contract. Here a test runs on the host
-and on one container engine, those two taking turns by the tests' names; its run on the other one is
-marked ``long``. ``@pytest.mark.engines(..., each=True)`` is for what may well differ between them,
-and ``anywhere=True`` for a file that is about what lies above them: all of it runs on one.
+What the engines can do is proven on each of them by tests/contract. Here each test runs on one of
+them, the engines taking turns by the tests' names; its runs on the others are marked ``long``.
+``@pytest.mark.engines(..., each=True)`` is for what may well differ between them, and
+``anywhere=True`` for a file that shares what takes long to make: all of it runs on one.
 """
 
 import os
@@ -43,11 +43,8 @@ def by_turns(metafunc: pytest.Metafunc, able: list[str]) -> list[Any]:
     file, test = metafunc.definition.path.stem, metafunc.function.__name__
     if wish.get("each"):
         now = able
-    elif wish.get("anywhere"):
-        now = [_turn(file, able)]
     else:
-        containers = [name for name in able if name != "host"]
-        now = ["host", _turn(f"{file}::{test}", containers)]
+        now = [_turn(file if wish.get("anywhere") else f"{file}::{test}", able)]
     return [
         pytest.param(
             name, marks=[getattr(pytest.mark, name), *([] if name in now else [pytest.mark.long])]
