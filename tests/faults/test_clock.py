@@ -47,13 +47,13 @@ def test_the_clock_jumps(turned: tuple[Scene, Path]) -> None:
         assert abs(created._info["created"] - time.time() - jump) < 60, "its clock was turned"
         brief = Location(scene.where, session=f"brief{jump}", ttl=1)
         gone = scene.box(brief).id
-        late = box.spawn_process("sleep 1000", timeout=1)
-        napped = box.spawn_process("sleep 0.5; exit 2")
-        clock.write_text(str(-jump))  # two days away from when these began
         with Clock() as waited:
+            late = box.spawn_process("sleep 1000", timeout=1)
+            napped = box.spawn_process("sleep 0.5; exit 2")
+            clock.write_text(str(-jump))  # two days away from when these began
             assert late.wait(60) == -15
         assert late.timed_out
-        assert 0.5 < waited.seconds < 30
+        assert 1 <= waited.seconds < 30
         assert napped.wait(60) == 2
         until(lambda p=napped: p._info.get("ran") is not None, 10, "it ran for some time")
         assert 0.3 < napped._info["ran"] < 60

@@ -5,12 +5,10 @@ The bundles of the views, or what npm needs to make them, are those of this tree
 """
 
 import fcntl
-import io
 import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 from pathlib import Path
 from typing import Final
@@ -38,8 +36,7 @@ def installed() -> Path:
 def _build(work: Path) -> Path:
     """Build it in that directory; where it is installed there."""
     source, wheels, site = work / "source", work / "wheels", work / "site"
-    with tarfile.open(fileobj=io.BytesIO(_archive())) as archive:
-        archive.extractall(source, filter="data")
+    _extract(source)
     package = Path("tfnz_notebook")
     bundles, modules = package / "widgets" / "static", package / "_frontend" / "node_modules"
     if (ROOT / bundles).is_dir():
@@ -53,8 +50,8 @@ def _build(work: Path) -> Path:
     return site
 
 
-def _archive() -> bytes:
-    """The commit's files, as a tar."""
+def _extract(source: Path) -> None:
+    """The commit's files, there."""
     git = shutil.which("git")
     if git is None:
         pytest.fail("Cannot build the earlier wheel: there is no git. Install it.")
@@ -66,7 +63,8 @@ def _archive() -> bytes:
             f"({done.stderr.decode().strip()}). The whole history is needed: "
             "git fetch --unshallow, in a clone of the repository."
         )
-    return done.stdout
+    source.mkdir()
+    subprocess.run(["tar", "-x", "-C", source], input=done.stdout, check=True)
 
 
 def _run(*command: str) -> None:

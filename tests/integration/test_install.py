@@ -25,7 +25,8 @@ PYTHON = sorted(
     {
         *(str(Path(sysconfig.get_path(name)).resolve()) for name in ("purelib", "platlib")),
         str(Path(tfnz_notebook.__file__).resolve().parents[1]),
-        *([] if sys.base_prefix == "/usr" else [sys.base_prefix]),
+        # Of Debian's own an image has a part: the program, and of the library the least.
+        "/usr/lib" if sys.base_prefix == "/usr" else sys.base_prefix,
         *([str(Path(GUEST).parent)] if GUEST else []),
     }
 )
