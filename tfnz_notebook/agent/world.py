@@ -53,14 +53,12 @@ class Gate:
         if self._open:
             return
         mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self._waiting is None:
-            self._waiting = []
-        self._waiting.append(mine)
+        waiting = self._waiting = self._waiting or []
+        waiting.append(mine)
         try:
             await mine
         finally:
-            if self._waiting is not None and mine in self._waiting:
-                self._waiting.remove(mine)
+            waiting.remove(mine)
 
 
 @dataclass(frozen=True, slots=True)
