@@ -38,14 +38,16 @@ def pytest(*arguments: str) -> int:
 
 
 def stories(report: Path) -> dict[str, str]:
-    """How each test failed: the traceback, and what was captured."""
-    told = {}
+    """How each test failed: tracebacks, of its teardown too, and what was captured."""
+    told: dict[str, str] = {}
     for case in ET.parse(report).iter("testcase"):  # noqa: S314 - our own
         whole = [each for each in case if each.tag in ("failure", "error")]
         if whole:
             said = [each.text for each in case if each.tag in ("system-out", "system-err")]
             texts = [each.text for each in whole] + said
-            told[f"{case.get('file')}::{case.get('name')}"] = "\n".join(filter(None, texts))
+            name = f"{case.get('file')}::{case.get('name')}"
+            # What failed and fails in its teardown is there twice.
+            told[name] = "\n".join(filter(None, [told.get(name), *texts]))
     return told
 
 

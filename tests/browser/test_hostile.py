@@ -213,7 +213,7 @@ def test_a_page_that_a_container_serves_gets_at_nothing(notebook: Open) -> None:
     with page.page.context.expect_page() as opened:
         card.root.locator("a").first.click()
     tab = opened.value
-    tab.wait_for_function("document.body.textContent.includes('own')")
+    tab.wait_for_function("document.body.innerText.includes('own')")  # shown, not in its script
     assert "/tfnz/page/" in tab.url
     for text in (frame.inner_text(), tab.inner_text("body")):
         said = json.loads(text)

@@ -12,11 +12,15 @@ SPREAD: Callable[..., Any] = runpy.run_path(str(ROOT / ".ci" / "spread.py"))["ma
 #: Fails as often as a file says, which is how a test of load behaves.
 FLAKY = """
 import pathlib, pytest
-@pytest.mark.parametrize("number", range({count}))
-def test_flaky(number, request):
+@pytest.fixture
+def left(number):
     times = pathlib.Path(__file__).with_name(f"{{number}}.txt")
     left = int(times.read_text()) if times.exists() else {fails}
     times.write_text(str(left - 1))
+    yield left
+    assert left <= 0, "and something is left of it"
+@pytest.mark.parametrize("number", range({count}))
+def test_flaky(number, left):
     print("what it saw")
     assert left <= 0, "the machine was busy"
 def test_right(): pass
@@ -53,7 +57,9 @@ def test_what_is_right_alone_is_told_whole(
     assert code == 0
     assert noted(tmp_path) == [f"0/test_flaky.py::test_flaky[{number}]" for number in range(3)]
     end = said[said.index("Right only alone") :]
-    assert end.count("AssertionError: the machine was busy") >= 3 and "what it saw" in end
+    assert "what it saw" in end
+    for why in ("the machine was busy", "and something is left of it"):
+        assert end.count(f"AssertionError: {why}") >= 3
 
 
 @pytest.mark.parametrize("flaky", [{"count": 1, "fails": 2}, {"count": 4, "fails": 1}], ids=str)
