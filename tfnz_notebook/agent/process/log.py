@@ -18,7 +18,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import Final, Literal
 
@@ -219,7 +221,8 @@ class Log:
     def _unspooled(self) -> Iterator[bytes]:
         """What is not in a file yet; what came in small pieces comes in larger ones."""
         pieces, size = list[bytes](), 0
-        for start, chunk in list(self._chunks):
+        first = bisect_right(self._chunks, self.spooled, key=itemgetter(0)) - 1
+        for start, chunk in self._chunks[max(0, first) :]:
             new = chunk[max(0, self.spooled + size - start) :]
             if pieces and size + len(new) > TOGETHER:
                 yield b"".join(pieces)
