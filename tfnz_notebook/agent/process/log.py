@@ -203,8 +203,11 @@ class Log:
             self.trouble = error.strerror or str(error)
             return False
         self.trouble = ""
-        while self._chunks and self._kept - len(self._chunks[0][1]) >= TAIL:
-            self._kept -= len(self._chunks.pop(0)[1])
+        old = 0
+        while old < len(self._chunks) and self._kept - len(self._chunks[old][1]) >= TAIL:
+            self._kept -= len(self._chunks[old][1])
+            old += 1
+        del self._chunks[:old]
         while self.retain == "tail" and len(self._segments) > 1:
             start, size = self._segments[0]
             if self.head - (start + size) < self.quota // 2 and self.head - start <= self.quota:
