@@ -72,10 +72,17 @@ async def served(talk: Talk) -> None:
 
 
 def from_here(ip: str, path: str = "/") -> bytes:
-    """A page as the engine's machine gets it, with its header."""
-    with socket.create_connection((ip, 80), 10) as connection:
-        connection.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
-        return connection.makefile("rb").read()
+    """A page as the engine's machine gets it, with its header; nothing if it is not served yet.
+
+    Older netavarks' bridges take another address when a container comes or goes: what was on its
+    way to the former one is lost, and a new connection asks anew.
+    """
+    try:
+        with socket.create_connection((ip, 80), 2) as connection:
+            connection.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+            return connection.makefile("rb").read()
+    except (ConnectionRefusedError, TimeoutError):
+        return b""
 
 
 @pytest.mark.same_machine
@@ -88,7 +95,9 @@ async def test_a_fence_has_a_direction(place: Place, box: Make) -> None:
     async with asyncio.timeout(30):
         while not place.engine.about()["isolation"].endswith(", verified"):  # tried, not believed
             await asyncio.sleep(0.01)
-    assert await asyncio.to_thread(from_here, a.ip), "the engine's machine"
+    async with asyncio.timeout(30):  # the engine's machine
+        while not await asyncio.to_thread(from_here, a.ip):
+            await asyncio.sleep(0.01)
 
     await a.fence(b)
     await b.fence(to=(a,))
@@ -159,15 +168,9 @@ async def test_containers_of_others_are_out_of_reach(place: Place, box: Make) ->
         said = await ask("GET", f"/containers/{theirs}/json")
         ip = said["NetworkSettings"]["IPAddress"]
 
-        async def look() -> bytes:
-            try:
-                return await asyncio.to_thread(from_here, ip, "/reached")
-            except ConnectionRefusedError:  # it has only just started
-                return b""
-
         async def said_in_there(word: bytes) -> None:
             async with asyncio.timeout(30):
-                while not (await look()).endswith(word):
+                while not (await asyncio.to_thread(from_here, ip, "/reached")).endswith(word):
                     await asyncio.sleep(0.02)
 
         await said_in_there(b"yes\n")

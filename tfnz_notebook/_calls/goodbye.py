@@ -4,9 +4,9 @@ A script's end, and that of a kernel nothing runs in, comes to ``atexit``. A ker
 a cell that goes on, whatever asks it to end (a Hub's "Stop", a server's Ctrl-C, papermill) asks on
 the control channel first, sends SIGTERM 2.5 s later, and SIGKILL after as long again. So in a
 kernel that request counts too, once the kernel has had the time to end by itself, and SIGTERM is
-answered before it kills. ipykernel ends within a second of the process that started it, without a
-word: when that one is gone, so are we. Neither ■ nor a kernel that is killed is an ordinary end;
-and a durable session hears only that this kernel left.
+answered before it kills. A thread of ipykernel's looks each second whether the process that
+started the kernel is gone, and then ends it by ``os._exit``: we go first. Neither ■ nor a kernel
+that is killed is an ordinary end; and a durable session hears only that this kernel left.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import asyncio
 import atexit
 import os
 import signal
+import sys
 import threading
 import weakref
 from types import FrameType
@@ -54,8 +55,10 @@ def at_the_end(location: Open) -> None:
     ordinary = getattr(kernel, "do_shutdown", None)
     if ordinary is not None and not isinstance(ordinary, _Asked):
         kernel.do_shutdown = _Asked(ordinary)
-        if getattr(getattr(kernel, "parent", None), "poller", None) is not None:
-            thread.io().soon(_outlive, os.getppid())
+        poller = getattr(getattr(kernel, "parent", None), "poller", None)
+        if poller is not None:
+            home: Any = sys.modules[type(poller).__module__]
+            home.os = _Os()
     if (
         threading.current_thread() is threading.main_thread()
         and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
@@ -75,20 +78,17 @@ class _Asked:
         return self._ordinary(*arguments, **named)
 
 
-def _outlive(parent: int) -> None:
-    """On the I/O loop: leave when that process ends."""
-    try:
-        descriptor = os.pidfd_open(parent)
-    except OSError:  # it is gone, and so will this kernel; or a sandbox without them
-        return
+class _Os:
+    """``os`` for the module of ipykernel's poller, whose ``_exit`` is no end without a word."""
 
-    def gone() -> None:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)
-        _leave()
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
 
-    loop = asyncio.get_running_loop()
-    loop.add_reader(descriptor, gone)
+    def _exit(self, code: int) -> None:
+        try:
+            _goodbye()
+        finally:
+            os._exit(code)
 
 
 def _terminated(number: int, _frame: FrameType | None) -> None:

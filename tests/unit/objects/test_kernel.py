@@ -280,12 +280,22 @@ def test_a_kernel_that_is_made_to_end_is_the_end_of_its_sessions(
         agent.until(lambda: agent.named("bye")[before:])
 
 
+#: Once ipykernel looks after who started it, which it does when all that it runs first has ended.
+LATER = """
+import threading, time
+from tfnz_notebook.location import Location
+def later():
+    while not any('Poller' in type(each).__name__ for each in threading.enumerate()):
+        time.sleep(0.01)
+    Location('podman').best_node().spawn_container('nginx')
+threading.Thread(target=later).start()
+"""
+
+
 def test_the_end_of_who_started_it_is_too(agent: ScriptedAgent, place: Path) -> None:
     before = [len(agent.named(name)) for name in ("container.spawn", "bye")]
-    line = "from tfnz_notebook.location import Location as L; l = L('podman')"
-    spawn = "c = l.best_node().spawn_container('nginx')"
     command = [sys.executable, "-m", "ipykernel_launcher", "--HistoryManager.hist_file=:memory:"]
-    command += [f"--IPKernelApp.exec_lines={each}" for each in (line, spawn)]
+    command.append(f"--IPKernelApp.exec_lines={LATER}")
     shell = 'JPY_PARENT_PID=$$ "$@" & wait'
     with surroundings(place):
         parent = subprocess.Popen(["sh", "-c", shell, "sh", *command], stdout=subprocess.DEVNULL)
@@ -293,3 +303,10 @@ def test_the_end_of_who_started_it_is_too(agent: ScriptedAgent, place: Path) -> 
     parent.kill()
     parent.wait()
     agent.until(lambda: agent.named("bye")[before[1] :])
+
+
+def test_and_leaves_time_to_say_so(agent: ScriptedAgent, place: Path) -> None:
+    with started(place) as kernel:
+        before = len(agent.named("bye"))
+        kernel.run("from ipykernel.parentpoller import os; os._exit(1)", wait=False)
+        agent.until(lambda: agent.named("bye")[before:])

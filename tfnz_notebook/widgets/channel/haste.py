@@ -9,17 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Final
+from typing import Final, Protocol
 
 #: Seconds of a turn while pages speak, and for how long after the last message.
 TURN: Final = 0.0005
 AFTER: Final = 2.0
 
 
+class Interpreter(Protocol):
+    """What ``sys`` says of turns: it is the whole process's."""
+
+    def getswitchinterval(self) -> float: ...
+    def setswitchinterval(self, interval: float, /) -> None: ...
+
+
 class Haste:
     """Used on the I/O loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, interpreter: Interpreter = sys) -> None:
+        self._interpreter = interpreter
         self._before = 0.0
         self._until = 0.0
         self._watching = False
@@ -28,10 +36,10 @@ class Haste:
         """A page spoke."""
         loop = asyncio.get_running_loop()
         self._until = loop.time() + AFTER
-        if not self._watching and sys.getswitchinterval() > TURN:
+        if not self._watching and self._interpreter.getswitchinterval() > TURN:
             self._watching = True
-            self._before = sys.getswitchinterval()
-            sys.setswitchinterval(TURN)
+            self._before = self._interpreter.getswitchinterval()
+            self._interpreter.setswitchinterval(TURN)
             loop.call_later(AFTER, self._look)
 
     def _look(self) -> None:
@@ -41,5 +49,6 @@ class Haste:
             loop.call_later(wait, self._look)
             return
         self._watching = False
-        if abs(sys.getswitchinterval() - TURN) < TURN / 10:  # else somebody has chosen another
-            sys.setswitchinterval(self._before)
+        # Else somebody has chosen another.
+        if abs(self._interpreter.getswitchinterval() - TURN) < TURN / 10:
+            self._interpreter.setswitchinterval(self._before)
