@@ -18,7 +18,7 @@ from tfnz_notebook.engines.docker import isolation
 from tfnz_notebook.engines.docker.engine import DockerEngine
 from tfnz_notebook.engines.docker.isolation import Isolation
 from tfnz_notebook.engines.docker.probe import Facts
-from tfnz_notebook.engines.launch import between, fence
+from tfnz_notebook.engines.launch import between, fence, lan
 from tfnz_notebook.engines.launch.fence import Address, Attached
 from tfnz_notebook.errors import ContainerGone, EngineError
 
@@ -210,23 +210,6 @@ def test_itself_and_discovery(family: int) -> None:
                 found = passes(rules, chain, Packet(stranger, icmpv6=kind))
                 assert found is (family == 6)
             assert not passes(rules, chain, Packet(stranger, icmpv6="128"))
-
-
-def test_bridges_are_told_from_other_interfaces() -> None:
-    table = (
-        "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"
-        "eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n"
-        "eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n"
-        "docker0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n"
-        "br-0123456789ab\t000012AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n"
-        "br-lan\t0001A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n"
-        "podman1\t0000580A\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n"
-    )
-    assert [str(each) for each in fence.bridges(table)] == [
-        "172.17.0.0/16",
-        "172.18.0.0/16",
-        "10.88.0.0/16",
-    ]
 
 
 # --- what an engine says of a container ----------------------------------------------------------
@@ -478,7 +461,7 @@ async def test_an_engine_with_mounts_of_its_own_is_fenced_by_its_containers_proc
     two: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it calls the namespace is not here; and a number may be another process's by now."""
-    monkeypatch.setattr(fence, "others", list)
+    monkeypatch.setattr(lan, "networks", list)
     networks = {"IPAddress": "10.9.0.1", "IPPrefixLen": 24, "SandboxKey": "/nowhere/netns"}
     said = {"State": {"Status": "running", "Pid": two[0]}, "NetworkSettings": networks, "Id": ""}
 

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from tfnz_notebook.engines.docker import answers
 from tfnz_notebook.engines.docker.exec import bridge
-from tfnz_notebook.engines.launch import between, fence
+from tfnz_notebook.engines.launch import between, fence, lan
 from tfnz_notebook.errors import EngineError, TfnzError
 
 log = logging.getLogger(__name__)
@@ -223,13 +223,14 @@ async def _put_up(
     work = fence.inside(opened, partial(fence.put_up, tool, own, come, go))
     work.add_done_callback(lambda _: os.close(opened))
     await asyncio.wrap_future(work)
+    lan.steady(own.networks)
 
 
 def attached(said: Said) -> fence.Attached:
     """A container inspect's networks; nothing for one that does not run, or has none."""
     settings = said.get("NetworkSettings") or {}
     addresses: list[fence.Address] = []
-    networks: list[fence.Network] = []
+    networks: list[lan.Network] = []
     gateways: list[fence.Address] = []
     for each in (settings.get("Networks") or {}).values() or [settings]:
         for address, prefix, gateway in (

@@ -30,7 +30,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -39,19 +38,18 @@ from dataclasses import dataclass
 from functools import partial
 from ipaddress import (
     IPv4Address,
-    IPv4Network,
     IPv6Address,
-    IPv6Network,
     ip_address,
     ip_network,
 )
 from pathlib import Path
 from typing import Any, Final
 
+from tfnz_notebook.engines.launch import lan
+from tfnz_notebook.engines.launch.lan import Network
 from tfnz_notebook.errors import EngineError
 
 Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
 
 #: Which of them work is up to the kernel. The legacy one first: its rules count at once, while
 #: nf_tables has every change wait for the other processors (3 ms against 15).
@@ -63,8 +61,6 @@ _ENVIRON: Final = {"PATH": _PATH, "XTABLES_LOCKFILE": "/proc/self/ns/net", "LC_A
 _PATIENCE: Final = 10.0
 #: Of setns(2) and unshare(2).
 _NEWNET: Final = 0x40000000
-#: Bridges that Docker, Podman and nerdctl make, by their names.
-_BRIDGES: Final = re.compile(r"docker\d+|br-[0-9a-f]{12}|(cni-)?podman\d+|nerdctl\d+")
 _ALWAYS: Final[dict[int, tuple[Network, ...]]] = {
     # To many at once: other containers are among them. IPv6 has an address on each link by itself.
     4: (ip_network("224.0.0.0/4"), ip_network("255.255.255.255/32")),
@@ -191,24 +187,6 @@ def _of(version: int, given: Iterable[Any]) -> list[Any]:
     return [each for each in given if each.version == version]
 
 
-def bridges(table: str) -> list[Network]:
-    """The IPv4 networks on engines' bridges of this machine, from /proc/net/route."""
-    found: list[Network] = []
-    for line in table.splitlines()[1:]:
-        name, destination, _gateway, _flags, _, _, _, mask, *_ = line.split()
-        if _BRIDGES.fullmatch(name):
-            # The kernel prints them as the machine's own integers; Linux on x86-64 and arm64.
-            octets = [bytes.fromhex(each)[::-1] for each in (destination, mask)]
-            address, netmask = (IPv4Address(each) for each in octets)
-            found.append(ip_network(f"{address}/{netmask}"))
-    return found
-
-
-def others() -> list[Network]:
-    """:func:`bridges` of this machine, now."""
-    return bridges(Path("/proc/net/route").read_text())
-
-
 # -- doing it --------------------------------------------------------------------------------------
 
 
@@ -223,10 +201,10 @@ def tool() -> tuple[str, str]:
     It is tried with rules as they will be, in a network namespace that is thrown away.
     """
     near: list[Address] = [ip_address("192.0.2.1"), ip_address("2001:db8::1")]
-    lan = Attached(networks=tuple(ip_network(each) for each in near), gateways=tuple(near))
+    own = Attached(networks=tuple(ip_network(each) for each in near), gateways=tuple(near))
     why = ""
     for name in _TOOLS:
-        made = {version: plan(version, lan, near, near) for version in versions()}
+        made = {version: plan(version, own, near, near) for version in versions()}
         try:
             inside(None, partial(restore, name, made)).result()
         except (EngineError, OSError) as error:
@@ -262,7 +240,7 @@ def inside(namespace: int | None, work: Callable[[], None]) -> Future[None]:
 
 def put_up(name: str, own: Attached, come: Iterable[Address], go: Iterable[Address]) -> None:
     """Fence off the container whose network namespace this thread is in. Raises EngineError."""
-    given = (list(come), list(go), others())
+    given = (list(come), list(go), lan.networks())
     made = {4: plan(4, own, *given)}
     if 6 in versions() and (_of(6, own.addresses) or not _no_ipv6()):
         made[6] = plan(6, own, *given)
