@@ -10,7 +10,7 @@ BOX = spawn()
 CAUGHT = "trap 'echo caught; exit 7' INT; while sleep 0.1; do echo tick $((i+=1)); done"
 
 
-@pytest.mark.places("notebook-old-direct", long=["lab-new-comm", "lab-old-comm", *OTHER_WAY])
+@pytest.mark.places("lab-old-comm", long=["lab-new-comm", "notebook-old-direct", *OTHER_WAY])
 def test_run_waits_streams_and_is_interrupted(notebook: Open) -> None:
     page = notebook(
         BOX,

@@ -9,7 +9,7 @@ from browser.views import Output, Shell
 BOX = spawn()
 
 
-@pytest.mark.places("notebook-old-direct", long=["lab-new-direct"])
+@pytest.mark.places("lab-new-direct", long=["notebook-old-direct"])
 def test_a_held_interpreter_does_not_stop_what_goes_directly(notebook: Open) -> None:
     page = notebook(
         BOX,
@@ -31,7 +31,7 @@ def test_a_held_interpreter_does_not_stop_what_goes_directly(notebook: Open) -> 
     page.picture("held")
 
 
-@pytest.mark.places("notebook-new-direct")
+@pytest.mark.places("lab-new-direct", long=["notebook-new-direct"])
 def test_a_dead_kernel_does_not_stop_what_goes_directly(notebook: Open) -> None:
     page = notebook(BOX, "%tf_shell box")
     page.run(0)

@@ -63,7 +63,7 @@ def test_statistics_of_a_container(notebook: Open) -> None:
     page = notebook(
         BOX,
         "plot = box.plot(every=0.2); plot",
-        "box.spawn_process('yes >/dev/null');",
+        "box.spawn_process('while sleep 0.1; do head -c 9m /dev/zero |wc -c; done >/dev/null');",
         "box.plot(columns='memory,pids', every=0.2)",
     )
     page.run_all()

@@ -32,7 +32,7 @@ for _ in range(2):
     box = location.best_node().spawn_container("busybox", sleep=True, volumes=[(made, "/kept")])
     box.wait_until_ready()
 box.run_process("echo kept > /kept/file")
-box.spawn_process("yes > /dev/null; sleep 1000")
+box.spawn_process("sleep 1000; true")
 print(location.session, flush=True)
 sys.stdin.readline()
 location.disconnect()
