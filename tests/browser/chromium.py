@@ -1,4 +1,4 @@
-"""Debian's Chromium, driven by playwright."""
+"""Debian's Chromium, driven by playwright: the one without windows of its own, a tenth cheaper."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Playwright, ViewportSize
 
-EXECUTABLE = os.environ.get("TFNZ_TEST_CHROMIUM", "/usr/bin/chromium")
+EXECUTABLE = os.environ.get("TFNZ_TEST_CHROMIUM", "/usr/bin/chromium-headless-shell")
 FLAGS = [
     "--no-sandbox",  # tests may run as root, in a container that forbids namespaces
     "--disable-gpu",
