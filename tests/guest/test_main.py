@@ -321,10 +321,10 @@ def test_a_turn_may_end_with_a_full_ring(start: Callable[..., Guest], tmp_path: 
 
     def dd(size: str, count: int) -> str:
         write = f"dd if=/dev/zero bs={size} count={count} 2>/dev/null; echo >&2; touch {up}"
-        return f"read line <{fifo}; {write}"
+        return f"read line <&3; {write}"
 
     guest = start(
-        "sh", "-c", f"{dd('64K', 1)}; {dd('1M', 1)}; {dd('1M', 3)}; read line",
+        "sh", "-c", f"exec 3<{fifo}; {dd('64K', 1)}; {dd('1M', 1)}; {dd('1M', 3)}; read line",
         options=NO_SLEEP, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     (keeper,) = until(lambda: list(children(guest.pid)))
@@ -337,15 +337,16 @@ def test_a_turn_may_end_with_a_full_ring(start: Callable[..., Guest], tmp_path: 
         finally:
             os.close(pipe)
 
-    for _ in range(2):  # a pipe of 64 KiB, and then of 1 MiB, is full, and something is on stderr
-        guest.process.send_signal(signal.SIGSTOP)
-        fifo.write_text("go\n")
+    with fifo.open("w") as go:
+        for _ in range(2):  # a pipe of 64 KiB, then of 1 MiB, is full, and something is on stderr
+            guest.process.send_signal(signal.SIGSTOP)
+            print("go", file=go, flush=True)
+            until(up.exists)
+            up.unlink()
+            guest.process.send_signal(signal.SIGCONT)
+            until(widened)
+        print("go", file=go, flush=True)
         until(up.exists)
-        up.unlink()
-        guest.process.send_signal(signal.SIGCONT)
-        until(widened)
-    fifo.write_text("go\n")
-    until(up.exists)
 
 
 def test_with_an_agent_the_main_process_waits(start: Callable[..., Guest]) -> None:
