@@ -105,7 +105,9 @@ async def test_a_fence_has_a_direction(place: Place, box: Make) -> None:
     route = await asyncio.to_thread(Path("/proc/net/route").read_text)
     own = [name for name, network in lan.bridges(route) if ip_address(a.ip) in network]
     assert len(own) == place.kind.startswith("podman")
-    assert all(Path(f"/sys/class/net/{each}/addr_assign_type").read_text() == "3\n" for each in own)
+    told = [Path(f"/sys/class/net/{each}/addr_assign_type") for each in own]
+    # In some places of `make test-engines` /sys is of another namespace, and Podman does it itself.
+    assert all(each.read_text() == "3\n" for each in told if each.exists())
 
     await a.fence(b)
     await b.fence(to=(a,))
