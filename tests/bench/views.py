@@ -14,24 +14,14 @@ from browser.cells import spawn
 from browser.chromium import chromium
 from browser.notebook_page import NotebookPage
 from browser.servers import Server
+from browser.views import Output
 from integration.beside import Beside
 from playwright.sync_api import sync_playwright
 
 #: What writes so many megabytes, as fast as a shell's tools can, and then a line to look for.
 FLOOD = "yes 0123456789abcdefghijklmnopqrstuvwxyz | head -c {size}000000; echo; echo the end"
 VIEWS, MEASURED = 20, 10.0
-LINE = "a line of an ordinary length, as a program writes it"
-TICK = f"while sleep 0.1; do echo {LINE}; done"
-
-#: The same by what Jupyter has: threads of the kernel that print under their cells.
-PRINTED = f"""
-import threading, time
-def write():
-    while True:
-        print({LINE!r})
-        time.sleep(0.1)
-threading.Thread(target=write, daemon=True).start()
-"""
+TICK = "while sleep 0.1; do echo a line of an ordinary length, as a program writes it; done"
 
 #: From a cell's first output to the frame in which a view is drawn.
 PAINT = """
@@ -140,23 +130,23 @@ def flood(stage: Stage) -> list[Case]:
 
 
 def twenty_views(stage: Stage) -> Case:
-    """Twenty views, ten lines a second each; and as many of Lab's own outputs."""
+    """Twenty views, ten lines a second each."""
     case = Case(f"CPU of one core, {VIEWS} output views at 10 lines/s", "%")
-    for whose, cell in (("", f"box.spawn_process({TICK!r})"), (", Jupyter's own", PRINTED)):
+    cells = [f"box.spawn_process({TICK!r})"] * VIEWS
+    with notebook(stage, spawn(), *cells) as page:
+        for number in range(1, VIEWS + 1):
+            page.run(number)
+        Output(page, VIEWS).wait().wait_text("a line")
+        kernel = psutil.Process(page.server.kernel_pid(page.name))
+        browser = of_the_browser()
         found: dict[str, list[float]] = {"the browser": [], "the kernel": []}
-        with notebook(stage, spawn(), *[cell] * VIEWS) as page:
-            for number in range(1, VIEWS + 1):
-                page.run(number)
-            page.wait_text(VIEWS, "a line")
-            kernel = psutil.Process(page.server.kernel_pid(page.name))
-            browser = of_the_browser()
-            for _ in range(stage.rounds(3, 1)):
-                time.sleep(2)
-                before, since = _cpu([kernel]), time.monotonic()
-                found["the browser"].append(used(browser))
-                passed = time.monotonic() - since
-                found["the kernel"].append(100 * (_cpu([kernel]) - before) / passed)
-        case.series += [Series(f"{name}{whose}", values) for name, values in found.items()]
+        for _ in range(stage.rounds(3, 1)):
+            time.sleep(2)
+            before, since = _cpu([kernel]), time.monotonic()
+            found["the browser"].append(used(browser))
+            passed = time.monotonic() - since
+            found["the kernel"].append(100 * (_cpu([kernel]) - before) / passed)
+    case.series = [Series(name, values) for name, values in found.items()]
     for name, limit in (("the browser", 30.0), ("the kernel", 10.0)):
         median = case[name].median
         case.bars.append(Bar(f"{name}: {median:.1f} %, below {limit:.0f} %", median < limit))
