@@ -461,7 +461,7 @@ async def test_an_engine_with_mounts_of_its_own_is_fenced_by_its_containers_proc
     two: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it calls the namespace is not here; and a number may be another process's by now."""
-    monkeypatch.setattr(lan, "networks", list)
+    monkeypatch.setattr(lan, "bridges", list)
     networks = {"IPAddress": "10.9.0.1", "IPPrefixLen": 24, "SandboxKey": "/nowhere/netns"}
     said = {"State": {"Status": "running", "Pid": two[0]}, "NetworkSettings": networks, "Id": ""}
 

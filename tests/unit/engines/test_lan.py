@@ -19,7 +19,7 @@ def test_bridges_are_told_from_other_interfaces() -> None:
         "br-lan\t0001A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n"
         "podman1\t0000580A\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n"
     )
-    assert [(name, str(network)) for name, network in lan.bridges(table)] == [
+    assert [(name, str(network)) for name, network in lan.routed(table)] == [
         ("docker0", "172.17.0.0/16"),
         ("br-0123456789ab", "172.18.0.0/16"),
         ("podman1", "10.88.0.0/16"),

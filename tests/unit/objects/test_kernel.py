@@ -285,9 +285,11 @@ LATER = """
 import threading, time
 from tfnz_notebook.location import Location
 def later():
-    while not any('Poller' in type(each).__name__ for each in threading.enumerate()):
+    for _ in range(3000):
+        if any('Poller' in type(each).__name__ for each in threading.enumerate()):
+            Location('podman').best_node().spawn_container('nginx')
+            break
         time.sleep(0.01)
-    Location('podman').best_node().spawn_container('nginx')
 threading.Thread(target=later).start()
 """
 

@@ -240,7 +240,7 @@ def inside(namespace: int | None, work: Callable[[], None]) -> Future[None]:
 
 def put_up(name: str, own: Attached, come: Iterable[Address], go: Iterable[Address]) -> None:
     """Fence off the container whose network namespace this thread is in. Raises EngineError."""
-    given = (list(come), list(go), lan.networks())
+    given = (list(come), list(go), [network for _, network in lan.bridges()])
     made = {4: plan(4, own, *given)}
     if 6 in versions() and (_of(6, own.addresses) or not _no_ipv6()):
         made[6] = plan(6, own, *given)

@@ -33,8 +33,8 @@ _SIOCSIFHWADDR: Final = 0x8924
 _ARPHRD_ETHER: Final = 1
 
 
-def bridges(table: str) -> Iterator[tuple[str, Network]]:
-    """(its name, its IPv4 network) of each, from /proc/net/route."""
+def routed(table: str) -> Iterator[tuple[str, Network]]:
+    """(its name, its IPv4 network) of each bridge, from /proc/net/route."""
     for line in table.splitlines()[1:]:
         name, destination, _gateway, _flags, _, _, _, mask, *_ = line.split()
         if _BRIDGES.fullmatch(name):
@@ -44,14 +44,14 @@ def bridges(table: str) -> Iterator[tuple[str, Network]]:
             yield name, ip_network(f"{address}/{netmask}")
 
 
-def networks() -> list[Network]:
-    """Those of this machine's bridges, now."""
-    return [network for _, network in bridges(Path("/proc/net/route").read_text())]
+def bridges() -> list[tuple[str, Network]]:
+    """:func:`routed` of this machine, now."""
+    return list(routed(Path("/proc/net/route").read_text()))
 
 
 def steady(shared: Collection[Network]) -> None:
     """The bridges of these networks keep the addresses that they have. Without root: nothing."""
-    for name, network in bridges(Path("/proc/net/route").read_text()):
+    for name, network in bridges():
         if network in shared:
             try:
                 _keep(name)
