@@ -9,7 +9,7 @@ from tfnz_notebook._calls.faces import Closed, Owned, Twin, face
 from tfnz_notebook.errors import TunnelGone
 
 if TYPE_CHECKING:
-    from tfnz_notebook._link.forward import Listener
+    from tfnz_notebook._link.ports.forward import Listener
     from tfnz_notebook.container import Container
 
 __all__ = ["Tunnel", "TunnelAio"]

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Final
 from tfnz_notebook._base.text import clip, last_words, one_line
 from tfnz_notebook._calls import arguments
 from tfnz_notebook._calls.arguments import Command
-from tfnz_notebook._link.dial import accepts, http_status
 from tfnz_notebook._link.files.download import Download
+from tfnz_notebook._link.ports.dial import accepts, http_status
 from tfnz_notebook._link.reader import read
 from tfnz_notebook.errors import FileError, Misuse, PortClosed, ProcessGone
 

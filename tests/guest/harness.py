@@ -536,6 +536,19 @@ def stat(pid: int) -> list[str] | None:
     return text.rpartition(")")[2].split()
 
 
+def rests(pid: int) -> None:
+    """Until it uses no processor; one that turns in circles is never seen so."""
+    ran = Path(f"/proc/{pid}/schedstat")
+
+    def quiet() -> bool:
+        before = ran.read_text().split()[0]
+        time.sleep(0.2)
+        fields = stat(pid)
+        return fields is not None and fields[0] == "S" and ran.read_text().split()[0] == before
+
+    until(quiet)
+
+
 def alive(pid: int) -> bool:
     fields = stat(pid)
     return fields is not None and fields[0] not in "ZX"

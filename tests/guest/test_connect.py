@@ -16,10 +16,9 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
-from guest.harness import Guest, until
+from guest.harness import Guest, rests, until
 
 from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire.guest import Tag, Target, Type
@@ -43,22 +42,6 @@ class Bridge:
         self.stdin.write(wire.fielded(Type.HELLO, 0, hello) + spawn)
         self.stdin.flush()
         until(lambda: select.select([self.stdout], [], [], 0)[0])
-
-    def spent(self) -> tuple[str, str]:
-        """Its state, and the nanoseconds that it had a processor."""
-        place = Path(f"/proc/{self.process.pid}")
-        state = (place / "stat").read_text().rpartition(") ")[2].split()[0]
-        return state, (place / "schedstat").read_text().split()[0]
-
-    def sleeps(self) -> None:
-        """Until it uses no processor; one that spins is never seen so."""
-
-        def quiet() -> bool:
-            before = self.spent()
-            time.sleep(0.2)
-            return before[0] == "S" and self.spent() == before
-
-        until(quiet)
 
     def cost(self, timeout: float = LINGER) -> float:
         """Wait for its end; the seconds of processor's time that its life took."""
@@ -109,10 +92,10 @@ def test_a_bridge_at_rest_sleeps_in_every_shape(
                     with contextlib.suppress(BlockingIOError):
                         while True:
                             os.write(each.stdin.fileno(), bytes(65536))
-                each.sleeps()
+                rests(each.process.pid)
                 if stopped:
                     each.stdin.close()
-                    each.sleeps()
+                    rests(each.process.pid)
                     os.kill(guest.pid, signal.SIGCONT)
                 each.close()
 
@@ -137,7 +120,7 @@ def test_a_bridge_without_its_guest_ends(
         for stdin in ("open", "ended"):
             for stdout in ("open", "closed"):
                 guest, each = bridge(flood=flood)
-                each.sleeps()
+                rests(each.process.pid)
                 if stdin == "ended":
                     each.stdin.close()
                 gone(guest)
@@ -156,7 +139,7 @@ def test_a_bridge_that_nobody_reads_ends_at_once(
     for flood in (False, True):
         with subtests.test(f"flood {flood}"):
             guest, each = bridge(flood=flood)
-            each.sleeps()
+            rests(each.process.pid)
             each.stdout.close()
             assert each.cost() < 0.25
             assert guest.process.poll() is None
@@ -191,7 +174,7 @@ def test_what_is_read_slowly_is_read_whole(
 ) -> None:
     """Who reads now and then is no nobody, also behind the guest's end."""
     guest, each = bridge(flood=True)
-    each.sleeps()
+    rests(each.process.pid)
     killed(guest)
     guest.process.wait()
     decoder, read = wire.Decoder(), 0

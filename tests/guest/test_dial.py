@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
+import select
 import socket
+import stat
 import struct
+import termios
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
-from guest.harness import Agent, Guest, Process, until
+from guest.harness import Agent, Guest, Process, rests, until
 
 from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire.guest import Stream, Tag, Type
 
 BLOCK = bytes(range(256)) * 4096  # 1 MiB
+NAME = "a.pipe"
+SLOTS = 16  # a pipe has, whatever is in each
 
 
 class Server:
@@ -71,6 +79,39 @@ def dial(agent: Agent, port: int, host: str | None = None) -> Process:
     if host is not None:
         fields.append((Tag.HOST, host))
     return agent.open(Type.DIAL, *fields)
+
+
+@pytest.fixture
+def pipe(plain: Agent) -> Iterator[int]:
+    """A FIFO beside the guest's socket, opened as its kernel does."""
+    path = plain.guest.directory / NAME
+    os.mkfifo(path, 0o600)
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as opened:
+        yield opened.fileno()
+
+
+def piped(agent: Agent, port: int) -> Process:
+    """One whose bytes go into it."""
+    connection = agent.answered(agent.open(Type.DIAL, (Tag.PORT, port), (Tag.PIPE, NAME)))
+    assert connection.stats[0].integer(Tag.KIND) == stat.S_IFIFO
+    connection.piped = True
+    return connection
+
+
+def unread(pipe: int) -> int:
+    """Bytes that are in it."""
+    (found,) = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))
+    return int(found)
+
+
+def poured(agent: Agent, pipe: int, size: int) -> bytes:
+    """So much of it, once it has come."""
+    found = bytearray()
+    while len(found) < size:
+        select.select([pipe], [], [], 20)
+        found += os.read(pipe, size - len(found))
+        agent.sync()
+    return bytes(found)
 
 
 def echo(plug: socket.socket) -> None:
@@ -187,6 +228,111 @@ def test_the_window(plain: Agent, serve: Callable[..., int]) -> None:
     connection.close_stdin()
     plain.until(lambda: connection.gone)
     assert connection.out == 3 * BLOCK
+
+
+def test_past_the_agent(plain: Agent, pipe: int, serve: Callable[..., int]) -> None:
+    """What comes does, more than a FIFO holds; what is sent goes as ever, and how much is said."""
+    connection = piped(plain, serve(echo))
+    for _ in range(3):
+        connection.write(BLOCK)
+    connection.close_stdin()
+    assert poured(plain, pipe, 3 * len(BLOCK)) == 3 * BLOCK
+    plain.until(lambda: connection.gone)
+    assert connection.eof == {Stream.OUT: 3 * len(BLOCK)}
+    assert connection.out == b""
+    assert os.read(pipe, 1) == b"", "the guest has let go of it"
+
+
+def test_a_full_pipe_holds_the_server_back(
+    plain: Agent, pipe: int, serve: Callable[..., int]
+) -> None:
+    """And is waited for: the guest does nothing meanwhile."""
+    connection = piped(plain, serve(lambda plug: plug.sendall(64 * BLOCK)))
+    full = select.poll()
+    full.register(pipe, select.POLLIN)
+    full.poll(20_000)
+    plain.sync()
+    rests(plain.guest.pid)
+    assert Stream.OUT not in connection.eof
+    connection.close_stdin()
+    assert poured(plain, pipe, 64 * len(BLOCK)) == 64 * BLOCK
+    plain.until(lambda: connection.gone)
+
+
+def test_the_far_side_ends_while_the_pipe_is_full(
+    plain: Agent, pipe: int, serve: Callable[..., int]
+) -> None:
+    """There is nothing more to read then, and yet it is no time to look again and again."""
+    said = threading.Semaphore(0)
+
+    def says(plug: socket.socket) -> None:
+        for _ in range(SLOTS):
+            plug.sendall(b"x")
+            said.acquire()
+
+    connection = piped(plain, serve(says))
+    for count in range(1, SLOTS + 1):
+        until(lambda count=count: unread(pipe) == count)
+        said.release()
+    rests(plain.guest.pid)
+    assert Stream.OUT not in connection.eof
+    assert poured(plain, pipe, SLOTS) == SLOTS * b"x"
+    plain.until(lambda: connection.eof == {Stream.OUT: SLOTS})
+    connection.close_stdin()
+    plain.until(lambda: connection.gone)
+
+
+def test_a_reset_past_the_agent(plain: Agent, pipe: int, serve: Callable[..., int]) -> None:
+    def resets(plug: socket.socket) -> None:
+        plug.recv(1)
+        plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    connection = piped(plain, serve(resets))
+    connection.write(b"x")
+    plain.until(lambda: connection.gone)
+    assert connection.closed == 104  # ECONNRESET
+    assert Stream.OUT not in connection.eof
+    assert os.read(pipe, 1) == b""
+
+
+def test_the_agent_drops_one_whose_pipe_is_full(
+    plain: Agent, pipe: int, serve: Callable[..., int]
+) -> None:
+    ends: list[bool] = []
+
+    def waits(plug: socket.socket) -> None:
+        try:
+            plug.sendall(64 * BLOCK)
+        except OSError:
+            ends.append(True)
+
+    connection = piped(plain, serve(waits))
+    poured(plain, pipe, 1)
+    plain.send(wire.fixed(Type.CLOSE, connection.channel, 104))
+    plain.until(lambda: connection.gone)
+    plain.until(lambda: ends or plain.sync())
+
+
+@pytest.mark.parametrize("kind", ["nothing", "a file", "a link", "elsewhere"])
+def test_what_is_no_fifo_is_as_none(
+    plain: Agent, serve: Callable[..., int], tmp_path: Path, kind: str
+) -> None:
+    """Whoever is root in the container may put anything there."""
+    path, name = plain.guest.directory / NAME, NAME
+    os.mkfifo(tmp_path / NAME)
+    if kind == "a file":
+        path.write_bytes(b"untouched")
+    elif kind == "a link":
+        path.symlink_to(tmp_path / NAME)
+    elif kind == "elsewhere":
+        name = f"../{tmp_path.name}/{NAME}"
+    connection = plain.open(Type.DIAL, (Tag.PORT, serve(echo)), (Tag.PIPE, name))
+    plain.answered(connection)
+    assert connection.stats[0].fields == ()
+    connection.write(b"hello").close_stdin()
+    plain.until(lambda: connection.gone)
+    assert connection.out == b"hello"
+    assert kind != "a file" or path.read_bytes() == b"untouched"
 
 
 def test_refused_and_unknown(agent: Agent) -> None:

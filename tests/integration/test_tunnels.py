@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -13,6 +14,7 @@ import pytest
 from integration.polling import until
 from integration.web_server import SERVER
 
+from tfnz_notebook._link.ports.pour import Pour
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import TunnelError, TunnelGone, WaitTimeout
 from tfnz_notebook.tunnel import Tunnel
@@ -65,6 +67,21 @@ def test_a_gigabyte_comes_through_without_any_network(
     if where != "host":
         assert server.container.ip() == ""
     assert get(server.tunnel, blocks) == (blocks << 20, served(blocks))
+
+
+@pytest.mark.engines("host", "podman", "docker", each=True)
+def test_what_comes_goes_past_the_agent(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    poured: list[str] = []
+
+    class Counted(Pour):
+        def __init__(self, path: str, *rest: Any) -> None:
+            super().__init__(path, *rest)
+            poured.append(path)
+
+    monkeypatch.setattr("tfnz_notebook._link.ports.dial.Pour", Counted)
+    assert get(server.tunnel, 4) == (4 << 20, served(4))
+    assert len(poured) == 1
+    assert not Path(poured[0]).exists(), "no name of it is left"
 
 
 def test_uploads_come_through(server: Server) -> None:
@@ -155,7 +172,7 @@ def test_a_local_port_may_be_chosen_and_may_be_taken(server: Server) -> None:
 def test_a_closed_port_resets_the_connection_and_later_ones_work(
     spawn: Spawn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tfnz_notebook._link.forward.STARTING", 0.2)
+    monkeypatch.setattr("tfnz_notebook._link.ports.forward.STARTING", 0.2)
     container = spawn(sleep=True)
     port = next(PORTS)
     tunnel = container.attach_tunnel(port)

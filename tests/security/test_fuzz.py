@@ -140,7 +140,8 @@ async def test_a_million_at_the_agent_first_those_of_guests(
                 guest.request(Type.SAMPLE, 0),
             )
         ]
-        Dial(guest, Page(), 2, "localhost", 80, 1 << 62)
+        pipe = tmp_path / "a.pipe" if connections % 2 else None
+        Dial(guest, Page(), 2, "localhost", 80, 1 << 62, pipe)
         await asyncio.sleep(0)
         for _ in range(40):
             line.say(*dice.choices(mild, k=20))

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tfnz_notebook._link import dial
 from tfnz_notebook._link.files.download import Download
 from tfnz_notebook._link.link import Link
+from tfnz_notebook._link.ports import dial
 from tfnz_notebook._link.reader import Chunks, Reader, read
 from tfnz_notebook._wire.operations import MAX_CHUNK
 from tfnz_notebook.errors import (

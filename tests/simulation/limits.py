@@ -33,7 +33,7 @@ SMALL: tuple[tuple[str, dict[str, Any]], ...] = (
     ("agent.container.guest", {"TOGETHER": 2048}),
     ("_link.link", {"ASKED": 2}),
     ("_link.reader", {"WINDOW": 6000, "PIECE": 1500, "SMALL": 2000}),
-    ("_link.dial", {"WINDOW": 4096, "PIECE": 1000}),
+    ("_link.ports.dial", {"WINDOW": 4096, "PIECE": 1000}),
 )
 
 

@@ -17,9 +17,9 @@ from simulation.engine import ECHO, FIFO, QUIET, Guest
 from simulation.nodes import Node
 from simulation.scene import Scene
 from tfnz_notebook import errors
-from tfnz_notebook._link import dial
 from tfnz_notebook._link.files.download import Download
 from tfnz_notebook._link.link import Link
+from tfnz_notebook._link.ports import dial
 from tfnz_notebook._link.reader import Chunks
 from tfnz_notebook._wire.operations import OPERATIONS
 from tfnz_notebook.errors import EngineGone

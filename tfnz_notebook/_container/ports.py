@@ -12,8 +12,8 @@ from tfnz_notebook._calls.deadline import WORD
 from tfnz_notebook._calls.faces import face
 from tfnz_notebook._container.base import Base
 from tfnz_notebook._link import thread
-from tfnz_notebook._link.dial import accepts, http_status
-from tfnz_notebook._link.forward import Listener
+from tfnz_notebook._link.ports.dial import accepts, http_status
+from tfnz_notebook._link.ports.forward import Listener
 from tfnz_notebook.errors import (
     ContainerFailed,
     ContainerGone,

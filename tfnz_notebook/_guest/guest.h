@@ -383,6 +383,11 @@ enum sight thread_waits(pid_t pid, pid_t tid, const struct stat *on, bool same_t
 
 /* --- dial.c, files.c, pipe.c, early.c, path.c, stats.c ------------------------------------------------------------ */
 
+struct dial {
+    struct channel channel;
+    struct source pipe; /* what comes goes there, if it is open */
+};
+
 void dial_open(struct frame *);
 void dial_advance(struct channel *);
 void dial_close(struct channel *, int error);

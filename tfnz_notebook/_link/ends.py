@@ -80,7 +80,7 @@ class LogSink(Sink, Protocol):
 
 
 class Piped:
-    """A sink of one file, whose bytes may go through a pipe if it asked for that.
+    """A sink whose bytes may go through a pipe, if it asked for that: of a file, of a connection.
 
     What the request's answer tells as well, and what only one direction has, it need not hear.
     """
@@ -104,7 +104,7 @@ class Piped:
         """It broke off."""
 
     def broken(self, error: TfnzError, final: bool) -> None:
-        """The link broke, and no file survives that."""
+        """The link broke, and nothing of this survives that."""
 
     def mended(self) -> None:
         """It has ended already."""

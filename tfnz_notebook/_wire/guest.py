@@ -151,7 +151,9 @@ class Tag(IntEnum):
     FEATURES = 53  # # Feature
     CONFIGURED = 54  # # 1: SETUP was said
     ORPHAN = 55  # # seconds without a word of its agent's after which the guest ends
-    PIPE = 56  # PUT, GET: the name of a FIFO beside the guest's socket, which has the bytes
+    # The name of a FIFO beside the guest's socket. PUT, GET: it has the bytes; DIAL: what comes may
+    # go there, and does if STAT says that KIND
+    PIPE = 56
 
 
 class Flag(IntFlag):

@@ -522,7 +522,14 @@ _ROWS: Final = (
         "dial.open",
         "connect to the port",
         Scope.CONTAINER,
-        {**_CONTAINER, "reader": _NUMBER, "host": _TEXT, "port": _NUMBER, "credit": _NUMBER},
+        {
+            **_CONTAINER,
+            "reader": _NUMBER,
+            "host": _TEXT,
+            "port": _NUMBER,
+            "credit": _NUMBER,
+            "pipe": _FLAG,
+        },
         Again.NEVER,
     ),
 )
@@ -565,8 +572,8 @@ EVENTS: Final[Mapping[str, Shape]] = {
     "eof": {"reader": _NUMBER, "offset": _NUMBER},
     "dial.credit": {"reader": _NUMBER, "upto": _NUMBER},
     "dial.closed": {"reader": _NUMBER, "errno": _NUMBER},
-    # A file's bytes go through the FIFO at ``path``, a download's ``size`` or about that; and then
-    # they are in it, so many.
+    # A file's bytes, or what comes from a port, go through the FIFO at ``path``, a download's
+    # ``size`` or about that; and then they are in it, so many.
     "pipe": {"reader": _NUMBER, "path": _TEXT, "size": _OPTIONAL_NUMBER},
     "pipe.eof": {"reader": _NUMBER, "offset": _NUMBER},
 }

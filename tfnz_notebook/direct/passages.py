@@ -14,8 +14,8 @@ import time
 from collections import deque
 from typing import Final
 
-from tfnz_notebook._link.dial import Dial
 from tfnz_notebook._link.link import Link
+from tfnz_notebook._link.ports.dial import Dial
 from tfnz_notebook._link.views.viewer import gate, viewer
 from tfnz_notebook.direct.rewriting import Rewriting
 from tfnz_notebook.errors import TunnelError
@@ -107,10 +107,10 @@ class Connection:
         """It takes more."""
         self._moved.set()
 
-    def dropped(self, errno: int) -> None:
+    def dropped(self, number: int) -> None:
         """The connection is gone."""
         # Without an error both halves are closed, and that is an end.
-        self._cut, self._ended = True, self._ended or not errno
+        self._cut, self._ended = True, self._ended or not number
         self._moved.set()
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import cast
 
 import pytest
 from unit.agent.live import LiveAgent, container, live_agent, process, until
 
 from tfnz_notebook._link.link import Link
-from tfnz_notebook._wire.guest import WINDOW_IN, WINDOW_WIDE, Feature
+from tfnz_notebook._wire.guest import WINDOW_IN, WINDOW_WIDE, Feature, Frame, Tag, Type
 from tfnz_notebook.agent.container.dial import Dial
 from tfnz_notebook.agent.container.files.transfers import Transfer, begin_put
 from tfnz_notebook.agent.container.guest import Guest
@@ -155,6 +157,51 @@ async def test_a_kernel_sends_what_it_has_credit_for_in_its_place() -> None:
     dial.data(0, b"late")
     dial.eof()
     assert len(line.frames) == before
+
+
+class Kernel:
+    """What it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, dict[str, object]]] = []
+
+    def event(self, name: str, body: dict[str, object], payload: bytes | None = None) -> None:
+        self.told.append((name, body))
+
+
+def connected(kind: int) -> Frame:
+    return Frame(Type.STAT, 2, fields=((Tag.KIND, kind),) if kind else ())
+
+
+#: What a guest says of a connection, and what its kernel hears of that.
+SAYS = [Frame(Type.DATA, 2, 1, (0,), b"data"), Frame(Type.EOF, 2, 1, (4,)), Frame(Type.GONE, 2)]
+PAST = ["pipe", "dial.credit", "pipe.eof", "dial.closed"]
+BY_US = ["dial.credit", "data", "eof", "dial.closed"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "kind", "hears"),
+    [
+        (True, stat.S_IFIFO, PAST),  # with DATA that is not to be believed
+        (True, 0, BY_US),  # it could not be opened there, or the guest is from before
+        (True, stat.S_IFREG, BY_US),
+        (False, stat.S_IFIFO, BY_US),  # a lie
+    ],
+)
+async def test_what_comes_may_go_past_us(
+    tmp_path: Path, asked: bool, kind: int, hears: list[str]
+) -> None:
+    pipe, kernel = tmp_path / "a.pipe", Kernel()
+    pipe.touch()
+    dial = Dial(cast("Guest", Line()), kernel, 1, "127.0.0.1", 80, 1000, pipe if asked else None)
+    for frame in (connected(kind), *SAYS):
+        dial.frame(frame)
+    assert [name for name, _ in kernel.told] == hears
+    assert all(body["reader"] == 1 for _, body in kernel.told)
+    if hears is PAST:
+        assert kernel.told[0][1]["path"] == str(pipe)
+        assert kernel.told[2][1]["offset"] == 4
+    assert pipe.exists() is not asked, "no name is left"
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,14 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from unit.link.scripted_agent import ScriptedAgent
 
 from tfnz_notebook._container import ports
-from tfnz_notebook._link import dial, forward
+from tfnz_notebook._link.ports import dial, forward
 from tfnz_notebook._wire.link import Message
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import PortClosed
@@ -22,8 +23,10 @@ WINDOW_IN = 256 << 10
 class Server:
     """What listens in the container: keeps what it gets, says what the test wants."""
 
-    def __init__(self, agent: ScriptedAgent) -> None:
+    def __init__(self, agent: ScriptedAgent, pipes: Path | None = None) -> None:
+        """``pipes``: where they are, if what it says goes past the link."""
         self.agent = agent
+        self.pipes = pipes
         self.listens = True
         self.tunnels: list[Tunnel] = []
         self.got: dict[int, bytearray] = {}
@@ -31,7 +34,8 @@ class Server:
         self.closed: list[int] = []
         self.credit: dict[int, int] = {}
         self.said: dict[int, int] = {}
-        self.most = 0
+        #: Our ends of pipes, by connection.
+        self.opened: dict[int, int] = {}
         self._waiting: dict[int, bytearray] = {}
         self._seen = 0
         agent.answers["dial.open"] = self._dial
@@ -46,6 +50,11 @@ class Server:
         self.said[number] = 0
         self.credit[number] = message.body["credit"]
         self._waiting[number] = bytearray()
+        if self.pipes is not None and message.body["pipe"]:
+            path = self.pipes / str(number)
+            os.mkfifo(path)
+            self.opened[number] = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+            self.agent._tell("pipe", {"reader": number, "path": str(path)})
         self.agent._tell("dial.credit", {"reader": number, "upto": WINDOW_IN})
         return {}, None
 
@@ -75,12 +84,21 @@ class Server:
             self._pump(number)
             if eof:
                 assert not self._waiting[number]
-                self.agent._tell("eof", {"reader": number, "offset": self.said[number]})
+                name = "pipe.eof" if number in self.opened else "eof"
+                self.agent._tell(name, {"reader": number, "offset": self.said[number]})
 
         self.agent.do(begin)
 
     def _pump(self, number: int) -> None:
         waiting = self._waiting[number]
+        while waiting and (pipe := self.opened.get(number)) is not None:
+            try:
+                size = os.write(pipe, waiting)
+            except BlockingIOError:
+                self.agent._loop.call_later(0.001, self._pump, number)
+                return
+            del waiting[:size]
+            self.said[number] += size
         while waiting and self.said[number] < self.credit[number]:
             size = min(len(waiting), 256 << 10, self.credit[number] - self.said[number])
             body = {"reader": number, "offset": self.said[number]}
@@ -89,7 +107,16 @@ class Server:
             self.said[number] += size
 
     def drop(self, number: int, errno: int) -> None:
-        self.agent.event("dial.closed", {"reader": number, "errno": errno})
+        def end() -> None:
+            if (pipe := self.opened.pop(number, None)) is not None:
+                os.close(pipe)
+            self.agent._tell("dial.closed", {"reader": number, "errno": errno})
+
+        self.agent.do(end)
+
+    def close(self) -> None:
+        for pipe in self.opened.values():
+            os.close(pipe)
 
     def number(self) -> int:
         """Of the newest connection."""
@@ -99,9 +126,16 @@ class Server:
         return list(self.got)[-1]
 
 
-@pytest.fixture
-def server(agent: ScriptedAgent) -> Server:
-    return Server(agent)
+@pytest.fixture(params=["by the link", "past it"])
+def server(
+    request: pytest.FixtureRequest, agent: ScriptedAgent, tmp_path: Path
+) -> Iterator[Server]:
+    made = Server(agent, tmp_path if request.param == "past it" else None)
+    yield made
+    made.close()
+
+
+past = pytest.mark.parametrize("server", ["past it"], indirect=True)
 
 
 @pytest.fixture
@@ -302,6 +336,106 @@ def test_both_halves_closed_is_a_clean_end(server: Server, client: socket.socket
     server.drop(number, 0)
     assert receive(client, 100) == b"all of it"
     assert client.recv(1) == b""
+
+
+# -- past the link
+
+
+@past
+def test_the_last_of_it_may_be_on_its_way_when_both_halves_are_closed(
+    server: Server, client: socket.socket
+) -> None:
+    """The container may be gone by then."""
+    data = os.urandom(24 << 20)
+    number = server.number()
+    server.say(number, data)
+    got = receive(client, 1)
+    client.shutdown(socket.SHUT_WR)
+    server.agent.until(lambda: server.eof == [number])
+    got += receive(client, len(data) - (4 << 20) - 1)
+    server.agent.until(lambda: server.said[number] == len(data))
+    server.say(number, b"", eof=True)
+    server.drop(number, 0)
+    server.agent.until(lambda: number not in server.opened)
+    got += receive(client, len(data))
+    assert got == data
+    assert client.recv(1) == b""
+
+
+@past
+@pytest.mark.parametrize(
+    ("told", "errno"),
+    [(None, 0), (None, 104), (4, 104), (3, 0), (5, 0)],
+    ids=["nobody said how much", "cut", "cut at the end", "less was said", "more was said"],
+)
+def test_a_cut_is_never_a_clean_end(
+    server: Server, client: socket.socket, tunnel: Tunnel, told: int | None, errno: int
+) -> None:
+    """Whoever is root in the container may let go of the pipe, or say what it wants."""
+    number = server.number()
+    server.say(number, b"half")
+    assert receive(client, 4) == b"half"
+    if told is not None:
+        server.agent.event("pipe.eof", {"reader": number, "offset": told})
+    server.drop(number, errno)
+    if told == 4:  # its half was at its end before the rest was cut
+        assert client.recv(1) == b""
+    else:
+        is_reset(client)
+    server.agent.until(lambda: tunnel.connections == 0)
+
+
+@past
+@pytest.mark.parametrize("instead", ["nothing", "a file", "a link"])
+def test_where_there_is_no_pipe_it_is_dialled_anew(
+    server: Server, tunnel: Tunnel, tmp_path: Path, instead: str
+) -> None:
+    """A kernel in a container of its own that has the agent's socket, and no more."""
+
+    def dial(_: ScriptedAgent, message: Message) -> Any:
+        if message.body["pipe"]:
+            path = tmp_path / "there"
+            if instead == "a file":
+                path.write_bytes(b"untouched")
+            elif instead == "a link" and not path.is_symlink():
+                os.mkfifo(tmp_path / "elsewhere")
+                path.symlink_to(tmp_path / "elsewhere")
+            told = {"reader": message.body["reader"], "path": str(path)}
+            server.agent._tell("pipe", told)
+            return {}, None
+        return server._dial(server.agent, message)
+
+    server.agent.answers["dial.open"] = dial
+    for _ in range(2):
+        with socket.create_connection(("127.0.0.1", tunnel.port), 10) as client:
+            client.sendall(b"question")
+            number = server.number()
+            server.agent.until(lambda number=number: server.got[number] == b"question")
+            server.say(number, b"answer")
+            assert receive(client, 6) == b"answer"
+    asked = [message.body["pipe"] for message in server.agent.named("dial.open")]
+    assert asked == [True, False, False]
+    assert instead != "a file" or (tmp_path / "there").read_bytes() == b"untouched"
+
+
+@past
+def test_a_client_that_leaves_while_it_is_held_back(
+    server: Server, client: socket.socket, tunnel: Tunnel
+) -> None:
+    """Nothing of it is left: neither a descriptor, nor the connection in the container."""
+    before = held()
+    number = server.number()
+    server.say(number, bytes(24 << 20))
+    server.agent.until(lambda: server.said[number] >= dial.WINDOW)
+    client.close()
+    server.agent.until(lambda: server.closed == [number])
+    server.drop(number, 0)
+    server.agent.until(lambda: tunnel.connections == 0)
+    server.agent.until(lambda: held() <= before)
+
+
+def held() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_the_end_of_this_process_is_a_reset(server: Server, client: socket.socket) -> None:

@@ -56,7 +56,9 @@ void channel_drop(struct channel *c)
     out_close(&c->out);
     if (c->kind == K_PROCESS)
         process_free((struct process *)c);
-    else if (c->kind != K_DIAL)
+    else if (c->kind == K_DIAL)
+        source_close(&((struct dial *)c)->pipe);
+    else
         file_free(c);
     c->hash_next = dead;
     dead = c;

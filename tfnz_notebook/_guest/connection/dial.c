@@ -44,9 +44,48 @@ static bool resolve(const char *host, uint16_t port, struct sockaddr_storage *a,
     return !strcmp(host, "localhost") && parse("127.0.0.1", port, a, size);
 }
 
+/* --- past the agent ---------------------------------------------------------------------------------------------- */
+
+/* What comes goes into the FIFO that was named, and how much it was is said at its end, by EOF as ever. */
+static void pass(struct dial *d)
+{
+    struct out *o = &d->channel.out;
+    bool end;
+    ssize_t n = pipe_move(o->source.fd, d->pipe.fd, loop_share(), &end);
+    if (n < 0) {
+        dial_close(&d->channel, errno);
+        return;
+    }
+    o->base = o->sent = o->head += (uint64_t)n;
+    if (end) {
+        o->eof = true;
+        source_close(&o->source);
+    }
+    struct pollfd room = {.fd = d->pipe.fd, .events = POLLOUT};
+    bool full = !end && poll(&room, 1, 0) == 0;
+    source_want(&o->source, full ? 0 : EPOLLIN);
+    source_want(&d->pipe, full ? EPOLLOUT : 0);
+    channel_advance(&d->channel);
+}
+
+static void comes(struct source *s, uint32_t events)
+{
+    (void)events;
+    pass(owner_of(s, struct dial, channel.out.source));
+}
+
+static void has_room(struct source *s, uint32_t events)
+{
+    (void)events;
+    pass(owner_of(s, struct dial, pipe));
+}
+
+/* --- to a port --------------------------------------------------------------------------------------------------- */
+
 static void connected(struct source *s, uint32_t events)
 {
     struct channel *c = owner_of(s, struct channel, in.source);
+    struct dial *d = (struct dial *)c;
     int error = 0, on = 1;
     socklen_t size = sizeof error;
     (void)events;
@@ -67,8 +106,13 @@ static void connected(struct source *s, uint32_t events)
     c->in.ring = waiting.ring;
     c->in.received = waiting.received;
     c->in.eof_at = waiting.eof_at;
-    say(T_STAT, c->id);
+    frame_begin(QUEUE, T_STAT, 0, c->id);
+    if (d->pipe.fd >= 0)
+        put_int(QUEUE, TAG_KIND, S_IFIFO);
+    frame_end(QUEUE);
     out_open(&c->out, c, S_OUT, second);
+    if (d->pipe.fd >= 0)
+        c->out.source.ready = comes;
     in_pump(&c->in);
     channel_advance(c);
 }
@@ -99,16 +143,20 @@ void dial_open(struct frame *f)
         if (fd < 0 || (connect(fd, (struct sockaddr *)&a, size) < 0 && errno != EINPROGRESS))
             error = errno;
     }
-    struct channel *c = error ? NULL : channel_new(f->channel, K_DIAL, sizeof *c);
-    if (!c) {
+    struct dial *d = error ? NULL : channel_new(f->channel, K_DIAL, sizeof *d);
+    if (!d) {
         say_failed(f->channel, error ? error : errno, stage);
         if (fd >= 0)
             close(fd);
         return;
     }
+    struct channel *c = &d->channel;
     in_open(&c->in, c, -1);
     source_open(&c->in.source, fd, connected);
     c->connecting = true;
+    char *name = field_text(f, TAG_PIPE);
+    source_open(&d->pipe, name ? pipe_open(name, O_RDWR) : -1, has_room); /* where it cannot be, all is as without */
+    free(name);
     source_want(&c->in.source, EPOLLOUT);
 }
 

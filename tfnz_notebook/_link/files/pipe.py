@@ -31,19 +31,27 @@ PIECE: Final = 64 << 10
 POSSIBLE: Final = all(hasattr(os, name) for name in ("O_PATH", "eventfd", "splice"))
 
 
+def opened(path: str, mode: int) -> int:
+    """A FIFO's descriptor, which never waits. Raises OSError for what is not there, or no FIFO."""
+    handle = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISFIFO(os.fstat(handle).st_mode):
+            raise OSError("it is no FIFO")
+        flags = mode | os.O_NONBLOCK | os.O_CLOEXEC
+        pipe = os.open(f"/proc/self/fd/{handle}", flags)
+    finally:
+        os.close(handle)
+    with contextlib.suppress(OSError):  # nobody else has to find it
+        Path(path).unlink()
+    return pipe
+
+
 class Pipe:
     """One end: ``os.O_RDONLY`` or ``os.O_WRONLY``. For one :meth:`read` or :meth:`write`."""
 
     def __init__(self, path: str, mode: int) -> None:
         """Raises OSError for what is not there, or no FIFO."""
-        handle = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            if not stat.S_ISFIFO(os.fstat(handle).st_mode):
-                raise OSError("it is no FIFO")
-            flags = mode | os.O_NONBLOCK | os.O_CLOEXEC
-            self._pipe = os.open(f"/proc/self/fd/{handle}", flags)
-        finally:
-            os.close(handle)
+        self._pipe = opened(path, mode)
         try:
             self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         except OSError:  # no more descriptors
@@ -54,8 +62,6 @@ class Pipe:
         self._done: concurrent.futures.Future[Any] | None = None
         with contextlib.suppress(OSError):  # the user has many
             fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, ROOM)
-        with contextlib.suppress(OSError):
-            Path(path).unlink()
 
     async def write(self, content: bytes | Path) -> int:
         """Put all of it in; how many bytes it were. OSError of the file; BrokenPipeError."""

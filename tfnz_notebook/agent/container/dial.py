@@ -1,13 +1,17 @@
 """Connections into a container: what tunnels are made of.
 
 The guest dials, so they work with no network at all. Bytes are held back at their source: the
-kernel's credit holds the guest, the guest's window holds the kernel, byte for byte.
+kernel's credit holds the guest, the guest's window holds the kernel, byte for byte. What comes may
+go past this agent, through a FIFO: see ``files/piped.py``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
+import stat
+from pathlib import Path
 
 from tfnz_notebook._wire import guest as wire
 from tfnz_notebook._wire.guest import WINDOW_IN, Frame, Tag, Type
@@ -23,7 +27,14 @@ class Dial:
     """One connection to a port in the container."""
 
     def __init__(
-        self, guest: Guest, sink: Sink, reader: int, host: str, port: int, credit: int
+        self,
+        guest: Guest,
+        sink: Sink,
+        reader: int,
+        host: str,
+        port: int,
+        credit: int,
+        pipe: Path | None = None,
     ) -> None:
         self._guest = guest
         self._sink = sink
@@ -37,7 +48,11 @@ class Dial:
         self._channel = guest.open(self)
         self._inflow = Inflow(guest, self._channel)
         self._window = Receiver(0, WINDOW_IN, gaps=False)  # the kernel's half
+        self._pipe = pipe
+        self._piped = False
         fields: list[tuple[Tag, int | str]] = [(Tag.HOST, host), (Tag.PORT, port)]
+        if pipe is not None:
+            fields.append((Tag.PIPE, pipe.name))
         guest.send(wire.fielded(Type.DIAL, self._channel, fields))
 
     def frame(self, frame: Frame) -> None:
@@ -46,18 +61,23 @@ class Dial:
             case Type.STAT:
                 if not self.connected.done():
                     self.connected.set_result(None)
-                    self._tell(self._window.granted)
+                    if self._pipe is not None and frame.integer(Tag.KIND) == stat.S_IFIFO:
+                        self._piped = True
+                        self._event("pipe", path=str(self._pipe))
+                    self._event("dial.credit", upto=self._window.granted)
             case Type.FAILED:
                 self._end(frame.integer(Tag.ERRNO))
-            case Type.DATA:
+            case Type.DATA if not self._piped:
                 self.flow.feed(frame.values[0], frame.data)
+            case Type.EOF if frame.stream == 1 and self._piped:
+                self._event("pipe.eof", offset=frame.values[0])
             case Type.EOF if frame.stream == 1:
                 self.flow.end()
             case Type.ACK:
                 self._inflow.acknowledged(frame.values[0])
                 self._window.take_to(frame.values[0])
                 if (upto := self._window.grant()) is not None:
-                    self._tell(upto)
+                    self._event("dial.credit", upto=upto)
             case Type.CLOSE:
                 self._end(frame.values[0])
             case Type.GONE:
@@ -65,8 +85,8 @@ class Dial:
             case _:
                 pass
 
-    def _tell(self, upto: int) -> None:
-        self._sink.event("dial.credit", {"reader": self._reader, "upto": upto})
+    def _event(self, name: str, **body: int | str) -> None:
+        self._sink.event(name, {"reader": self._reader, **body})
 
     def data(self, offset: int, chunk: bytes) -> None:
         """Bytes from the kernel. ProtocolError for those it has no credit for."""
@@ -92,6 +112,9 @@ class Dial:
         self.over = True
         self._inflow.release()
         self._guest.free(self._channel)
+        if self._pipe is not None:
+            with contextlib.suppress(OSError):  # whoever opened it has removed it
+                self._pipe.unlink()
         if not self.connected.done():
             self.connected.set_exception(
                 PortClosed(
@@ -101,7 +124,7 @@ class Dial:
                 )
             )
         elif not self.connected.cancelled() and self.connected.exception() is None:
-            self._sink.event("dial.closed", {"reader": self._reader, "errno": number})
+            self._event("dial.closed", errno=number)
 
     def lost(self, error: TfnzError) -> None:
         """Connections do not survive the guest's."""

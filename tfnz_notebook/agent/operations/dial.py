@@ -49,7 +49,8 @@ async def connect(client: Client, container: Container, message: Message) -> Ans
 async def _open(client: Client, container: Container, body: dict[str, Any], host: str) -> None:
     guest = await container.running()
     reader = body["reader"]
-    made = Dial(guest, client, reader, host, body["port"], body["credit"])
+    pipe = guest.pipe() if body.get("pipe") else None
+    made = Dial(guest, client, reader, host, body["port"], body["credit"], pipe)
     client.dials[reader] = made
     client.readers[reader] = made.flow
     try:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tfnz_notebook._base.text import one_line
-from tfnz_notebook._link.dial import accepts
+from tfnz_notebook._link.ports.dial import accepts
 from tfnz_notebook.errors import PortClosed, TfnzError, TunnelGone
 from tfnz_notebook.widgets.explorer import facts
 from tfnz_notebook.widgets.explorer.ledger import Interest

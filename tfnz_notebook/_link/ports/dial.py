@@ -3,18 +3,26 @@
 Both directions have credit, by the rules of ``_wire.window``: container to kernel as any reader,
 kernel to container up to the offset that the agent last allowed. Dials do not survive a break of
 the link; whoever needs it dials again.
+
+What comes from a container of this machine may go straight into a socket, through a FIFO between
+its guest and this process; the agent says how much it was.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
+from tfnz_notebook._link.ends import Piped
+from tfnz_notebook._link.files.pipe import POSSIBLE
 from tfnz_notebook._link.link import Link
+from tfnz_notebook._link.ports.pour import Pour
 from tfnz_notebook._wire.window import MOST, Receiver, Sender
 from tfnz_notebook.errors import TfnzError
 
@@ -40,18 +48,36 @@ class User(Protocol):
     def writable(self) -> None:
         """:attr:`Dial.room_left` has grown."""
 
-    def dropped(self, errno: int) -> None:
-        """The connection is gone, both ways."""
+    def dropped(self, number: int) -> None:
+        """The connection is gone, both ways; 0, or an errno."""
 
 
-class Dial:
-    """A dialled connection; on the I/O loop."""
+class Unseen(Exception):
+    """The FIFO is not where the agent says: its files are others than ours."""
 
-    def __init__(self, link: Link, container: str, port: int, user: User) -> None:
+
+class Dial(Piped):
+    """A dialled connection; on the I/O loop.
+
+    ``into``: what comes goes straight into that socket where that can be, and its ``user`` hears
+    of the end alone.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        container: str,
+        port: int,
+        user: User,
+        into: socket.socket | None = None,
+    ) -> None:
         self._link = link
         self._container = container
         self._port = port
         self._user = user
+        self._into = into if POSSIBLE and link.local else None
+        self._pour: Pour | None = None
+        self._unseen = self._gone = False
         self._in = Receiver(0, WINDOW, gaps=False)
         self._out = Sender(most=MOST)
         self.connected = self.over = False
@@ -59,7 +85,7 @@ class Dial:
         self.number = link.reader(self)
 
     async def connect(self) -> None:
-        """Raises PortClosed, ContainerGone, LinkClosed."""
+        """Raises PortClosed, ContainerGone, LinkClosed; Unseen: dial another without ``into``."""
         close = partial(self._link.note, "dial.close", {"reader": self.number})
         body: dict[str, Any] = {
             "container": self._container,
@@ -67,6 +93,7 @@ class Dial:
             "host": "127.0.0.1",
             "port": self._port,
             "credit": self._in.granted,
+            "pipe": self._into is not None,
         }
         try:
             # The agent knows the number once it has dialled; a close before that goes unheard.
@@ -74,6 +101,9 @@ class Dial:
         except BaseException:
             self.close()
             raise
+        if self._unseen:
+            self.close()
+            raise Unseen
         self.connected = True
         if self.over:  # given up meanwhile, which the agent may have heard too early
             close()
@@ -105,11 +135,39 @@ class Dial:
     def close(self) -> None:
         """Drop it. Idempotent."""
         if not self.over:
-            self.over = True
-            self._link.drop(self.number)
+            self._leave()
             self._link.note("dial.close", {"reader": self.number})
 
+    def _leave(self) -> None:
+        self.over = True
+        self._link.drop(self.number)
+        if self._pour is not None:
+            self._pour.close()
+
     # -- called by the link
+
+    def pipe(self, path: str, size: int) -> None:
+        """What comes, comes that way."""
+        if self._into is None or self._pour is not None or self.over:
+            return  # nobody asked for that
+        try:
+            self._pour = Pour(path, self._into, self._poured)
+        except OSError:
+            self._unseen = True
+
+    def piped(self, size: int) -> None:
+        """So many bytes are all of it."""
+        if self._pour is not None:
+            self._pour.ends(size)
+
+    def _poured(self, whole: bool) -> None:
+        if not whole:
+            self.close()
+            self._user.dropped(errno.ECONNRESET)
+            return
+        self.eof(0)
+        if self._gone:
+            self.closed(0)
 
     def data(self, offset: int, payload: bytes) -> None:
         """Bytes from the container. ProtocolError for those that are not next, or not asked for."""
@@ -127,19 +185,21 @@ class Dial:
         if self._out.allow(upto):
             self._user.writable()
 
-    def closed(self, errno: int) -> None:
+    def closed(self, number: int) -> None:
         """The container's side dropped it, or both halves are closed."""
-        if not self.over:
-            self.over = True
-            self._link.drop(self.number)
-            self._user.dropped(errno)
+        if self.over:
+            return
+        if self._pour is not None and not self._ended and not number:
+            if self._pour.told:  # the last of it is still on its way
+                self._gone = True
+                return
+            number = errno.ECONNRESET
+        self._leave()
+        self._user.dropped(number)
 
     def broken(self, error: TfnzError, final: bool) -> None:
         """The link broke, and this connection with it."""
-        self.closed(104)  # ECONNRESET
-
-    def mended(self) -> None:
-        """Nothing is left to mend."""
+        self.closed(errno.ECONNRESET)
 
 
 class _Stream:
@@ -181,7 +241,7 @@ class _Stream:
     def writable(self) -> None:
         self._room.set()
 
-    def dropped(self, errno: int) -> None:
+    def dropped(self, number: int) -> None:
         self._room.set()
         self.ended()
 

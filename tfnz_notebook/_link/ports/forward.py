@@ -23,8 +23,8 @@ import struct
 from collections.abc import Callable
 from typing import Final
 
-from tfnz_notebook._link.dial import Dial
 from tfnz_notebook._link.link import Link
+from tfnz_notebook._link.ports.dial import Dial, Unseen
 from tfnz_notebook.errors import PortClosed, TfnzError, TunnelError
 
 #: Bytes in the transport's buffer above which the container is held back.
@@ -87,9 +87,13 @@ class Pipe(asyncio.Protocol):
         listener, delay = self._listener, POLL[0]
         until = asyncio.get_running_loop().time() + STARTING
         while True:
-            dial = self._dial = Dial(listener.link, listener.container, listener.port, self)
+            into = self._socket if listener.straight else None
+            dial = self._dial = Dial(listener.link, listener.container, listener.port, self, into)
             try:
                 await dial.connect()
+            except Unseen:
+                listener.straight = False
+                continue
             except PortClosed:
                 late = asyncio.get_running_loop().time() >= until
                 if late or self._left.is_set() or listener.port in listener.answered:
@@ -171,9 +175,9 @@ class Pipe(asyncio.Protocol):
             self._reading = True
             self._transport.resume_reading()
 
-    def dropped(self, errno: int) -> None:
+    def dropped(self, number: int) -> None:
         """The connection in the container is gone."""
-        if errno:
+        if number:
             self._transport.abort()
         elif not self._transport.is_closing():
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
@@ -198,6 +202,8 @@ class Listener:
         self.local = 0
         self.answered = answered
         self.pipes: set[Pipe] = set()
+        #: What comes out of the container may go straight into the client's socket.
+        self.straight = True
         self._closed = closed
         self._server: asyncio.Server | None = None
 

@@ -1,0 +1,1 @@
+"""Connections into a container, and the local ports that lead to them."""
