@@ -1,5 +1,6 @@
 """What holds for every test. Fixtures live beside the tests that use them."""
 
+import gc
 import os
 import re
 import signal
@@ -39,6 +40,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest first; otherwise as they were."""
     home = Path(__file__).parent
     items.sort(key=lambda item: ROOMS.index(item.path.relative_to(home).parts[0]))
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests are no garbage: they are not looked through again and again."""
+    gc.freeze()
 
 
 class Together(LoadScopeScheduling):

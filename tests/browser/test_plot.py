@@ -33,7 +33,7 @@ def test_vmstat_is_plotted_live_and_stays_as_a_picture(notebook: Open) -> None:
     page.wait_text(2, "us")
 
 
-@pytest.mark.places("notebook-new-direct")
+@pytest.mark.places("lab-new-direct", long=["notebook-new-direct"])
 def test_a_plot_survives_a_reload_and_says_what_it_could_not_read(notebook: Open) -> None:
     script = "echo no json at all; " + JSON
     page = notebook(

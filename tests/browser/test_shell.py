@@ -117,7 +117,7 @@ def test_its_keys_are_its_own_and_there_is_a_way_out(notebook: Open) -> None:
     page.until(lambda: cells.count() == 4, 5, lambda: f"{cells.count()} cells, not 4")
 
 
-@pytest.mark.places("notebook-old-direct", long=(*TWO, *ONE_WAY))
+@pytest.mark.places("lab-old-direct", long=("notebook-old-direct", *TWO, *ONE_WAY))
 def test_control_c_at_once_whatever_streams_and_whatever_the_kernel_does(notebook: Open) -> None:
     page = notebook(BOX, "%tf_shell box", BUSY, ASLEEP)
     page.run(0)

@@ -7,8 +7,10 @@ its tests are not there at all: it is ``make test-cluster`` that has one. The cl
 (``kubernetes+fake``, tests/apiserver) is always there, with real guests.
 
 A guest in a container is reached by its socket, or by the engine's exec where that cannot be. What
-that makes no difference to says ``@pytest.mark.either_way``: by exec it is ``long``. Both are asked
-for; ``TFNZ_TEST_TRANSPORT`` names the one that these engines have to take by themselves.
+that makes no difference to says ``@pytest.mark.either_way``: by exec it is ``long``. Of the others
+each takes one way on Docker and the other on Podman, by turns; what that leaves is ``long``. Both
+are asked for; ``TFNZ_TEST_TRANSPORT`` names the one that these engines have to take by themselves,
+and then all do.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import os
 import shutil
 import tempfile
 import uuid
+import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -38,6 +41,8 @@ MACHINE = ("docker+socket", "docker+exec", "podman+socket", "podman+exec")
 CLUSTER = ("kubernetes", "kubernetes+fake")
 CONTAINERS = (*MACHINE, *CLUSTER)
 KINDS = ("fake", "host", *CONTAINERS)
+#: What one test takes and the next leaves.
+TURNS = (("docker+socket", "podman+exec"), ("docker+exec", "podman+socket"))
 #: A user's Podman: its containers share no network, and have no cgroups of version 1.
 USERS = ("podman+socket",) if os.geteuid() else ()
 BARE = () if Path("/sys/fs/cgroup/cgroup.controllers").exists() else USERS
@@ -83,6 +88,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         kinds = tuple(kind for kind in kinds if kind != "kubernetes")
     either_way = metafunc.definition.get_closest_marker("either_way") is not None
     long = only.kwargs.get("long", ()) if only is not None else ()
+    if not either_way and {*MACHINE} <= {*kinds} and "TFNZ_TEST_TRANSPORT" not in os.environ:
+        name = f"{metafunc.definition.path.stem}::{metafunc.function.__name__}"
+        long = (*long, *TURNS[zlib.crc32(name.encode()) % 2])
     kinds = taken(kinds)
     if metafunc.definition.get_closest_marker("cgroups") is not None:
         kinds = tuple(kind for kind in kinds if kind not in BARE)

@@ -1,22 +1,25 @@
 """The saved notebooks as those see them who got them by mail: in Lab without a kernel, as HTML."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
-from browser.chromium import PATIENCE, chromium, picture
-from browser.notebook_page import CELLS, PANEL, NotebookPage
-from browser.servers import Server
-from integration.world import World
 from nbconvert import HTMLExporter
 from nbformat.sign import NotebookNotary
 from notebooks.shown import NOTEBOOKS, PICTURES, ROOT, SHOWN
-from playwright.sync_api import BrowserContext, Locator, sync_playwright
+from playwright.sync_api import BrowserContext, Locator
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120 * PATIENCE)]
+from browser.chromium import picture
+from browser.conftest import Place
+from browser.notebook_page import CELLS, PANEL, NotebookPage, Tab
+from browser.servers import Server
+
+# All in the Lab that others have used.
+pytestmark = [pytest.mark.places("lab-new-direct"), pytest.mark.usefixtures("place")]
 
 KEPT = ROOT / "build" / "browser"
+EMPTY = "empty.ipynb"
 #: Tall enough for the longest: what is not in view, Lab does not draw.
 TALL = 6000
 # In a new tab, as a double click does, but that no kernel is started for it. The answer, a widget
@@ -31,28 +34,24 @@ TRUSTED = f"""({PANEL}).content.widgets.every(
 )"""
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[BrowserContext]:
-    with sync_playwright() as driver, chromium(driver) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture
 def lab(
-    tmp_path_factory: pytest.TempPathFactory, browser: BrowserContext
+    browser: BrowserContext,
+    labs: dict[str, Tab],
+    server: Callable[[Place], Server],
+    place: Place,
 ) -> Iterator[NotebookPage]:
-    """A JupyterLab whose user has never seen these notebooks; one page of it."""
-    world = World()
-    server = Server("lab", tmp_path_factory.mktemp("saved"), world.environment(), direct=True)
-    server.write("empty.ipynb", [""])
-    page = NotebookPage(browser, server, "empty.ipynb", KEPT / "saved")
-    try:
-        page.page.set_viewport_size({"width": 1100, "height": TALL})
-        yield page.open(kernel=False)
-    finally:
-        page.close()
-        server.close()
-        world.close()
+    """A JupyterLab that has never seen these notebooks."""
+    at = server(place)
+    page = NotebookPage(browser, at, EMPTY, KEPT / "saved", labs.pop(at.url, None))
+    if not page.tab.lab:
+        at.write(EMPTY, [""])
+        page.open(kernel=False)
+    page.page.set_viewport_size({"width": 1100, "height": TALL})
+    yield page
+    if tab := page.leave():
+        labs[at.url] = tab
+    at.end_sessions(EMPTY)
 
 
 def check(stem: str, cells: dict[str, Locator]) -> None:
