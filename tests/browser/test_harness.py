@@ -7,7 +7,7 @@ from browser.conftest import Open, Place
 VERSIONS = {"new": range(7, 100), "old": [6]}
 
 
-@pytest.mark.places("lab-old-direct", long=["notebook-old-direct", "lab-old-comm"])
+@pytest.mark.places("notebook-old-direct", long=["lab-old-comm"])
 def test_a_cell_runs_in_the_kernel_that_was_asked_for(notebook: Open, place: Place) -> None:
     page = notebook("import ipykernel; print(ipykernel.version_info[0])", "1/0", "input()")
     page.run(0)
