@@ -12,11 +12,12 @@ from playwright.sync_api import BrowserContext, Locator
 
 from browser.chromium import picture
 from browser.conftest import Place
-from browser.notebook_page import CELLS, PANEL, NotebookPage, Tab
+from browser.notebook_page import CELLS, PANEL, NotebookPage
 from browser.servers import Server
 
-# All in the Lab that others have used.
-pytestmark = [pytest.mark.places("lab-new-direct"), pytest.mark.usefixtures("place")]
+# By the server and in the browser that others use.
+WHERE = "lab-new-direct"
+pytestmark = [pytest.mark.places(WHERE), pytest.mark.usefixtures("place")]
 
 KEPT = ROOT / "build" / "browser"
 EMPTY = "empty.ipynb"
@@ -34,24 +35,22 @@ TRUSTED = f"""({PANEL}).content.widgets.every(
 )"""
 
 
-@pytest.fixture
-def lab(
-    browser: BrowserContext,
-    labs: dict[str, Tab],
-    server: Callable[[Place], Server],
-    place: Place,
-) -> Iterator[NotebookPage]:
-    """A JupyterLab that has never seen these notebooks."""
-    at = server(place)
-    page = NotebookPage(browser, at, EMPTY, KEPT / "saved", labs.pop(at.url, None))
-    if not page.tab.lab:
-        at.write(EMPTY, [""])
-        page.open(kernel=False)
-    page.page.set_viewport_size({"width": 1100, "height": TALL})
-    yield page
-    if tab := page.leave():
-        labs[at.url] = tab
-    at.end_sessions(EMPTY)
+@pytest.fixture(scope="module")
+def lab(browser: BrowserContext, server: Callable[[Place], Server]) -> Iterator[NotebookPage]:
+    """A page of a JupyterLab that has never seen these notebooks.
+
+    Of these tests alone: in one in which widgets were shown without a kernel, Jupyter's own code
+    fails at the next kernel.
+    """
+    at = server(Place.named(WHERE))
+    at.write(EMPTY, [""])
+    page = NotebookPage(browser, at, EMPTY, KEPT / "saved")
+    try:
+        page.page.set_viewport_size({"width": 1100, "height": TALL})
+        yield page.open(kernel=False)
+    finally:
+        page.close()
+        at.end_sessions(EMPTY)
 
 
 def check(stem: str, cells: dict[str, Locator]) -> None:

@@ -12,6 +12,7 @@ from integration import engine_api
 from integration.polling import Clock, until
 from integration.world import World
 
+from tfnz_notebook.agent.container.states import OVER
 from tfnz_notebook.container import Container
 from tfnz_notebook.errors import (
     ContainerGone,
@@ -147,7 +148,8 @@ def test_its_last_words_are_heard(place: Place) -> None:
 def test_many_that_end_at_once_are_all_told(place: Place) -> None:
     node = place.location.best_node()
     made = [node.spawn_container("busybox", command=["echo", str(n)]) for n in range(25)]
-    until(lambda: all(each.state == "exited" for each in made), 60, "all are over")
+    until(lambda: all(each.state in OVER for each in made), 60, "all are over")
+    assert [each._info for each in made if each.state != "exited"] == []
     assert [each.returncode for each in made] == [0] * 25
     assert [each.logs() for each in made] == [b"%d\n" % n for n in range(25)]
 
