@@ -7,10 +7,11 @@ import nbformat
 import pytest
 from nbconvert import HTMLExporter
 from nbformat.sign import NotebookNotary
-from notebooks.shown import NOTEBOOKS, PICTURES, ROOT, SHOWN
+from notebooks.shown import NOTEBOOKS, PICTURES, SHOWN
 from playwright.sync_api import BrowserContext, Locator
 
 from browser.chromium import picture
+from browser.conftest import PICTURES as KEPT
 from browser.conftest import Place
 from browser.notebook_page import CELLS, PANEL, NotebookPage
 from browser.servers import Server
@@ -19,7 +20,6 @@ from browser.servers import Server
 WHERE = "lab-new-direct"
 pytestmark = [pytest.mark.places(WHERE), pytest.mark.usefixtures("place")]
 
-KEPT = ROOT / "build" / "browser"
 EMPTY = "empty.ipynb"
 #: Tall enough for the longest: what is not in view, Lab does not draw.
 TALL = 6000

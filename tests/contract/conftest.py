@@ -19,7 +19,6 @@ import os
 import shutil
 import tempfile
 import uuid
-import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ import pytest
 from apiserver.cluster import Cluster
 from contract import cluster
 from contract.talk import Talk, talking
+from turns import turn
 
 from tfnz_notebook import engines
 from tfnz_notebook.engines.base import ContainerSpec, Engine, Image, PullPolicy
@@ -89,8 +89,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     either_way = metafunc.definition.get_closest_marker("either_way") is not None
     long = only.kwargs.get("long", ()) if only is not None else ()
     if not either_way and {*MACHINE} <= {*kinds} and "TFNZ_TEST_TRANSPORT" not in os.environ:
-        name = f"{metafunc.definition.path.stem}::{metafunc.function.__name__}"
-        long = (*long, *TURNS[zlib.crc32(name.encode()) % 2])
+        long = (*long, *turn(metafunc, TURNS))
     kinds = taken(kinds)
     if metafunc.definition.get_closest_marker("cgroups") is not None:
         kinds = tuple(kind for kind in kinds if kind not in BARE)

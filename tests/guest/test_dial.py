@@ -119,6 +119,11 @@ def echo(plug: socket.socket) -> None:
         plug.sendall(data)
 
 
+def resets(plug: socket.socket) -> None:
+    plug.recv(1)
+    plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
 def test_there_and_back(agent: Agent, serve: Callable[..., int]) -> None:
     connection = agent.answered(dial(agent, serve(echo)))
     assert connection.stats[0].fields == ()
@@ -168,10 +173,6 @@ def test_half_close_of_the_far_side(agent: Agent, serve: Callable[..., int]) -> 
 
 
 def test_reset(agent: Agent, serve: Callable[..., int]) -> None:
-    def resets(plug: socket.socket) -> None:
-        plug.recv(1)
-        plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-
     connection = dial(agent, serve(resets))
     connection.write(b"x")
     agent.until(lambda: connection.gone)
@@ -283,10 +284,6 @@ def test_the_far_side_ends_while_the_pipe_is_full(
 
 
 def test_a_reset_past_the_agent(plain: Agent, pipe: int, serve: Callable[..., int]) -> None:
-    def resets(plug: socket.socket) -> None:
-        plug.recv(1)
-        plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-
     connection = piped(plain, serve(resets))
     connection.write(b"x")
     plain.until(lambda: connection.gone)

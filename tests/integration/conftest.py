@@ -11,12 +11,12 @@ them, the engines taking turns by the tests' names; its runs on the others are m
 """
 
 import os
-import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from integration.world import World
+from turns import turn
 
 from tfnz_notebook.container import Container
 from tfnz_notebook.location import Location
@@ -40,22 +40,15 @@ def by_turns(metafunc: pytest.Metafunc, able: list[str]) -> list[Any]:
     """These engines as parameters: those whose turn it is not are ``long``."""
     marker = metafunc.definition.get_closest_marker("engines")
     wish = marker.kwargs if marker else {}
-    file, test = metafunc.definition.path.stem, metafunc.function.__name__
-    if wish.get("each"):
-        now = able
-    else:
-        now = [_turn(file if wish.get("anywhere") else f"{file}::{test}", able)]
+    now = able
+    if able and not wish.get("each"):
+        now = [turn(metafunc, able, whole_file=bool(wish.get("anywhere")))]
     return [
         pytest.param(
             name, marks=[getattr(pytest.mark, name), *([] if name in now else [pytest.mark.long])]
         )
         for name in able
     ]
-
-
-def _turn(of: str, among: list[str]) -> str:
-    """The one whose turn it is, the same each time."""
-    return among[zlib.crc32(of.encode()) % len(among)] if among else ""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -46,6 +46,12 @@ def opened(path: str, mode: int) -> int:
     return pipe
 
 
+def widen(pipe: int) -> None:
+    """Have it hold ``ROOM``, if the machine lets it."""
+    with contextlib.suppress(OSError):  # the user has many
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, ROOM)
+
+
 class Pipe:
     """One end: ``os.O_RDONLY`` or ``os.O_WRONLY``. For one :meth:`read` or :meth:`write`."""
 
@@ -60,8 +66,7 @@ class Pipe:
         self._closed = self._stopped = False
         self._size: int | None = None
         self._done: concurrent.futures.Future[Any] | None = None
-        with contextlib.suppress(OSError):  # the user has many
-            fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, ROOM)
+        widen(self._pipe)
 
     async def write(self, content: bytes | Path) -> int:
         """Put all of it in; how many bytes it were. OSError of the file; BrokenPipeError."""

@@ -7,14 +7,12 @@ container may open it, and let go of it.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
 import os
 import socket
 from collections.abc import Callable
 from typing import Final
 
-from tfnz_notebook._link.files.pipe import ROOM, opened
+from tfnz_notebook._link.files.pipe import ROOM, opened, widen
 
 #: A pipe that had so much at once is made wider: it was full, or nearly.
 MANY: Final = 48 << 10
@@ -91,8 +89,7 @@ class Pour:
             self._unwatch()
         elif moved >= MANY and not self._wide:
             self._wide = True
-            with contextlib.suppress(OSError):  # the user has many
-                fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, ROOM)
+            widen(self._pipe)
         self._look()
 
     def _look(self) -> None:
