@@ -43,8 +43,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Thousands of tests are no garbage: they are not looked through again and again."""
-    gc.freeze()
+    """Thousands of tests are no garbage: they are looked through seldom. Not frozen: Hypothesis
+    asks the collector who refers to a thing."""
+    gc.set_threshold(50_000, 20, 100)
 
 
 class Together(LoadScopeScheduling):

@@ -42,8 +42,14 @@ class View:
     def until(
         self, ask: Callable[[], object], seconds: float, shown: Callable[[], str], what: str
     ) -> None:
-        """Poll; when it fails, say what is shown instead."""
-        self.notebook.until(ask, seconds, lambda: f"{what!r}; shown: {shown()[-1500:]!r}")
+        """Poll; when it fails, say what is shown instead, and what could explain it."""
+
+        def told() -> str:
+            focus = self.notebook.page.evaluate("document.activeElement?.outerHTML.slice(0, 200)")
+            page = f"{self.root.count()} of it in the page, {focus!r} has the focus"
+            return f"{what!r}; {page}; shown: {shown()[-1500:]!r}"
+
+        self.notebook.until(ask, seconds, told)
 
 
 class Output(View):
