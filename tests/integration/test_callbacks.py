@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 from integration.polling import until
 
+from tfnz_notebook._link import spooled
 from tfnz_notebook.container import Container
 from tfnz_notebook.location import Location
 from tfnz_notebook.process import Process
@@ -125,9 +126,19 @@ def test_a_callback_may_use_the_container(box: Container) -> None:
     assert answers == [b"inner\n"]
 
 
-def test_a_gigabyte_reaches_a_callback_whole(box: Container, where: str) -> None:
+def test_much_reaches_a_callback_whole_from_where_it_lies(
+    box: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
     size = 256 << 20
-    digest, total = hashlib.sha256(), 0
+    digest, total, lay = hashlib.sha256(), 0, 0
+    real = spooled.read
+
+    def read(path: str, at: int, size: int) -> bytes:
+        nonlocal lay
+        lay += size
+        return real(path, at, size)
+
+    monkeypatch.setattr(spooled, "read", read)
 
     def count(process: Process, data: bytes) -> None:
         nonlocal total
@@ -147,6 +158,7 @@ def test_a_gigabyte_reaches_a_callback_whole(box: Container, where: str) -> None
     process.wait(timeout=60)
     assert total == size
     assert process.stderr.decode().strip() == digest.hexdigest()
+    assert lay > size * 0.9, "past the link, all but what is not much"
 
 
 def test_a_callback_that_is_slow_holds_back_the_process_and_nobody_else(box: Container) -> None:

@@ -24,7 +24,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, cast
 
 from tfnz_notebook._base.names import fresh
-from tfnz_notebook._link import hello
+from tfnz_notebook._link import hello, spooled
 from tfnz_notebook._link.ends import Connect, Line, LogSink, Piped, Place, Sink
 from tfnz_notebook._link.faults import DISCONNECTED, FORKED, again
 from tfnz_notebook._link.known import Known, Listener
@@ -348,9 +348,11 @@ class Link:
 
     def _hello(self) -> dict[str, Any]:
         if self.viewer is not None:
-            return hello.of_viewer(self.client, *self.viewer)
-        again = bool(self.agent)
-        return hello.of_kernel(self.client, self.session, self.durable, self.ttl, again=again)
+            said = hello.of_viewer(self.client, *self.viewer)
+        else:
+            again = bool(self.agent)
+            said = hello.of_kernel(self.client, self.session, self.durable, self.ttl, again=again)
+        return {**said, "files": self.local}
 
     def _out_of_reach(self, reason: str) -> str:
         return (
@@ -494,6 +496,8 @@ class Link:
                 match message.name:
                     case "data":
                         sink.data(body["offset"], message.payload or b"")
+                    case "lies":
+                        self._lies(sink, body)
                     case "eof":
                         sink.eof(body["offset"])
                     case "dial.credit":
@@ -504,6 +508,26 @@ class Link:
                         sink.pipe(body["path"], body.get("size") or 0)
                     case "pipe.eof" if isinstance(sink, Piped):
                         sink.piped(body["offset"])
+
+    def _lies(self, sink: Sink, body: dict[str, Any]) -> None:
+        """Bytes of a log are in a file that we may see; else the sink opens itself again."""
+        if not self.local:
+            raise ProtocolError("lies: An agent of another machine names no file of this one.")
+        try:
+            payload = spooled.read(body["path"], body["at"], body["size"])
+        except OSError as error:
+            self.drop(body["reader"])  # what follows would follow a gap
+            self.note("unseen", {"reader": body["reader"]})
+            reason = LinkClosed(f"Cannot read the log where its agent has it: {error}.")
+            # Its request may have been answered in this very moment.
+            asyncio.get_running_loop().call_soon(self._unseen, sink, reason)
+        else:
+            sink.data(body["offset"], payload)
+
+    def _unseen(self, sink: Sink, reason: LinkClosed) -> None:
+        sink.broken(self._over or reason, self.over)
+        if not self.over:
+            sink.mended()
 
     def _changed(self, name: str, body: dict[str, Any]) -> None:
         if body["number"] != self._number + 1:

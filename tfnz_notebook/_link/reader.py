@@ -9,6 +9,7 @@ link is not seen here but as a pause.
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 from collections import deque
 from collections.abc import Callable
@@ -264,17 +265,18 @@ async def read(link: Link, process: str, stream: int, start: int, end: int) -> b
         return b""
     check_size(size)
     link.check("read the log")
-    pieces: list[bytes] = []
+    # It grows in place: pieces that are joined at the end would be there twice, and hold up others.
+    whole = io.BytesIO()
     while 0 < end - start <= SMALL:
         body = {"process": process, "stream": stream, "offset": start, "limit": end - start}
         reply = await link.request("log.read", body)
         first, piece = int(reply.body.get("offset", start)), reply.payload or b""
-        pieces.append(piece[: max(0, end - first)])
+        whole.write(piece[: max(0, end - first)])
         if not piece and first < end:
             raise _short(first, end)
         start = max(first, start) + len(piece)
     if start >= end:
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return whole.getvalue()
     chunks = Chunks(link, process, stream, start)
     try:
         await chunks.reader.open()
@@ -282,12 +284,11 @@ async def read(link: Link, process: str, stream: int, start: int, end: int) -> b
             piece = await chunks.next()
             if not piece:
                 raise _short(chunks.reader.offset, end)
-            pieces.append(piece)
+            whole.write(piece)
     finally:
         chunks.close()
-    surplus = chunks.reader.offset - end
-    joined = b"".join(pieces)
-    return joined[: len(joined) - surplus] if surplus > 0 else joined
+    whole.truncate(whole.tell() - max(0, chunks.reader.offset - end))
+    return whole.getvalue()
 
 
 def _short(offset: int, end: int) -> LogGone:

@@ -26,6 +26,8 @@ MAX_PAYLOAD: Final = 1 << 20
 MAX_FRAME: Final = 4 << 20
 #: Bytes of output or of an upload in one message.
 MAX_CHUNK: Final = 512 << 10
+#: Bytes of a log that one event tells the place of.
+MAX_LYING: Final = 1 << 20
 #: Bytes that may go ahead of a request (a container's files, a question); and of a process, whose
 #: arguments and environment no Linux takes beyond 6 MiB, execve(2).
 MAX_AHEAD: Final = 64 << 20
@@ -149,6 +151,7 @@ _ROWS: Final = (
             "durable": _FLAG,
             "ttl": _SECONDS,
             "again": _FLAG,  # it has said so before: what is known of ``ttl`` is newer
+            "files": _FLAG,  # it may see the agent's files: see the event ``lies``
             "pid": _OPTIONAL_NUMBER,
             "pid_start": _OPTIONAL_NUMBER,
             # A viewer has no session: it may use this one process, or connect to this one port of
@@ -545,6 +548,8 @@ NOTES: Final[Mapping[str, Shape]] = {
     "dial.close": {"reader": _NUMBER},
     # An upload's bytes are in its pipe, so many.
     "pipe.eof": {"reader": _NUMBER, "offset": _NUMBER},
+    # What ``lies`` told of cannot be read there: the reader is closed, and opened anew.
+    "unseen": {"reader": _NUMBER},
 }
 
 #: Agent to kernel.
@@ -569,6 +574,14 @@ EVENTS: Final[Mapping[str, Shape]] = {
         "said": Field(list, required=False, limit=2, of=bytes),
     },
     "data": {"reader": _NUMBER, "offset": _NUMBER},  # payload; offset is of its first byte
+    # The same of a log, for who said ``files``: so many bytes are in that file, ``at`` that place.
+    "lies": {
+        "reader": _NUMBER,
+        "offset": _NUMBER,
+        "path": _TEXT,
+        "at": _NUMBER,
+        "size": Field(int, limit=MAX_LYING),
+    },
     "eof": {"reader": _NUMBER, "offset": _NUMBER},
     "dial.credit": {"reader": _NUMBER, "upto": _NUMBER},
     "dial.closed": {"reader": _NUMBER, "errno": _NUMBER},

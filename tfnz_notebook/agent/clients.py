@@ -28,6 +28,9 @@ from tfnz_notebook.errors import AgentError, ProcessGone
 if TYPE_CHECKING:
     from tfnz_notebook.agent.server import Server
 
+#: So often it may be a log's end that took its files away. Then it is taken to see none.
+UNSEEN: Final = 3
+
 Answer = tuple[dict[str, Any], bytes | None]
 NOTHING: Final[Answer] = ({}, None)
 
@@ -51,6 +54,8 @@ class Client:
         self.wants: dict[str, int] = {}
         self.server = server
         self.gone = False
+        #: How often it may yet find a log's file missing; 0: it is told of none.
+        self.sees = 0
         self._number = 0  # of the last change it was told
         self._beside = set[asyncio.Task[None]]()
         self._telling: asyncio.Task[None] | None = None
@@ -138,7 +143,8 @@ class Client:
         """Stream one of a process's logs to this client, from the next turn of the loop on."""
         self.close_reader(ident)
         log = process.logs[stream - 1]
-        reader = Reader(self, ident, log, offset, credit, keep=keep, hold=hold)
+        files = self.sees > 0
+        reader = Reader(self, ident, log, offset, credit, keep=keep, hold=hold, files=files)
         self.readers[ident] = reader
         process.read_by(reader, stream)
         asyncio.get_running_loop().call_soon(self._pump, reader)
@@ -154,6 +160,11 @@ class Client:
         self._beside.add(task)
         task.add_done_callback(self._beside.discard)
         return task
+
+    def unseen(self, ident: int) -> None:
+        """It did not find what that reader was told of, and opens another."""
+        self.sees -= 1
+        self.close_reader(ident)
 
     def close_reader(self, ident: int) -> None:
         """Stop streaming. An unknown reader is one that has ended."""

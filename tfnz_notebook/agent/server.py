@@ -11,7 +11,7 @@ from tfnz_notebook import __version__
 from tfnz_notebook._wire import link
 from tfnz_notebook._wire.link import Kind, Message
 from tfnz_notebook._wire.operations import OPERATIONS, Again
-from tfnz_notebook.agent.clients import Answer, Client, Gate, Viewer
+from tfnz_notebook.agent.clients import UNSEEN, Answer, Client, Gate, Viewer
 from tfnz_notebook.agent.container.container import Container
 from tfnz_notebook.agent.container.files.piped import Piped
 from tfnz_notebook.agent.door.tickets import Tickets
@@ -150,6 +150,7 @@ class Server:
             if identity == old.identity or (type(old) is type(client) and old.name == client.name):
                 self.forget(old)
         self.clients[identity] = client
+        client.sees = UNSEEN if body.get("files") else 0
         return {
             "version": link.VERSION,
             "agent": __version__,
@@ -196,6 +197,9 @@ class Server:
             reader = client.readers.get(ident)
             if reader is not None:
                 reader.grant(body["upto"])
+            return
+        if message.name == "unseen":
+            client.unseen(ident)
             return
         if message.name == "pipe.eof":
             reader = client.readers.get(ident)

@@ -15,9 +15,11 @@ from typing import Any, cast
 import pytest
 from unit.agent.live import LiveAgent, container, live_agent, process, until
 
+from tfnz_notebook._link import spooled
 from tfnz_notebook._link.link import Link
 from tfnz_notebook._link.reader import Chunks, read
 from tfnz_notebook._link.views.stream import Stream
+from tfnz_notebook.agent.clients import UNSEEN
 from tfnz_notebook.agent.process.kept.ended import Ended
 from tfnz_notebook.errors import LogGone, ProcessGone
 
@@ -65,6 +67,48 @@ async def test_who_reads_what_is_not_there_any_more_is_told_and_does_not_wait(ag
         with pytest.raises(LogGone, match="^Cannot read the log.*No such file"):
             await asyncio.wait_for(chunks.next(), 10)
     assert (await link.request("process.info", {"processes": [little]})).body["processes"]
+
+
+async def test_much_is_read_where_it_lies_or_comes_all_the_same(
+    agent: LiveAgent, monkeypatch: pytest.MonkeyPatch
+):
+    link = await agent.kernel()
+    where = await container(link)
+    ident = await ended(link, where, "count", str(LINES))
+    whole = b"".join(b"line %d\n" % number for number in range(LINES))
+    sizes: list[int] = []
+
+    def counted(path: str, at: int, size: int) -> bytes:
+        sizes.append(size)
+        return real(path, at, size)
+
+    async def all_of_it(link: Link) -> bytes:
+        chunks, got = Chunks(link, ident, 1, 0), bytearray()
+        await chunks.reader.open()
+        while piece := await asyncio.wait_for(chunks.next(), 10):
+            got += piece
+        assert not chunks.elided
+        return bytes(got)
+
+    real = spooled.read
+    monkeypatch.setattr(spooled, "read", counted)
+    assert await all_of_it(link) == whole
+    assert sum(sizes) == len(whole)
+
+    def blind(path: str, at: int, size: int) -> bytes:
+        sizes.append(size)
+        raise FileNotFoundError(path)
+
+    sizes.clear()
+    monkeypatch.setattr(spooled, "read", blind)
+    # It may have been the log's end that took the files, so it is told of them some more times.
+    for tried in (UNSEEN, UNSEEN):
+        assert await all_of_it(link) == whole
+        assert len(sizes) == tried
+    await agent.stop()
+    await agent.start()
+    assert await all_of_it(link) == whole
+    assert len(sizes) == 2 * UNSEEN, "another agent, another hello"
 
 
 async def test_a_view_of_it_is_closed_with_the_reason(agent: LiveAgent):

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import random
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from tfnz_notebook._link import spooled
 from tfnz_notebook._wire.guest import WINDOW_OUT
-from tfnz_notebook._wire.operations import MAX_CHUNK
+from tfnz_notebook._wire.operations import MAX_CHUNK, MAX_LYING
 from tfnz_notebook._wire.window import MOST
-from tfnz_notebook.agent.process.log import Log
-from tfnz_notebook.agent.process.reader import Flow, Reader
+from tfnz_notebook.agent.process.log import PENDING, QUOTA, Log
+from tfnz_notebook.agent.process.output import Output
+from tfnz_notebook.agent.process.reader import GATHER, MUCH, Flow, Reader
 from tfnz_notebook.errors import ProtocolError
 
 
@@ -105,6 +110,108 @@ def test_chunks_stay_under_the_limit(tmp_path):
     Reader(sink, 1, log, 0, len(whole)).pump()
     assert sink.data() == whole
     assert max(len(payload) for *_, payload in sink.events) <= MAX_CHUNK
+
+
+class Seer(Recorder):
+    """A client that sees the log's files, and reads at once what it is told of."""
+
+    def event(self, name: str, body: dict[str, Any], payload: bytes | None = None) -> None:
+        if name == "lies":
+            assert 0 < body["size"] <= MAX_LYING
+            payload = spooled.read(body["path"], body["at"], body["size"])
+        super().event(name, body, payload)
+
+    @property
+    def told(self) -> list[tuple[str, int, int]]:
+        """What came: its kind, its offset, its size."""
+        return [(name, offset, len(payload)) for name, offset, payload in self.events]
+
+
+def seeing(
+    path: Path, upto: int = 1 << 40, *, quota: int = QUOTA, **how: Any
+) -> tuple[Output, Reader, Seer]:
+    """An output that is in files by now, and who has read that from there."""
+    output, sink = Output(Log(path / "p.out", quota=quota, **how), lambda _: None), Seer()
+    reader = Reader(sink, 1, output.log, 0, upto, files=True)
+    output.add(reader)
+    output.data(0, WHOLE[:PENDING])
+    return output, reader, sink
+
+
+WHOLE = random.Random(5).randbytes(4 << 20)
+
+
+async def test_of_much_is_told_where_it_lies(tmp_path):
+    output, _, sink = seeing(tmp_path, segment=1_500_000)
+    for at in range(PENDING, 3 << 20, PENDING):
+        output.data(at, WHOLE[at : at + PENDING])
+    await asyncio.sleep(3 * GATHER)
+    output.end()
+    names = [name for name, *_ in sink.told]
+    assert set(names[:-1]) == {"lies"} and names[-1] == "eof"
+    assert b"".join(payload for *_, payload in sink.events) == WHOLE[: 3 << 20]
+    assert len(names) < 8, "they are told of together"
+
+
+async def test_little_is_sent_at_once_and_in_its_turn(tmp_path):
+    output, _, sink = seeing(tmp_path)
+    await asyncio.sleep(3 * GATHER)
+    output.data(PENDING, b"little")
+    assert sink.told == [("lies", 0, PENDING), ("data", PENDING, 6)]
+    output.data(PENDING + 6, b"x" * MUCH)
+    output.data(PENDING + 6 + MUCH, b"behind it")
+    assert len(sink.told) == 2, "it waits for more"
+    await asyncio.sleep(3 * GATHER)
+    assert sink.told[2:] == [("lies", PENDING + 6, MUCH + 9)]
+
+
+async def test_their_credit_is_kept(tmp_path):
+    output, reader, sink = seeing(tmp_path, 100_000)
+    await asyncio.sleep(3 * GATHER)
+    assert sink.told == [("lies", 0, 100_000)]
+    reader.grant(100_010)
+    assert sink.told[1:] == [("data", 100_000, 10)]
+    output.end()
+    reader.grant(1 << 30)
+    assert sink.told[2:] == [("lies", 100_010, PENDING - 100_010), ("eof", PENDING, 0)]
+
+
+async def test_what_no_file_takes_is_sent(tmp_path):
+    output, _, sink = seeing(tmp_path, quota=PENDING + 10)
+    output.data(PENDING, WHOLE[PENDING : PENDING + MUCH])
+    await asyncio.sleep(3 * GATHER)
+    assert sink.told == [("lies", 0, PENDING), ("data", PENDING, MUCH)]
+    assert output.log.trouble
+
+
+async def test_what_waits_is_in_files_as_soon_as_it_is_told_of(tmp_path):
+    acknowledged: list[int] = []
+    output, _, sink = seeing(tmp_path)
+    output._acknowledge = acknowledged.append
+    output.data(PENDING, WHOLE[PENDING : PENDING + MUCH])
+    assert not acknowledged
+    await asyncio.sleep(3 * GATHER)
+    assert acknowledged == [PENDING + MUCH], "the guest may forget it"
+    assert sink.told == [("lies", 0, PENDING + MUCH)]
+
+
+async def test_a_log_that_goes_is_sent(tmp_path):
+    output, _, sink = seeing(tmp_path)
+    output.discard()
+    assert sink.told == [("data", 0, PENDING)]
+    assert sink.data() == WHOLE[:PENDING]
+    await asyncio.sleep(3 * GATHER)
+    assert len(sink.told) == 1
+
+
+async def test_who_holds_the_process_back_does_so_where_it_reads_files(tmp_path):
+    acknowledged: list[int] = []
+    output = Output(Log(tmp_path / "p.out"), acknowledged.append)
+    output.add(Reader(Seer(), 1, output.log, 0, 1 << 30, files=True, hold=True))
+    output.data(0, WHOLE[:PENDING])
+    before = acknowledged[-1]
+    await asyncio.sleep(3 * GATHER)
+    assert before < PENDING and acknowledged[-1] == PENDING
 
 
 def test_a_flow_tells_its_source_what_was_taken_by_quarters_and_at_the_end():

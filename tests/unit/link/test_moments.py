@@ -9,6 +9,8 @@ import pytest
 from unit.link.wired import linked, turns
 
 from tfnz_notebook._link import link as link_module
+from tfnz_notebook._link import spooled
+from tfnz_notebook._link.link import Link
 from tfnz_notebook._link.reader import Chunks
 from tfnz_notebook.errors import LinkClosed, Misuse, ProcessError, ProcessGone
 
@@ -45,6 +47,53 @@ async def test_an_answer_over_another_connection_is_newer_than_what_was_told_bef
     (_, again) = peer.asked("process.info")
     peer.answer(again, processes=[info(3)], all=True)  # it ended meanwhile, and nobody could tell
     assert (await asking)["returncode"] == 3
+    await link.close(0)
+
+
+async def test_what_follows_bytes_that_do_not_lie_there_waits_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Link, "local", True)
+    link, peer = await linked()
+    chunks = Chunks(link, "p", 1, 0)
+    opening = asyncio.create_task(chunks.reader.open())
+    await turns()
+    (asked,) = peer.asked("reader.open")
+    number = asked.body["reader"]
+    peer.answer(asked, offset=0)  # and all of this before who asked could look
+    peer.tell("lies", reader=number, offset=0, path="/nowhere", at=0, size=6)
+    peer.tell("data", b"behind", reader=number, offset=6)
+    peer.tell("eof", reader=number, offset=12)
+    await opening
+    await turns()
+    assert [each.body for each in peer.asked("unseen")] == [{"reader": number}]
+    (_, again) = peer.asked("reader.open")
+    number = again.body["reader"]
+    assert again.body["offset"] == 0
+    peer.answer(again, offset=0)
+    peer.tell("data", b"beforebehind", reader=number, offset=0)
+    peer.tell("eof", reader=number, offset=12)
+    assert [await chunks.next(), await chunks.next()] == [b"beforebehind", b""]
+    assert not chunks.elided
+    await link.close(0)
+
+
+async def test_an_agent_of_another_machine_has_no_file_of_this_one_opened(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(spooled, "read", lambda *_: pytest.fail("it was opened"))
+    link, peer = await linked()
+    chunks = Chunks(link, "p", 1, 0)
+    opening = asyncio.create_task(chunks.reader.open())
+    await turns()
+    (asked,) = peer.asked("reader.open")
+    peer.answer(asked, offset=0)
+    await opening
+    peer.tell("lies", reader=asked.body["reader"], offset=0, path="/etc/passwd", at=0, size=6)
+    await turns(50)
+    assert len(peer.asked("hello")) == 2, "the link was broken off, and made anew"
+    assert not any(hello.body["files"] for hello in peer.asked("hello"))
+    assert not chunks.waiting
     await link.close(0)
 
 

@@ -153,6 +153,11 @@ class Log:
         return self._segments[0][1] if self.place is not None else 0
 
     @property
+    def filed(self) -> bool:
+        """Whether some of it is in files, where what follows will be."""
+        return bool(self._segments)
+
+    @property
     def loose(self) -> bool:
         """Whether all of it is in memory alone, and little."""
         return not self._segments and 0 < self.head - self.base < self.pending
@@ -239,6 +244,19 @@ class Log:
     def lift(self) -> None:
         """Its process has exited: what is left in its pipe and in the guest is taken as well."""
         self.quota += 2 * WINDOW_WIDE
+
+    def lies_at(self, offset: int) -> tuple[Path, int, int]:
+        """Where the bytes from ``offset`` on are: a file, the place in it, how many there.
+
+        None of them where they are in no file yet.
+        """
+        # Most often the last segments are asked for, or there are few.
+        within = (each for each in reversed(self._segments) if each[0] <= offset)
+        start, size = next(within, (offset, 0))
+        path, at = self._segment_path(start), offset - start
+        if self.place is not None and start == self._segments[0][0]:
+            path, at = self.place[0], self.place[1] + at
+        return path, at, max(0, start + size - offset)
 
     def _segment_path(self, start: int) -> Path:
         return Path(f"{self.path}.{start}")
@@ -340,13 +358,9 @@ class Log:
         return b"".join(pieces)
 
     def _read_file(self, offset: int, limit: int) -> bytes:
-        # Most often the last segments are asked for, or there are few.
-        start, size = next(each for each in reversed(self._segments) if each[0] <= offset)
-        path, at = self._segment_path(start), offset - start
-        if self.place is not None and start == self._segments[0][0]:
-            path, at = self.place[0], self.place[1] + at
+        path, at, size = self.lies_at(offset)
         try:
-            piece = self._disk.read(path, at, min(limit, start + size - offset))
+            piece = self._disk.read(path, at, min(limit, size))
         except OSError as error:
             raise _unreadable(error.strerror or str(error), path, error.errno) from None
         if not piece:

@@ -61,6 +61,7 @@ class Output:
         """Somebody reads; what is there is sent when they are pumped."""
         self._readers.append(reader)
         reader.moved = self.release
+        reader.file = self._file
         reader.left = partial(self._remove, reader)
 
     def _remove(self, reader: Reader) -> None:
@@ -76,6 +77,16 @@ class Output:
             self.log.append(self._window.expected - len(new), new)
             self._look_whether_due()
             self.pump()
+        self._filed(before)
+
+    def _file(self) -> None:
+        """Have all of it in files now: there it is read by who can."""
+        before = self.log.trouble
+        self.log.spool()
+        self._filed(before)
+
+    def _filed(self, before: str) -> None:
+        """What could be written is: what follows from that, where trouble was or was not."""
         if self.log.trouble != before:
             self._stalled()
         if self.log.trouble:
@@ -162,6 +173,8 @@ class Output:
         """Delete all of it."""
         if self._retry is not None:
             self._retry.cancel()
+        for reader in list(self._readers):
+            reader.hurry()
         self.log.discard()
 
     def resume(self, base: int, head: int) -> None:

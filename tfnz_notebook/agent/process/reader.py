@@ -8,16 +8,23 @@ there the far end is held back.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from tfnz_notebook._wire.guest import WINDOW_OUT
-from tfnz_notebook._wire.operations import MAX_CHUNK
+from tfnz_notebook._wire.operations import MAX_CHUNK, MAX_LYING
 from tfnz_notebook._wire.window import MOST, PARTS, Receiver, Sender
 from tfnz_notebook.agent.process.log import Log
 from tfnz_notebook.errors import LogGone
+
+#: Of so many bytes a reader who sees the log's files is told where they lie, and reads them there:
+#: they need not be copied into a message, and out of it.
+MUCH: Final = 64 << 10
+#: Seconds in which they may become more, up to what one event tells of.
+GATHER: Final = 0.002
 
 
 class Sink(Protocol):
@@ -44,6 +51,7 @@ class Reader:
         *,
         keep: int | None = None,
         hold: bool = False,
+        files: bool = False,
     ) -> None:
         self.sink = sink
         self.ident = ident
@@ -52,9 +60,13 @@ class Reader:
         self.hold = hold
         self.finished = False
         self._window = Sender(offset, credit, most=MOST)
+        self._files = files
+        self._gathering: asyncio.TimerHandle | None = None
         #: Told when more was sent because of more credit, and at the end.
         self.moved: Callable[[], None] = lambda: None
         self.left: Callable[[], None] = lambda: None
+        #: Has all of the log written to its files.
+        self.file: Callable[[], None] = lambda: None
 
     @property
     def offset(self) -> int:
@@ -78,20 +90,74 @@ class Reader:
             window.skip(max(log.base, log.head - self.keep))
         try:
             window.skip(log.first(window.sent))
+        except LogGone as error:
+            self._fail(error)
+        else:
+            if not self._gathers():
+                self._send()
+
+    def _send(self) -> None:
+        window, log = self._window, self.log
+        try:
+            self._tell()
             while size := min(MAX_CHUNK, window.ready):
                 _, chunk = log.read(window.sent, size)
                 offset = window.send(len(chunk))
                 self.sink.event("data", {"reader": self.ident, "offset": offset}, chunk)
         except LogGone as error:
-            self._fail(int(error.details.get("errno", errno.EIO)))
+            self._fail(error)
             return
         if log.eof and window.sent >= log.head and not self.finished:
             self.finished = True
             self.sink.event("eof", {"reader": self.ident, "offset": window.sent})
 
-    def _fail(self, number: int) -> None:
+    def _tell(self) -> None:
+        """Where much of it lies, for who may read it there."""
+        window, log = self._window, self.log
+        if not self._files or not log.filed or window.ready < MUCH:
+            return
+        if log.spooled < log.head:
+            self.file()
+        while size := min(MAX_LYING, window.ready):
+            path, at, there = log.lies_at(window.sent)
+            if not there:
+                return  # no file would take it
+            size = min(size, there)
+            body = {"path": str(path), "at": at, "size": size}
+            offset = window.send(size)
+            self.sink.event("lies", {"reader": self.ident, "offset": offset, **body})
+
+    def _gathers(self) -> bool:
+        """Whether a moment is waited for more to tell of."""
+        if self._gathering is None:
+            if not self._files or not self.log.filed or self._window.ready < MUCH:
+                return False
+            loop = asyncio.get_running_loop()
+            self._gathering = loop.call_later(GATHER, self._gathered)
+        if self._window.ready < MAX_LYING and not self.log.eof:
+            return True
+        self._gathering.cancel()
+        self._gathering = None
+        return False
+
+    def _gathered(self) -> None:
+        self._gathering = None
+        if not self.finished:
+            self._send()
+        if self.hold:
+            self.moved()
+
+    def hurry(self) -> None:
+        """The log goes: what waited is sent now, and lies nowhere."""
+        self._files = False
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathered()
+
+    def _fail(self, error: LogGone) -> None:
         """The log has lost what it kept: who reads is told, and waits for nothing."""
         self.finished = True
+        number = int(error.details.get("errno", errno.EIO))
         self.sink.event("dial.closed", {"reader": self.ident, "errno": number})
 
 
