@@ -102,7 +102,7 @@ def twenty(stage: Stage) -> Case:
 
 def stream(stage: Stage) -> Case:
     """One stream's throughput to a callback."""
-    blocks = stage.rounds(1024, 256)
+    blocks = 256
     block = bytes(range(256)) * 4096
     digest = hashlib.sha256()
     for number in range(blocks):
@@ -122,7 +122,7 @@ def stream(stage: Stage) -> Case:
     for engine, ours in stage.ours.items():
         contestants[f"ours, {engine}"] = lambda ours=ours: size / ours.stream(command, expected)
     title = f"one stream to a Python callback, {blocks} MiB, SHA-256 checked"
-    case = in_turns(Case(title, "MB/s"), contestants, stage.rounds(5, 2))
+    case = in_turns(Case(title, "MB/s"), contestants, stage.rounds(15, 3))
     for engine in stage.peers:
         at_least(case, f"ours, {engine}", f"docker-py exec stream, {engine}", 3)
     return case

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import signal
+import sys
+import termios
+import time
 from pathlib import Path
 
 from guest.harness import Agent, Guest, alive, until
@@ -169,6 +173,27 @@ def test_streams_take_turns(plain: Agent) -> None:
     plain.sync()
     assert flood.kill() == 0
     assert flood.wait() == -signal.SIGKILL
+
+
+def test_one_alone_finds_room_in_the_socket_and_several_do_not(plain: Agent) -> None:
+    """What is in there, nothing overtakes."""
+
+    def unread(agent: Agent) -> int:
+        told = fcntl.ioctl(agent.reader, termios.FIONREAD, bytes(4))
+        return int.from_bytes(told, sys.byteorder)
+
+    plain.auto_ack = False
+    one = plain.spawn("cat", "/dev/zero", stdin=False)
+    until(lambda: unread(plain) > 256 << 10)
+    two = plain.spawn("cat", "/dev/zero", stdin=False)
+    plain.until(lambda: all(each.head() == wire.WINDOW_OUT for each in (one, two)))
+    again = plain.guest.agent(auto_ack=False)
+    bases = [(each, again.channel(each.channel).base[Stream.OUT]) for each in (one, two)]
+    flow = [wire.fixed(Type.ACK, each.channel, at, stream=Stream.OUT) for each, at in bases]
+    again.send(b"".join(flow))
+    until(lambda: unread(again) > 64 << 10)
+    time.sleep(0.1)
+    assert unread(again) < 256 << 10
 
 
 def test_who_has_little_to_say_does_not_wait_for_who_has_much(plain: Agent) -> None:

@@ -196,6 +196,7 @@ void channels_disconnected(void);
 struct conn {
     struct source source;
     bool hello, ready, stalled, wide; /* wide: its way is long, the agent says */
+    int room;                         /* bytes that its socket is asked to hold */
     struct buffer in, queue;
     struct { /* the DATA frame on its way */
         struct out *out;

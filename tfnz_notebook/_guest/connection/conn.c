@@ -3,6 +3,7 @@
 
 enum {
     SEND_BUFFER = 64 << 10, /* what is in there, nothing overtakes */
+    ROOMY = 512 << 10,      /* the same while one stream is all there is: neither end waits for the other so often */
     SMALL = 8 << 10, /* DATA up to this is copied behind the control frames, so that many share one write */
     BATCH = 64 << 10,
     PIECE = 64 << 10, /* DATA at a time where others wait */
@@ -137,6 +138,14 @@ static void conn_ready(struct source *s, uint32_t events)
     }
 }
 
+static void room(int size)
+{
+    if (size == conn.room)
+        return;
+    setsockopt(conn.source.fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    conn.room = size;
+}
+
 static void accept_ready(struct source *s, uint32_t events)
 {
     (void)events;
@@ -156,9 +165,9 @@ static void accept_ready(struct source *s, uint32_t events)
         return;
     }
     conn_close(NULL); /* the newest wins: an older one may be a dead agent's, kept open by an exec bridge */
-    int buffer = SEND_BUFFER;
-    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof buffer);
     source_open(&conn.source, fd, conn_ready);
+    conn.room = 0;
+    room(SEND_BUFFER);
     say_hello();
     source_want(&conn.source, EPOLLIN);
 }
@@ -252,7 +261,9 @@ static struct out *take_turn(uint32_t *most)
     if (!o)
         return NULL;
     conn_unqueue(o);
-    *most = brief ? SMALL : conn.brief.first || conn.bulk.first ? PIECE : MAX_DATA;
+    bool alone = !brief && !conn.brief.first && !conn.bulk.first;
+    *most = brief ? SMALL : alone ? MAX_DATA : PIECE;
+    room(alone ? ROOMY : SEND_BUFFER);
     conn.briefly = brief ? conn.briefly + SMALL : 0;
     return o;
 }
