@@ -23,6 +23,10 @@ TOGETHER := $(MAKE) --no-print-directory --jobs 2 --output-sync=target
 # The guest's own tests are run with its sanitizers, but for those about the program as it is shipped.
 # Those of a cluster are test-cluster's.
 SHIPPED := tests/guest/test_build.py tests/guest/test_pid1.py
+# What these two prove anew only if one of these has changed since they did. What crosses both halves is in tests/vectors.
+VECTORS := $(wildcard tests/vectors/*.json tests/unit/wire/*.json)
+GUEST := $(filter $(addprefix tfnz_notebook/,_guest/% _wire/% _base/% engines/launch/%),$(SOURCES)) $(wildcard tests/guest/*.py tests/guest/*.c) $(VECTORS)
+PAGES := $(filter $(FRONTEND)/%,$(SOURCES)) $(VECTORS)
 ROOMS := $(filter-out tests/guest/ tests/cluster/ %__pycache__/,$(wildcard tests/*/)) $(SHIPPED)
 ARGS ?=
 SECONDS ?= 3600
@@ -89,7 +93,7 @@ check: build/.wheel $(MODULES) ## before each commit: lint, types, and the tests
 	TFNZ_SEEDS=200 $(SPREAD) tests/unit tests/guest tests/simulation $(ARGS)
 
 test: build/.wheel $(MODULES) ## all that a change can break
-	@$(TOGETHER) lint types frontend guest-checks build/.old-kernel
+	@$(TOGETHER) lint types build/.frontend build/.guest-checks build/.old-kernel
 	export TFNZ_TEST_PATIENCE=$${TFNZ_TEST_PATIENCE:-2}
 	.ci/with-engines $(SPREAD) $(ROOMS) $(ARGS)
 
@@ -109,6 +113,15 @@ frontend: $(MODULES) ## the views' TypeScript: its types, its tests, its bundles
 	npm run --silent check
 	npm run --silent test
 	npm run --silent build
+
+# As `make test` has them. Those of a choice by ARGS prove less.
+build/.frontend: $(MODULES) $(PAGES)
+	@$(MAKE) --no-print-directory frontend
+	touch $@
+
+build/.guest-checks: $(GUEST) tests/requirements.txt | build/.wheel
+	@$(MAKE) --no-print-directory guest-checks
+	[ -n "$(ARGS)" ] || touch $@
 
 unit: build/.wheel ## the tests that need no engine
 	@$(PYTEST) tests/unit $(ARGS)
