@@ -195,6 +195,19 @@ async def test_what_waits_is_in_files_as_soon_as_it_is_told_of(tmp_path):
     assert sink.told == [("lies", 0, PENDING + MUCH)]
 
 
+async def test_what_is_dropped_meanwhile_is_left_out_and_nothing_else(tmp_path):
+    output, _, sink = seeing(tmp_path, retain="tail", quota=PENDING)
+    for number, at in enumerate(range(PENDING, len(WHOLE), 100_000)):
+        output.data(at, WHOLE[at : at + 100_000])
+        if number % 7 == 0:
+            await asyncio.sleep(2 * GATHER)
+    output.end()
+    assert all(WHOLE[at : at + len(payload)] == payload for _, at, payload in sink.events)
+    offsets = [offset for _, offset, _ in sink.told]
+    assert offsets == sorted(offsets) and offsets[-1] == len(WHOLE)
+    assert sum(size for *_, size in sink.told) < len(WHOLE)
+
+
 async def test_a_log_that_goes_is_sent(tmp_path):
     output, _, sink = seeing(tmp_path)
     output.discard()

@@ -3,7 +3,7 @@
 
 enum {
     SEND_BUFFER = 64 << 10, /* what is in there, nothing overtakes */
-    ROOMY = 512 << 10,      /* the same while one stream is all there is: neither end waits for the other so often */
+    ROOMY = 512 << 10, /* the same while one stream is all there is: neither end waits for the other so often */
     SMALL = 8 << 10, /* DATA up to this is copied behind the control frames, so that many share one write */
     BATCH = 64 << 10,
     PIECE = 64 << 10, /* DATA at a time where others wait */

@@ -80,26 +80,26 @@ class Reader:
         if self.hold:
             self.moved()
 
-    def pump(self) -> None:
-        """Send what the log has and the credit allows. What it dropped costs none."""
+    def pump(self, *, now: bool = False) -> None:
+        """Send what the log has and the credit allows. What it dropped costs none.
+
+        ``now``: a moment was waited for more.
+        """
         if self.finished:
             return
         window, log = self._window, self.log
         window.head = log.head
         if self.keep is not None:
             window.skip(max(log.base, log.head - self.keep))
+        much = self._files and log.filed and window.ready >= MUCH
+        if not now and self._gathers(much=much):
+            return
+        if much and log.spooled < log.head:
+            self.file()  # which may drop the oldest
         try:
             window.skip(log.first(window.sent))
-        except LogGone as error:
-            self._fail(error)
-        else:
-            if not self._gathers():
-                self._send()
-
-    def _send(self) -> None:
-        window, log = self._window, self.log
-        try:
-            self._tell()
+            if much:
+                self._tell()
             while size := min(MAX_CHUNK, window.ready):
                 _, chunk = log.read(window.sent, size)
                 offset = window.send(len(chunk))
@@ -112,38 +112,31 @@ class Reader:
             self.sink.event("eof", {"reader": self.ident, "offset": window.sent})
 
     def _tell(self) -> None:
-        """Where much of it lies, for who may read it there."""
-        window, log = self._window, self.log
-        if not self._files or not log.filed or window.ready < MUCH:
-            return
-        if log.spooled < log.head:
-            self.file()
-        while size := min(MAX_LYING, window.ready):
-            path, at, there = log.lies_at(window.sent)
+        """Where it lies, for who may read it there."""
+        while size := min(MAX_LYING, self._window.ready):
+            path, at, there = self.log.lies_at(self._window.sent)
             if not there:
                 return  # no file would take it
             size = min(size, there)
             body = {"path": str(path), "at": at, "size": size}
-            offset = window.send(size)
+            offset = self._window.send(size)
             self.sink.event("lies", {"reader": self.ident, "offset": offset, **body})
 
-    def _gathers(self) -> bool:
+    def _gathers(self, *, much: bool) -> bool:
         """Whether a moment is waited for more to tell of."""
-        if self._gathering is None:
-            if not self._files or not self.log.filed or self._window.ready < MUCH:
-                return False
-            loop = asyncio.get_running_loop()
-            self._gathering = loop.call_later(GATHER, self._gathered)
         if self._window.ready < MAX_LYING and not self.log.eof:
-            return True
-        self._gathering.cancel()
-        self._gathering = None
+            if self._gathering is None and much:
+                loop = asyncio.get_running_loop()
+                self._gathering = loop.call_later(GATHER, self._gathered)
+            return self._gathering is not None
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
         return False
 
     def _gathered(self) -> None:
         self._gathering = None
-        if not self.finished:
-            self._send()
+        self.pump(now=True)
         if self.hold:
             self.moved()
 
