@@ -68,10 +68,10 @@ class Exec:
         writer.write(self._ws.send(AcceptConnection(subprotocol=self._subprotocol)))
         container = self._asked.kubelet.container(self._asked.pod, self._asked.container)
         streams = [n for n, word in ((1, "stdout"), (2, "stderr")) if request.true(word)]
-        if STDOUT in streams:
-            await self._say(STDOUT, b"")
         hearing = asyncio.create_task(self._hear(left))
         try:
+            if STDOUT in streams:
+                await self._say(STDOUT, b"")
             argv = request.query.get("command", [])
             try:
                 self._command = await container.exec(argv)
