@@ -192,7 +192,7 @@ def test_one_alone_finds_room_in_the_socket_and_several_do_not(plain: Agent) -> 
     flow = [wire.fixed(Type.ACK, each.channel, at, stream=Stream.OUT) for each, at in bases]
     again.send(b"".join(flow))
     until(lambda: unread(again) > 64 << 10)
-    time.sleep(0.1)
+    time.sleep(0.1)  # in which a guest that had more room would have filled it
     assert unread(again) < 256 << 10
 
 
